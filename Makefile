@@ -1,0 +1,36 @@
+# make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
+# make test   everything that can be checked: tests, linters, types, import rules, README blocks
+# make bench  figures of this machine
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/.base
+	@$(BIN)/edge-probe demo
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.all
+	$(BIN)/python benchmarks/run.py
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("edge-probe needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing edge-probe into $(VENV) ..."
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.base
+	@echo "installing torch and the test tools into $(VENV) ..."
+	@$(PIP) -e '.[export,desk,test,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,156 @@
+"""The frozen encoder: one chunk of waveform in, one token map out.
+
+The only module that imports onnxruntime. Its errors are translated here, once.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge_probe.errors import EncoderError
+from edge_probe.spec import EncoderSpec
+
+Profile = Literal["low-memory", "fast"]
+
+
+class Encoder:
+    """An onnxruntime session that keeps the promises of an `EncoderSpec`.
+
+    Parameters
+    ----------
+    graph_path : Path
+        The ONNX graph; external data lies beside it.
+    spec : EncoderSpec
+        What the bundle promises about it.
+    profile : "low-memory" or "fast"
+        "low-memory" keeps weights where they were mapped from (no prepacked copies, no arena):
+        a third to half of the memory for some 10-60 % more time. Both are deterministic, but
+        their tokens may differ in the last bits.
+
+    Raises
+    ------
+    EncoderError
+        The file is no graph onnxruntime can run, or its inputs and outputs are not as promised.
+    """
+
+    def __init__(
+        self, graph_path: Path, spec: EncoderSpec, *, profile: Profile = "low-memory"
+    ) -> None:
+        self.spec = spec
+        self.profile = profile
+        self._name = graph_path.name
+        try:
+            self._session = ort.InferenceSession(
+                str(graph_path), _session_options(profile), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise EncoderError(
+                f"{self._name}: onnxruntime cannot load this graph: {_first_line(error)}",
+                hint="export the encoder again; it must be ONNX with standard operators",
+            ) from error
+        self._check_signature()
+
+    def tokens(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Tokens of one chunk.
+
+        Parameters
+        ----------
+        chunk : (C,) float32
+            Model-rate samples, full scale ±1.
+
+        Returns
+        -------
+        (S_t * S_f, D) float32
+            C-contiguous, time-major.
+
+        Raises
+        ------
+        EncoderError
+            The graph failed, or its output has another rank or shape than promised, or is
+            not finite.
+        """
+        feed = {self.spec.input_name: chunk[np.newaxis]}
+        try:
+            (output,) = self._session.run([self.spec.output_name], feed)
+        except Exception as error:
+            raise EncoderError(
+                f"{self._name}: the graph failed on {len(chunk)} samples: {_first_line(error)}",
+                hint="chunk_samples of the bundle must be a length the graph accepts",
+            ) from error
+        return self._token_rows(output)
+
+    def _token_rows(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        grid = self.spec.grid
+        expected = (1, grid.n_dims, grid.n_time, grid.n_freq)
+        if output.shape != expected:
+            raise EncoderError(
+                f"{self._name}: expected a token map of shape {expected} (1, D, S_t, S_f), "
+                f"found {output.shape}",
+                hint="encoder and head must come from the same export",
+            )
+        if not np.isfinite(output).all():
+            raise EncoderError(
+                f"{self._name}: the token map holds NaN or infinite values",
+                hint="the graph is broken, or overflows on this audio; run edge-probe selftest",
+            )
+        rows = output[0].reshape(grid.n_dims, grid.n_tokens).T
+        return np.ascontiguousarray(rows, np.float32)
+
+    def _check_signature(self) -> None:
+        inputs = {node.name: node for node in self._session.get_inputs()}
+        outputs = {node.name: node for node in self._session.get_outputs()}
+        source = self._node("input", self.spec.input_name, inputs)
+        target = self._node("output", self.spec.output_name, outputs)
+        if len(inputs) != 1:
+            raise EncoderError(
+                f"{self._name}: expected one input, found {', '.join(sorted(inputs))}",
+                hint="an encoder takes the waveform and nothing else",
+            )
+        grid = self.spec.grid
+        self._check_shape("input", source.shape, (1, self.spec.chunk_samples))
+        self._check_shape("output", target.shape, (1, grid.n_dims, grid.n_time, grid.n_freq))
+
+    def _node(self, role: str, name: str, nodes: dict[str, Any]) -> Any:
+        if name not in nodes:
+            raise EncoderError(
+                f"{self._name}: no {role} named {name!r}, found {', '.join(sorted(nodes))}",
+                hint=f"name the {role} as in the graph",
+            )
+        if nodes[name].type != "tensor(float)":
+            raise EncoderError(
+                f"{self._name}: {role} {name!r} must be float32, found {nodes[name].type}",
+                hint="export the encoder with float32 input and output",
+            )
+        return nodes[name]
+
+    def _check_shape(self, role: str, found: list[Any], expected: tuple[int, ...]) -> None:
+        """Compare the sizes a graph fixes with those promised; symbolic ones are free."""
+        same_rank = len(found) == len(expected)
+        if not same_rank or any(
+            isinstance(size, int) and size != wanted
+            for size, wanted in zip(found, expected, strict=True)
+        ):
+            raise EncoderError(
+                f"{self._name}: expected an {role} of shape {list(expected)}, found {found}",
+                hint="encoder and head must come from the same export",
+            )
+
+
+def _session_options(profile: Profile) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if profile == "low-memory":
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

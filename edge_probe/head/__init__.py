@@ -1,0 +1,27 @@
+"""The head: token map in, logits out. Formula, kernels and rules: ``head/README.md``."""
+
+from edge_probe.head.linear import FloatLinear, Int8Linear
+from edge_probe.head.mean_linear import MeanLinearHead, TokenSum
+from edge_probe.head.protobin import ProtobinHead, PrototypeMaxima, WindowMaxima
+
+Head = ProtobinHead | MeanLinearHead
+"""Both kinds offer ``summarise`` (a chunk), ``merge`` (a window), ``logits``, ``evidence``."""
+
+ChunkSummary = PrototypeMaxima | TokenSum
+"""All that is kept of a chunk once it is encoded."""
+
+WindowSummary = WindowMaxima | TokenSum
+"""What a head's logits are computed from."""
+
+__all__ = [
+    "ChunkSummary",
+    "FloatLinear",
+    "Head",
+    "Int8Linear",
+    "MeanLinearHead",
+    "ProtobinHead",
+    "PrototypeMaxima",
+    "TokenSum",
+    "WindowMaxima",
+    "WindowSummary",
+]

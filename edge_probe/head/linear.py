@@ -1,0 +1,82 @@
+"""The linear layer: exact with int8 weights, float64 with float32 weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCORE_BITS = 20
+"""Scores are rounded to multiples of 2^-20 before they meet int8 weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Linear:
+    """int8 weights with one scale per class; every sum is an exact integer.
+
+    ``S = rint(score * 2^20)``, ``L_c = sum_m W8[c, m] * S[m]``,
+    ``logit_c = (scale_c * 2^-20) * L_c + bias_c`` in float64. ``|L_c| < 2^53`` for any head
+    below 2^26 prototypes, so float64 products of the integer values are exact.
+    """
+
+    weights: NDArray[np.int8]
+    """(C, M)"""
+    scale: NDArray[np.float64]
+    """(C,)"""
+    bias: NDArray[np.float64]
+    """(C,)"""
+
+    kind = "int8"
+
+    def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits of one window: (M,) float32 scores in [-1, 1] -> (C,) float64."""
+        integers = np.rint(scores * np.float32(2**SCORE_BITS)).astype(np.float64)
+        sums = self.weights.astype(np.float64) @ integers
+        logits: NDArray[np.float64] = (self.scale * 2.0**-SCORE_BITS) * sums + self.bias
+        return logits
+
+    def row(self, class_index: int) -> NDArray[np.float64]:
+        """Real weights of one class: (M,) float64."""
+        row: NDArray[np.float64] = self.weights[class_index] * self.scale[class_index]
+        return row
+
+    @classmethod
+    def from_float(cls, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> "Int8Linear":
+        """Round each class row to 8 bits, its largest weight to ±127.
+
+        Parameters
+        ----------
+        weights : (C, M) float
+        bias : (C,) float
+        """
+        real = np.asarray(weights, np.float64)
+        largest = np.max(np.abs(real), axis=1)
+        scale = np.where(largest > 0, largest / 127, 1.0)
+        rounded = np.rint(real / scale[:, None]).astype(np.int8)
+        return cls(rounded, scale, np.asarray(bias, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class FloatLinear:
+    """float32 weights, summed in float64 (tolerance ``1e-5 * sum |W * score|``)."""
+
+    weights: NDArray[np.float32]
+    """(C, M)"""
+    bias: NDArray[np.float64]
+    """(C,)"""
+
+    kind = "float32"
+
+    def logits(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Logits of one window: (M,) float scores -> (C,) float64."""
+        logits: NDArray[np.float64] = (
+            self.weights.astype(np.float64) @ scores.astype(np.float64) + self.bias
+        )
+        return logits
+
+    def row(self, class_index: int) -> NDArray[np.float64]:
+        """Weights of one class: (M,) float64."""
+        row: NDArray[np.float64] = self.weights[class_index].astype(np.float64)
+        return row
+
+
+Linear = Int8Linear | FloatLinear

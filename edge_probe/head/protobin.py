@@ -1,0 +1,122 @@
+"""The protobin head: binary prototypes against every token, maximum, one linear layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.head import backends
+from edge_probe.head.linear import Linear
+from edge_probe.head.quantize import Digits, quantize
+from edge_probe.spec import TokenBits
+
+
+@dataclass(frozen=True, slots=True)
+class PrototypeMaxima:
+    """What is kept of one chunk: its M maxima and the tokens that reached them."""
+
+    scores: NDArray[np.float32]
+    """(M,)"""
+    tokens: NDArray[np.int32]
+    """(M,) token number inside the chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMaxima:
+    """Prototype scores of a window and where in it they were reached."""
+
+    scores: NDArray[np.float32]
+    """(M,)"""
+    chunks: NDArray[np.int32]
+    """(M,) position of the chunk inside the window, the first on ties."""
+    tokens: NDArray[np.int32]
+    """(M,) token number inside that chunk."""
+
+
+@dataclass(frozen=True)
+class ProtobinHead:
+    """``score[m] = max_t cos(q_B(z[t] - c), p[m])``, ``logits = W score + b``."""
+
+    prototypes: NDArray[np.uint8]
+    """(M, ceil(D/8)) packed signs, see `edge_probe.head.packing`."""
+    offset: NDArray[np.float32]
+    """(D,) token offset c."""
+    bits: TokenBits
+    linear: Linear
+    reference_scores: NDArray[np.float32]
+    """(M,) mean training score of each prototype: what counts as unremarkable."""
+
+    kind = "protobin"
+
+    @property
+    def n_dims(self) -> int:
+        """D, components of a token."""
+        return len(self.offset)
+
+    @property
+    def n_prototypes(self) -> int:
+        """M."""
+        return len(self.prototypes)
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return len(self.linear.bias)
+
+    @cached_property
+    def backend(self) -> backends.Backend:
+        """The kernel in use; every kernel gives the same bits."""
+        return backends.choose(self.bits, self.n_dims, self.n_prototypes, 128)
+
+    def digits(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> Digits:
+        """Tokens of a chunk as digits: (T, D) float32 and (T,) bool."""
+        return quantize(tokens, self.offset, valid, self.bits)
+
+    def summarise(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> PrototypeMaxima:
+        """Prototype scores of one chunk.
+
+        Parameters
+        ----------
+        tokens : (T, D) float32
+            Finite.
+        valid : (T,) bool
+            False for padding tokens; they score 0.
+        """
+        return PrototypeMaxima(
+            *self.backend.max_scores(self.digits(tokens, valid), self.prototypes)
+        )
+
+    def merge(self, chunks: Sequence[PrototypeMaxima]) -> WindowMaxima:
+        """Prototype scores of the window made of these consecutive chunks (one at least)."""
+        scores = np.stack([chunk.scores for chunk in chunks])
+        best = np.argmax(scores, axis=0).astype(np.int32)
+        everyone = np.arange(scores.shape[1])
+        tokens = np.stack([chunk.tokens for chunk in chunks])
+        return WindowMaxima(scores[best, everyone], best, tokens[best, everyone])
+
+    def logits(self, window: WindowMaxima) -> NDArray[np.float64]:
+        """(C,) float64."""
+        return self.linear.logits(window.scores)
+
+    def evidence(self, window: WindowMaxima, class_index: int) -> list[tuple[int, int]]:
+        """Tokens that explain half of what speaks for a class.
+
+        A prototype's evidence is ``W[c, m] * (score[m] - reference[m])``; prototypes are taken
+        from the largest down until half of the positive evidence is explained.
+
+        Returns
+        -------
+        list of (chunk position in the window, token number in that chunk)
+            Ascending, each once; empty if nothing speaks for the class.
+        """
+        difference = window.scores.astype(np.float64) - self.reference_scores
+        evidence = self.linear.row(class_index) * difference
+        order = np.argsort(-evidence, kind="stable")
+        positive = np.cumsum(np.maximum(evidence[order], 0))
+        if positive[-1] <= 0:
+            return []
+        needed = int(np.searchsorted(positive, positive[-1] / 2)) + 1
+        chosen = order[:needed]
+        return sorted({(int(window.chunks[m]), int(window.tokens[m])) for m in chosen})

@@ -1,0 +1,49 @@
+"""What every test may rely on: shared data if it is there, and no silent skips in CI."""
+
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("EDGE_PROBE_SHARED", ROOT.parent / "shared"))
+NO_SKIP = os.environ.get("EDGE_PROBE_NO_SKIP") == "1"
+NEEDS_A_BOARD = "needs a Raspberry Pi"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real encoders and labelled audio, beside the checkout."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("shared data is absent: set EDGE_PROBE_SHARED to the folder that holds data/")
+    return SHARED / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """With EDGE_PROBE_NO_SKIP=1 a skip is a failure, unless it asks for real hardware."""
+    report = yield
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
+        allowed = NEEDS_A_BOARD in reason or (
+            not SHARED.is_dir() and "shared data is absent" in reason
+        )
+        if not allowed:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} must not skip here: {reason}"
+    return report
+
+
+def pytest_report_header() -> list[str]:
+    """Name the kernels under test, so that every log says what was proven."""
+    from edge_probe.head.backends import BACKENDS
+
+    names = ", ".join(backend.name for backend in BACKENDS)
+    shared = "present" if SHARED.is_dir() else "absent"
+    return [
+        f"edge-probe: kernels {names}; numpy {np.__version__}; {platform.machine()}",
+        f"edge-probe: shared data {shared}; skips are {'failures' if NO_SKIP else 'allowed'}",
+    ]

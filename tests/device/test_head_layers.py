@@ -1,0 +1,100 @@
+"""Linear layers and heads: exact sums, windows that compose, evidence that explains."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_probe.head import FloatLinear, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head.packing import pack_signs
+from edge_probe.spec import TokenBits
+
+
+def head(bits: TokenBits = 1, *, n_dims: int = 24, n_prototypes: int = 10) -> ProtobinHead:
+    rng = np.random.default_rng(3)
+    return ProtobinHead(
+        pack_signs(rng.normal(size=(n_prototypes, n_dims))),
+        rng.normal(size=n_dims).astype(np.float32) / 10,
+        bits,
+        Int8Linear.from_float(rng.normal(size=(3, n_prototypes)), rng.normal(size=3)),
+        np.full(n_prototypes, 0.1, np.float32),
+    )
+
+
+@given(st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_int8_logits_equal_exact_rationals(n_prototypes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    linear = Int8Linear(
+        rng.integers(-127, 128, (2, n_prototypes)).astype(np.int8),
+        rng.uniform(1e-4, 1, 2),
+        rng.normal(size=2),
+    )
+    scores = rng.uniform(-1, 1, n_prototypes).astype(np.float32)
+    integers = [round(Fraction(float(score)) * 2**20) for score in scores]
+    for row, scale, bias, found in zip(
+        linear.weights, linear.scale, linear.bias, linear.logits(scores), strict=True
+    ):
+        exact = sum(int(w) * s for w, s in zip(row, integers, strict=True))
+        assert found == (scale * 2.0**-20) * float(exact) + bias
+
+
+def test_int8_rows_keep_their_largest_weight() -> None:
+    weights = np.array([[0.5, -2.0, 1.0], [0.0, 0.0, 0.0]])
+    linear = Int8Linear.from_float(weights, np.zeros(2))
+    assert linear.weights.tolist() == [[32, -127, 64], [0, 0, 0]]
+    np.testing.assert_allclose(linear.row(0), weights[0], atol=2 / 127 / 2)
+
+
+@pytest.mark.parametrize("bits", ["float", 1, 4, 8])
+def test_a_window_is_the_maximum_over_all_its_tokens(bits: TokenBits) -> None:
+    """Max decomposes over time: chunks merged equal one long chunk."""
+    probe = head(bits)
+    rng = np.random.default_rng(4)
+    tokens = rng.normal(size=(4, 6, 24)).astype(np.float32)
+    valid = rng.random((4, 6)) > 0.2
+    chunks = [probe.summarise(t, v) for t, v in zip(tokens, valid, strict=True)]
+    merged = probe.merge(chunks)
+    whole = probe.merge([probe.summarise(tokens.reshape(24, 24), valid.reshape(24))])
+    np.testing.assert_allclose(merged.scores, whole.scores, atol=1e-6 if bits == "float" else 0)
+    if bits != "float":
+        assert (merged.chunks * 6 + merged.tokens).tolist() == whole.tokens.tolist()
+    np.testing.assert_allclose(probe.logits(merged), probe.logits(whole), atol=1e-5)
+
+
+def test_evidence_explains_half_of_what_speaks_for_a_class() -> None:
+    probe = head()
+    tokens = np.random.default_rng(5).normal(size=(6, 24)).astype(np.float32)
+    window = probe.merge([probe.summarise(tokens, np.ones(6, bool))])
+    for class_index in range(3):
+        gains = probe.linear.row(class_index) * (window.scores.astype(float) - 0.1)
+        chosen = probe.evidence(window, class_index)
+        order = np.argsort(-gains, kind="stable")
+        needed, explained = 0, 0.0
+        while explained < gains[gains > 0].sum() / 2:
+            explained += gains[order[needed]]
+            needed += 1
+        assert chosen == sorted({(0, int(window.tokens[m])) for m in order[:needed]})
+
+
+def test_no_positive_evidence_gives_no_tokens() -> None:
+    probe = head()
+    window = probe.merge([probe.summarise(np.zeros((2, 24), np.float32), np.zeros(2, bool))])
+    silent = ProtobinHead(
+        probe.prototypes, probe.offset, 1,
+        FloatLinear(np.ones((1, 10), np.float32), np.zeros(1)), probe.reference_scores,
+    )  # fmt: skip
+    assert silent.evidence(window, 0) == []
+
+
+def test_mean_linear_is_the_mean_over_valid_tokens() -> None:
+    rng = np.random.default_rng(6)
+    probe = MeanLinearHead(FloatLinear(rng.normal(size=(2, 5)).astype(np.float32), np.ones(2)))
+    tokens = rng.normal(size=(3, 4, 5)).astype(np.float32)
+    valid = rng.random((3, 4)) > 0.3
+    window = probe.merge([probe.summarise(t, v) for t, v in zip(tokens, valid, strict=True)])
+    expected = probe.linear.weights @ tokens[valid].mean(axis=0) + 1
+    np.testing.assert_allclose(probe.logits(window), expected, rtol=1e-5)
+    nothing = probe.merge([probe.summarise(tokens[0], np.zeros(4, bool))])
+    assert probe.logits(nothing).tolist() == [1, 1]
