@@ -1,0 +1,177 @@
+"""From the samples of a run to its detections: chunk, encode, summarise, window, decide."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.bundle import Bundle, Label
+from edge_probe.chunk import Chunk, Chunker, ChunkGrid
+from edge_probe.detect import Detection, Detector, box_of
+from edge_probe.encoder import Encoder, Profile
+from edge_probe.head import ChunkSummary
+from edge_probe.window import Window, Windower
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A gap-free stretch of one channel of one source."""
+
+    source: str
+    channel: int
+    """Counted from 0."""
+    sample_rate_hz: int
+    start_s: float = 0.0
+    """Where the run begins on the time axis of its source, in seconds."""
+    start_utc: datetime | None = None
+    """Wall time of the source's first sample, where known."""
+    clock_trust: str = "unset"
+    """unset, rtc, ntp, gps or manual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A detection as it is reported; times in seconds on the time axis of its source."""
+
+    source: str
+    channel: int
+    start_s: float
+    end_s: float
+    low_hz: float | None
+    high_hz: float | None
+    label: Label
+    score: float
+    calibrated: bool
+    logit: float
+    threshold: float
+    window_start_s: float
+    time_utc: datetime | None
+    """Wall time of ``start_s``."""
+    clock_trust: str
+    bundle: str
+
+
+class ChunkAnalyser:
+    """The part that costs time, and that any order of chunks gives the same result of.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    profile : "low-memory" or "fast"
+    """
+
+    def __init__(self, bundle: Bundle, profile: Profile = "low-memory") -> None:
+        self.bundle = bundle
+        self.encoder = Encoder(bundle.path / bundle.encoder.graph, bundle.encoder, profile=profile)
+
+    def grid(self, native_rate_hz: int) -> ChunkGrid:
+        """Where the chunks of a run at this rate lie."""
+        spec = self.bundle.encoder
+        return ChunkGrid(native_rate_hz, spec.sample_rate_hz, spec.chunk_samples)
+
+    def summary(self, chunk: Chunk) -> ChunkSummary:
+        """Encode one chunk and keep what its windows need."""
+        tokens = self.encoder.tokens(chunk.samples)
+        valid = self.bundle.encoder.grid.valid_tokens(chunk.n_valid)
+        return self.bundle.head.summarise(tokens, valid)
+
+
+class RunClassifier:
+    """Blocks of one run in, events out.
+
+    Parameters
+    ----------
+    analyser : ChunkAnalyser
+    run : Run
+    """
+
+    def __init__(self, analyser: ChunkAnalyser, run: Run) -> None:
+        self._analyser = analyser
+        self._bundle = bundle = analyser.bundle
+        self._run = run
+        self._grid = analyser.grid(run.sample_rate_hz)
+        self._chunker = Chunker(self._grid)
+        self._windower = Windower(bundle.windows)
+        self._hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
+        self._detector = Detector(
+            bundle.threshold_on, bundle.threshold_off, self._hop_s, bundle.windows.refractory_s
+        )
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of audio received."""
+        return self._chunker.n_native / self._run.sample_rate_hz
+
+    @property
+    def too_short(self) -> bool:
+        """Whether the run so far holds no token: nothing can be said about it."""
+        n_model = self._grid.n_model_samples(self._chunker.n_native)
+        return not self._bundle.encoder.grid.valid_tokens(n_model).any()
+
+    def push(self, block: NDArray[np.float32]) -> list[Event]:
+        """Take the next samples, (n,) float32, and return the events they end."""
+        return self._take(
+            (chunk.n_valid, self._analyser.summary(chunk)) for chunk in self._chunker.push(block)
+        )
+
+    def finish(self) -> list[Event]:
+        """End the run and return its remaining events."""
+        if self.too_short:
+            return []
+        events = self._take(
+            (chunk.n_valid, self._analyser.summary(chunk)) for chunk in self._chunker.finish()
+        )
+        for window in self._windower.finish():
+            events += self._decide(window)
+        return events + [self._event(found) for found in self._detector.finish()]
+
+    def finish_with(
+        self, summaries: Iterable[tuple[int, ChunkSummary]], n_native: int
+    ) -> list[Event]:
+        """The events of a whole run whose chunks were analysed elsewhere, in any order.
+
+        Parameters
+        ----------
+        summaries : iterable of (n_valid, ChunkSummary)
+            By ascending chunk number, complete.
+        n_native : int
+            Native samples of the run.
+        """
+        self._chunker.n_native = n_native
+        events = self._take(summaries)
+        for window in self._windower.finish():
+            events += self._decide(window)
+        return events + [self._event(found) for found in self._detector.finish()]
+
+    def _take(self, summaries: Iterable[tuple[int, ChunkSummary]]) -> list[Event]:
+        return [
+            event
+            for n_valid, summary in summaries
+            for window in self._windower.push(summary, n_valid)
+            for event in self._decide(window)
+        ]
+
+    def _decide(self, window: Window) -> list[Event]:
+        head = self._bundle.head
+        merged = head.merge(window.chunks)  # type: ignore[arg-type]
+        logits = head.logits(merged)  # type: ignore[arg-type]
+        box = partial(box_of, self._bundle.encoder, head, window, merged)
+        return [self._event(found) for found in self._detector.push(window.index, logits, box)]
+
+    def _event(self, found: Detection) -> Event:
+        run, bundle, box = self._run, self._bundle, found.box
+        # The last model-rate sample may reach past the last native one by a fraction of it.
+        start_s = run.start_s + min(box.start_s, self.duration_s)
+        end_s = run.start_s + min(box.end_s, self.duration_s)
+        time_utc = run.start_utc + timedelta(seconds=start_s) if run.start_utc else None
+        score, calibrated = bundle.score(found.class_index, found.logit)
+        return Event(
+            run.source, run.channel, start_s, end_s, box.low_hz, box.high_hz,
+            bundle.labels[found.class_index], score, calibrated, found.logit,
+            float(bundle.threshold_on[found.class_index]),
+            run.start_s + found.best_window * self._hop_s,
+            time_utc.astimezone(UTC) if time_utc else None, run.clock_trust, bundle.id,
+        )  # fmt: skip

@@ -1,0 +1,98 @@
+"""The ``edge-probe`` command.
+
+Nothing heavy is imported here: ``--help`` must not cost a numpy import on a small board.
+Data goes to stdout, logs to stderr. Exit codes: 0 ok, 1 user error, 2 usage, 3 hardware.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from edge_probe import __version__
+from edge_probe.errors import EdgeProbeError
+
+COMMANDS = {
+    "demo": "classify a mixed scene with the demo bundle and check the result",
+    "classify": "detections from audio files or raw PCM on stdin; keeps nothing",
+    "listen": "detections from a microphone, live; keeps nothing",
+    "devices": "list the microphones",
+    "info": "versions, kernels and what is in a bundle",
+    "selftest": "prove that this machine computes what the bundle's maker saw",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``edge-probe`` and return its exit code."""
+    # One BLAS thread: the recorder's cores are for the encoder, and threads cost memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return run_program(
+        "edge-probe",
+        "Hear your species on a small board. Start with: edge-probe demo",
+        "edge_probe.commands",
+        COMMANDS,
+        sys.argv[1:] if arguments is None else arguments,
+    )
+
+
+def run_program(
+    program: str,
+    description: str,
+    package: str,
+    commands: Mapping[str, str],
+    arguments: Sequence[str],
+) -> int:
+    """Parse, import the chosen command's module, run it, and report what is the user's to mend.
+
+    Parameters
+    ----------
+    program, description : str
+        Name and purpose of the program.
+    package : str
+        Package with one module per command.
+    commands : mapping of command name to its one-line help
+    arguments : sequence of str
+        Without the program name.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, help_line in commands.items():
+        sub = subparsers.add_parser(name, help=help_line, description=help_line)
+        sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+        if name == chosen:
+            module = importlib.import_module(f"{package}.{name}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    args = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.INFO,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except EdgeProbeError as error:
+        if args.debug:
+            raise
+        report(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has enough; stop without a second complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def report(error: EdgeProbeError) -> None:
+    """Print one line, and one more if there is a hint."""
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)

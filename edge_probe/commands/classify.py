@@ -1,0 +1,169 @@
+"""``edge-probe classify``: files or a pipe in, detections out."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_probe.errors import AudioError, EdgeProbeError
+
+if TYPE_CHECKING:
+    from edge_probe.classify import ChunkAnalyser, Run
+    from edge_probe.output import Writer
+    from edge_probe.source import Block
+
+PCM_FORMATS = ("u8", "s16", "s24", "s32", "f32")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``classify``."""
+    parser.add_argument("audio", nargs="+", help="audio files, or - for raw PCM on stdin")
+    add_common_arguments(parser)
+    pcm = parser.add_argument_group("raw PCM on stdin")
+    pcm.add_argument("--rate", type=int, metavar="HZ", help="sample rate")
+    pcm.add_argument("--channels", type=int, default=1, help="interleaved channels (default 1)")
+    pcm.add_argument(
+        "--format", choices=PCM_FORMATS, default="s16", help="little-endian samples (default s16)"
+    )
+    parser.add_argument(
+        "--start-time", type=_moment, metavar="RFC3339",
+        help="wall time of the first sample, such as 2026-05-01T04:30:00Z",
+    )  # fmt: skip
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that ``classify`` and ``listen`` share."""
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="default: the demo bundle")
+    parser.add_argument(
+        "--channel", type=int, metavar="N", help="channel to use, counted from 0; never averaged"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument(
+        "--profile", choices=("low-memory", "fast"), default="low-memory",
+        help="encoder session: least memory (default) or least time",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify every source; one that fails does not stop the others."""
+    from edge_probe.cli import report
+
+    analyser = load(args.bundle, args.profile)
+    write = writer(args.json)
+    failed = 0
+    for name in args.audio:
+        try:
+            if name == "-":
+                _classify_stdin(args, analyser, write)
+            else:
+                _classify_file(Path(name), args, analyser, write)
+        except EdgeProbeError as error:
+            if args.debug:
+                raise
+            report(error)
+            failed = error.exit_code
+    return failed
+
+
+def load(bundle: Path | None, profile: str) -> "ChunkAnalyser":
+    """Open the bundle, or the demo bundle, and its encoder."""
+    import logging
+
+    from edge_probe.bundle import open_bundle
+    from edge_probe.classify import ChunkAnalyser
+
+    log = logging.getLogger(__name__)
+    if bundle is None:
+        bundle = DEMO_BUNDLE
+        log.info("no --bundle given: using the demo bundle (ten everyday sounds)")
+    opened = open_bundle(bundle)
+    for warning in opened.warnings:
+        log.warning("%s", warning)
+    return ChunkAnalyser(opened, profile)  # type: ignore[arg-type]
+
+
+DEMO_BUNDLE = Path(__file__).parents[1] / "data" / "demo_bundle"
+
+
+def writer(as_json: bool) -> "Writer":
+    """Where events go: stdout, in the chosen form."""
+    from edge_probe.output import json_writer, table_writer
+
+    return json_writer(sys.stdout) if as_json else table_writer(sys.stdout)
+
+
+def classify_blocks(
+    blocks: "Iterable[Block]", run_of: "Run", analyser: "ChunkAnalyser", write: "Writer"
+) -> float:
+    """Classify the blocks of a gap-free source and write its events.
+
+    When the source breaks off, what came before is still decided and written.
+
+    Returns
+    -------
+    float
+        Seconds classified.
+
+    Raises
+    ------
+    AudioError
+        The audio is too short to hold a single token, or the source broke off.
+    """
+    from edge_probe.classify import RunClassifier
+
+    classifier = RunClassifier(analyser, run_of)
+    try:
+        for block in blocks:
+            for event in classifier.push(block.samples):
+                write(event)
+    finally:
+        if sys.exc_info()[0] in (None, AudioError):
+            for event in classifier.finish():
+                write(event)
+    if classifier.too_short:
+        raise AudioError(
+            f"{run_of.source}: {classifier.duration_s:.6f} s is too short to classify",
+            hint=f"one chunk of this bundle is {analyser.bundle.encoder.chunk_s:g} s long",
+        )
+    return classifier.duration_s
+
+
+def _classify_file(
+    path: Path, args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer"
+) -> None:
+    from edge_probe.classify import Run
+    from edge_probe.source.files import AudioFile
+
+    with AudioFile(path, args.channel) as audio:
+        start, trust = args.start_time, "manual" if args.start_time else "unset"
+        info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
+        classify_blocks(audio, info, analyser, write)
+
+
+def _classify_stdin(
+    args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer"
+) -> None:
+    from edge_probe.classify import Run
+    from edge_probe.source.pcm import PcmStream
+
+    if args.rate is None:
+        raise AudioError(
+            "raw PCM has no header: its sample rate is not known",
+            hint="add --rate 48000 --channels 1 --format s16 (as given to arecord)",
+        )
+    audio = PcmStream(
+        sys.stdin.buffer, name="stdin", sample_rate_hz=args.rate, n_channels=args.channels,
+        sample_format=args.format, channel=args.channel,
+    )  # fmt: skip
+    start, trust = args.start_time, "manual" if args.start_time else "unset"
+    info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
+    classify_blocks(audio, info, analyser, write)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("needs an offset from UTC, such as Z or +02:00")
+    return moment

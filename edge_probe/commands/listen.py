@@ -1,0 +1,135 @@
+"""``edge-probe listen``: a microphone in, detections out, live; keeps nothing unless asked to."""
+
+import argparse
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_probe.commands.classify import add_common_arguments, load, writer
+from edge_probe.errors import AudioError
+
+if TYPE_CHECKING:
+    from edge_probe.classify import ChunkAnalyser, RunClassifier
+    from edge_probe.output import Writer
+    from edge_probe.source.microphone import Microphone
+    from edge_probe.source.wav import WavWriter
+
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``listen``."""
+    parser.add_argument("--device", metavar="NAME", help="name, part of it, or number")
+    add_common_arguments(parser)
+    parser.add_argument("--rate", type=int, metavar="HZ", help="default: the device's own rate")
+    parser.add_argument("--channels", type=int, default=1, help="channels to open (default 1)")
+    parser.add_argument("--duration", type=_positive, metavar="S", help="stop after S seconds")
+    parser.add_argument("--save", type=Path, metavar="FILE.wav", help="keep what was heard")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Listen until the duration is over or somebody presses Ctrl-C."""
+    from edge_probe.source.microphone import Microphone
+    from edge_probe.source.wav import WavWriter
+
+    if args.save and args.save.exists():
+        raise AudioError(f"{args.save}: exists already", hint="choose another name for --save")
+    microphone = Microphone(
+        args.device, sample_rate_hz=args.rate, n_channels=args.channels, channel=args.channel,
+        duration_s=args.duration,
+    )  # fmt: skip
+    analyser = load(args.bundle, args.profile)
+    _log.info(
+        "listening to %s, %d Hz, channel %d; Ctrl-C ends",
+        microphone.name, microphone.sample_rate_hz, microphone.channel,
+    )  # fmt: skip
+    keep = (
+        WavWriter(args.save, microphone.sample_rate_hz, microphone.n_channels)
+        if args.save
+        else nullcontext()
+    )
+    with keep as saved:
+        heard_s = _listen(microphone, analyser, writer(args.json), saved)
+    _log.info(
+        "heard %.1f s; %d frames missing; %d overflows reported by PortAudio",
+        heard_s, microphone.n_missing, microphone.n_overflows,
+    )  # fmt: skip
+    return 0
+
+
+def _listen(
+    microphone: "Microphone",
+    analyser: "ChunkAnalyser",
+    write: "Writer",
+    saved: "WavWriter | None",
+) -> float:
+    """Classify run after run; a gap ends a run. Returns the seconds heard."""
+    import numpy as np
+
+    classifier: RunClassifier | None = None
+    n_heard, n_axis = 0, 0  # frames received, and frames that should have been
+    try:
+        with _interrupts_end_the_loop() as running:
+            for frames, n_missing in microphone.frames():
+                if n_missing and classifier is not None:
+                    for event in classifier.finish():
+                        write(event)
+                    classifier = None
+                n_axis += n_missing
+                if classifier is None:
+                    classifier = _new_run(microphone, analyser, n_axis)
+                if saved is not None:
+                    saved.write(frames)
+                samples = frames[:, microphone.channel].astype(np.float32) / np.float32(2**15)
+                n_heard += len(frames)
+                n_axis += len(frames)
+                for event in classifier.push(samples):
+                    write(event)
+                if not running():
+                    break
+    finally:
+        if classifier is not None:
+            for event in classifier.finish():
+                write(event)
+    return n_heard / microphone.sample_rate_hz
+
+
+def _new_run(
+    microphone: "Microphone", analyser: "ChunkAnalyser", n_frames_before: int
+) -> "RunClassifier":
+    from edge_probe.classify import Run, RunClassifier
+    from edge_probe.clock import system_clock_trust
+
+    start_s = n_frames_before / microphone.sample_rate_hz
+    run_of = Run(
+        microphone.name, microphone.channel, microphone.sample_rate_hz, start_s,
+        microphone.start_utc, system_clock_trust(),
+    )  # fmt: skip
+    return RunClassifier(analyser, run_of)
+
+
+@contextmanager
+def _interrupts_end_the_loop() -> "Iterator[object]":
+    """Ctrl-C and SIGTERM finish the work in hand instead of dropping it."""
+    stopped = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: not stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value

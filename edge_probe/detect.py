@@ -1,0 +1,143 @@
+"""Detections: runs of windows above a threshold, and the box of what spoke for them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.head import Head, WindowSummary
+from edge_probe.spec import EncoderSpec
+from edge_probe.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where in time and frequency a detection's evidence lies; seconds from the run's start."""
+
+    start_s: float
+    end_s: float
+    low_hz: float | None
+    high_hz: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A maximal run of windows of one class."""
+
+    class_index: int
+    first_window: int
+    last_window: int
+    best_window: int
+    logit: float
+    """Largest logit of the run, reached first in `best_window`."""
+    box: Box
+
+
+@dataclass(slots=True)
+class _Open:
+    """A run of windows that has not ended yet."""
+
+    first: int
+    last: int
+    below: int = 0
+    best: int = -1
+    logit: float = -np.inf
+    box: Box | None = None
+
+
+class Detector:
+    """Logits of consecutive windows in, finished detections out.
+
+    A run of windows at or above the off-threshold, bridged over pauses shorter than the
+    refractory time, is a detection if one of its windows reached the on-threshold.
+
+    Parameters
+    ----------
+    on, off : (C,) float64
+        Thresholds as logits, ``off <= on``.
+    hop_s : float
+        Seconds from window to window.
+    refractory_s : float
+        Pauses (windows below ``off`` times ``hop_s``) shorter than this do not end a run.
+    """
+
+    def __init__(
+        self, on: NDArray[np.float64], off: NDArray[np.float64], hop_s: float, refractory_s: float
+    ) -> None:
+        self._on, self._off = on, off
+        self._hop_s, self._refractory_s = hop_s, refractory_s
+        self._open: dict[int, _Open] = {}
+
+    def push(
+        self, index: int, logits: NDArray[np.float64], box_of: Callable[[int], Box]
+    ) -> list[Detection]:
+        """Take the logits of window ``index``.
+
+        Parameters
+        ----------
+        index : int
+            Number of the window in its run.
+        logits : (C,) float64
+        box_of : callable
+            Class index -> `Box` in this window; called for new maxima above threshold only.
+
+        Returns
+        -------
+        list of Detection
+            Those that this window ended, by ascending class index.
+        """
+        above = logits >= self._off
+        ended = []
+        for class_index in sorted({*np.flatnonzero(above).tolist(), *self._open}):
+            if above[class_index]:
+                run = self._open.setdefault(class_index, _Open(index, index))
+                run.last, run.below = index, 0
+                logit = float(logits[class_index])
+                if logit >= self._on[class_index] and logit > run.logit:
+                    run.best, run.logit, run.box = index, logit, box_of(class_index)
+            else:
+                run = self._open[class_index]
+                run.below += 1
+                if run.below * self._hop_s >= self._refractory_s:
+                    ended += self._close(class_index)
+        return ended
+
+    def finish(self) -> list[Detection]:
+        """End the run: what is still open."""
+        return [found for class_index in sorted(self._open) for found in self._close(class_index)]
+
+    def _close(self, class_index: int) -> list[Detection]:
+        run = self._open.pop(class_index)
+        if run.box is None:
+            return []
+        return [Detection(class_index, run.first, run.last, run.best, run.logit, run.box)]
+
+
+def box_of(
+    spec: EncoderSpec, head: Head, window: Window, merged: WindowSummary, class_index: int
+) -> Box:
+    """The union of the tokens that explain half of what speaks for a class.
+
+    Tokens past the end of the audio are left out; a head without a place for its evidence gives
+    the whole window.
+    """
+    chunk_samples, grid = spec.chunk_samples, spec.grid
+    first = window.first_chunk * chunk_samples
+    end = first + (len(window.chunks) - 1) * chunk_samples + window.n_valid_last
+    columns = grid.columns_samples()
+    spans, rows = [], []
+    for position, token in head.evidence(merged, class_index):  # type: ignore[arg-type]
+        column, row = divmod(token, grid.n_freq)
+        offset = first + position * chunk_samples
+        if offset + columns[column].mean() < end:
+            spans.append(offset + columns[column])
+            rows.append(row)
+    if not spans:
+        spans = [np.array([first, end])]
+    low_hz = high_hz = None
+    if rows and grid.n_freq > 1 and grid.band_edges_hz is not None:
+        low_hz, high_hz = grid.band_edges_hz[min(rows)], grid.band_edges_hz[max(rows) + 1]
+    start = max(min(span[0] for span in spans), 0)
+    stop = min(max(span[1] for span in spans), end)
+    return Box(start / spec.sample_rate_hz, stop / spec.sample_rate_hz, low_hz, high_hz)

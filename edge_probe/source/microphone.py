@@ -1,0 +1,262 @@
+"""A microphone by its name; what it failed to deliver is counted, never papered over.
+
+The only module that imports sounddevice. PortAudio's overflow flag misses most losses, so frames
+are also counted against the monotonic clock.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.errors import DeviceError, DeviceLostError
+from edge_probe.source import Block, choose_channel
+
+_log = logging.getLogger(__name__)
+
+RING_S = 30.0
+"""Audio held while the classifier is busy, in seconds."""
+
+POLL_S = 0.05
+SILENCE_S = 10.0
+"""A stream that is open but gives nothing for so long is lost."""
+
+TOLERANCE_S = 0.25
+LATE_S = 1.0
+"""A shortfall of more than `TOLERANCE_S` that lasts `LATE_S` is audio the device lost; smaller
+and shorter ones are buffering."""
+
+DRIFT = 200e-6
+"""Largest difference between the sound card's clock and ours that is taken for drift."""
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except OSError as error:
+        raise DeviceError(
+            f"PortAudio, the library that talks to microphones, is not installed ({error})",
+            hint="sudo apt install libportaudio2; files and pipes work without it",
+        ) from error
+    return sounddevice
+
+
+def input_devices() -> list[dict[str, Any]]:
+    """The microphones PortAudio knows: index, name, max_input_channels, default_samplerate.
+
+    Raises
+    ------
+    DeviceError
+        PortAudio is not installed or does not start.
+    """
+    sounddevice = _sounddevice()
+    try:
+        devices = sounddevice.query_devices()
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(f"PortAudio: {error}", hint="is the sound system running?") from error
+    return [dict(device) for device in devices if device["max_input_channels"] > 0]
+
+
+def find_device(name: str | None) -> dict[str, Any]:
+    """The microphone of that name, of that number, or the system's first choice.
+
+    Raises
+    ------
+    DeviceError
+        No such microphone, or several match.
+    """
+    devices = input_devices()
+    listed = "; ".join(f"{device['index']}: {device['name']}" for device in devices) or "none"
+    if name is None:
+        default = _sounddevice().default.device[0]
+        matches = [device for device in devices if device["index"] == default] or devices[:1]
+    else:
+        matches = [d for d in devices if name in (d["name"], str(d["index"]))]
+        matches = matches or [d for d in devices if name.lower() in d["name"].lower()]
+    if len(matches) == 1:
+        return matches[0]
+    found = "several microphones match" if matches else "no such microphone"
+    raise DeviceError(f"{name or 'default'}: {found}", hint=f"microphones here: {listed}")
+
+
+class _Shortfall:
+    """Frames that the clock says should have come and did not."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._base: float | None = None
+        self._base_at = 0.0
+        self._late_since: float | None = None
+
+    def missing(self, n_frames: int, at_s: float) -> int:
+        """Frames lost up to now, once a shortfall is old enough to be one.
+
+        Parameters
+        ----------
+        n_frames : int
+            Frames delivered or already booked as lost.
+        at_s : float
+            Monotonic time of the last delivery, in seconds.
+        """
+        owed = at_s * self._rate_hz - n_frames
+        allowed = (
+            None
+            if self._base is None
+            else self._base + (at_s - self._base_at) * DRIFT * self._rate_hz
+        )
+        if allowed is None or owed < allowed:
+            self._base, self._base_at, self._late_since = owed, at_s, None
+            return 0
+        if owed - allowed < TOLERANCE_S * self._rate_hz:
+            self._late_since = None
+            return 0
+        if self._late_since is None:
+            self._late_since = at_s
+        if at_s - self._late_since < LATE_S:
+            return 0
+        self._late_since = None
+        return round(owed - allowed)
+
+
+class Microphone:
+    """One channel of one input device, int16, with the frames it lost.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name, part of a name, or number of the device; None for the system's default.
+    sample_rate_hz : int, optional
+        None for the device's own rate.
+    n_channels : int
+        Channels to open.
+    channel : int, optional
+        Counted from 0; needed when several are opened.
+    duration_s : float, optional
+        Stop after so many seconds of audio.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        *,
+        sample_rate_hz: int | None = None,
+        n_channels: int = 1,
+        channel: int | None = None,
+        duration_s: float | None = None,
+    ) -> None:
+        device = find_device(name)
+        self.name = str(device["name"])
+        self._index = int(device["index"])
+        self.sample_rate_hz = int(sample_rate_hz or device["default_samplerate"])
+        self.n_channels = n_channels
+        self.channel = choose_channel(n_channels, channel, self.name)
+        self._n_wanted = (
+            None if duration_s is None else max(1, round(duration_s * self.sample_rate_hz))
+        )
+        self._ring = np.zeros((round(RING_S * self.sample_rate_hz), n_channels), np.int16)
+        self._n_written = self._n_read = self._n_dropped = self._n_calls = 0
+        self._last_call_s = time.monotonic()
+        self._first_frame_s: float | None = None
+        self.n_overflows = 0
+        """Times PortAudio itself reported a loss."""
+        self.n_missing = 0
+        """Frames booked as lost, by the clock or because the ring was full."""
+        self.start_utc: datetime | None = None
+        """System time of the first frame."""
+
+    def _callback(self, data: NDArray[np.int16], n_frames: int, _time: object, flags: Any) -> None:
+        """Copy and count; nothing here may wait, allocate much or write."""
+        self._last_call_s = time.monotonic()
+        if flags:
+            self.n_overflows += 1
+        size = len(self._ring)
+        if self._n_written + n_frames - self._n_read > size:
+            self._n_dropped += n_frames
+            return
+        at = self._n_written % size
+        first = min(n_frames, size - at)
+        self._ring[at : at + first] = data[:first]
+        self._ring[: n_frames - first] = data[first:]
+        self._n_written += n_frames
+
+    def frames(self) -> Iterator[tuple[NDArray[np.int16], int]]:
+        """Frames as delivered, with the number lost just before them.
+
+        Yields
+        ------
+        frames : (n, n_channels) int16
+        n_missing : int
+
+        Raises
+        ------
+        DeviceError
+            The device cannot be opened so.
+        DeviceLostError
+            It stopped delivering.
+        """
+        sounddevice = _sounddevice()
+        try:
+            stream = sounddevice.InputStream(
+                device=self._index, samplerate=self.sample_rate_hz, channels=self.n_channels,
+                dtype="int16", latency="high", callback=self._callback,
+            )  # fmt: skip
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise DeviceError(
+                f"{self.name}: cannot open {self.n_channels} channels at "
+                f"{self.sample_rate_hz} Hz: {error}",
+                hint="edge-probe devices lists channels and rates",
+            ) from error
+        shortfall = _Shortfall(self.sample_rate_hz)
+        with stream:
+            self._last_call_s = time.monotonic()
+            while self._n_wanted is None or self._n_read < self._n_wanted:
+                last_call_s, n_written = self._last_call_s, self._n_written
+                n_new = n_written - self._n_read
+                if n_new == 0:
+                    self._refuse_dead(stream.active, last_call_s)
+                    time.sleep(POLL_S)
+                    continue
+                if self.start_utc is None:
+                    age_s = time.monotonic() - last_call_s + n_new / self.sample_rate_hz
+                    self.start_utc = datetime.now(UTC) - timedelta(seconds=age_s)
+                dropped, self._n_dropped = self._n_dropped, 0
+                n_missing = dropped + shortfall.missing(
+                    n_written + self.n_missing + dropped, last_call_s
+                )
+                self._book(n_missing)
+                yield self._take(n_new), n_missing
+
+    def __iter__(self) -> Iterator[Block]:
+        """Samples of the chosen channel; see `frames`."""
+        for frames, n_missing in self.frames():
+            samples = frames[:, self.channel].astype(np.float32) / np.float32(2**15)
+            yield Block(samples, n_missing)
+
+    def _take(self, n_frames: int) -> NDArray[np.int16]:
+        if self._n_wanted is not None:
+            n_frames = min(n_frames, self._n_wanted - self._n_read)
+        positions = np.arange(self._n_read, self._n_read + n_frames) % len(self._ring)
+        frames: NDArray[np.int16] = self._ring[positions]
+        self._n_read += n_frames
+        return frames
+
+    def _book(self, n_missing: int) -> None:
+        if n_missing:
+            self.n_missing += n_missing
+            _log.warning(
+                "%s: %d frames (%.3f s) are missing; a new run begins",
+                self.name, n_missing, n_missing / self.sample_rate_hz,
+            )  # fmt: skip
+
+    def _refuse_dead(self, active: bool, last_call_s: float) -> None:
+        silent_s = time.monotonic() - last_call_s
+        if not active or silent_s > SILENCE_S:
+            raise DeviceLostError(
+                f"{self.name}: the microphone stopped delivering "
+                f"({self._n_read} frames received)",
+                hint="is it still plugged in? edge-probe devices lists what there is",
+            )

@@ -1,0 +1,108 @@
+"""Raw PCM from a pipe: ``arecord ... | edge-probe classify - --rate 48000 --channels 1``."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.errors import AudioError
+from edge_probe.source import Block, choose_channel, refuse_not_finite
+
+_log = logging.getLogger(__name__)
+
+_READ_BYTES = 1 << 16
+
+
+def _from_s24(raw: bytes) -> NDArray[np.float32]:
+    triples = np.frombuffer(raw, np.uint8).reshape(-1, 3)
+    shifted = np.zeros((len(triples), 4), np.uint8)
+    shifted[:, 1:] = triples
+    values: NDArray[np.float32] = shifted.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
+    return values
+
+
+def _from_integers(kind: str, full_scale: int) -> Callable[[bytes], NDArray[np.float32]]:
+    def convert(raw: bytes) -> NDArray[np.float32]:
+        return np.frombuffer(raw, kind).astype(np.float32) / np.float32(full_scale)
+
+    return convert
+
+
+FORMATS: dict[str, tuple[int, Callable[[bytes], NDArray[np.float32]]]] = {
+    "u8": (1, lambda raw: (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128),
+    "s16": (2, _from_integers("<i2", 2**15)),
+    "s24": (3, _from_s24),
+    "s32": (4, _from_integers("<i4", 2**31)),
+    "f32": (4, lambda raw: np.frombuffer(raw, "<f4")),
+}
+"""Little-endian sample formats: bytes per sample, and how to full scale ±1."""
+
+
+class PcmStream:
+    """One channel of raw interleaved PCM.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        Read as it comes, never waiting for a full buffer.
+    name : str
+        What to call it.
+    sample_rate_hz, n_channels : int
+    sample_format : str
+        A key of `FORMATS`.
+    channel : int, optional
+        Counted from 0; needed when there are several.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        *,
+        name: str,
+        sample_rate_hz: int,
+        n_channels: int,
+        sample_format: str,
+        channel: int | None = None,
+    ) -> None:
+        if n_channels < 1:
+            raise AudioError(
+                f"{name}: expected at least 1 channel, found {n_channels}",
+                hint="--channels says how many the pipe carries",
+            )
+        self._stream = stream
+        self.name = name
+        self.sample_rate_hz = sample_rate_hz
+        self.channel = choose_channel(n_channels, channel, name)
+        self._n_channels = n_channels
+        self._sample_bytes, self._convert = FORMATS[sample_format]
+
+    def __iter__(self) -> Iterator[Block]:
+        """Blocks as the pipe delivers them.
+
+        Raises
+        ------
+        AudioError
+            The pipe was empty, or a float sample is NaN or infinite.
+        """
+        frame_bytes = self._sample_bytes * self._n_channels
+        rest, n_given = b"", 0
+        while raw := self._stream.read1(_READ_BYTES):  # type: ignore[attr-defined]
+            raw = rest + raw
+            whole = len(raw) // frame_bytes * frame_bytes
+            rest = raw[whole:]
+            frames = self._convert(raw[:whole]).reshape(-1, self._n_channels)
+            samples = np.ascontiguousarray(frames[:, self.channel])
+            refuse_not_finite(samples, n_given, self.sample_rate_hz, self.name)
+            n_given += len(samples)
+            yield Block(samples)
+        if rest:
+            _log.warning(
+                "%s: the last %d bytes are no whole frame of %d bytes: are --channels and "
+                "--format right?", self.name, len(rest), frame_bytes,
+            )  # fmt: skip
+        if n_given == 0:
+            raise AudioError(
+                f"{self.name}: holds no samples", hint="does the program before the pipe run?"
+            )

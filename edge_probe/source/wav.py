@@ -1,0 +1,59 @@
+"""PCM WAV as it was delivered, with a header that is right at every moment."""
+
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_MAX_DATA_BYTES = 2**32 - 1 - _HEADER.size
+
+
+class WavWriter:
+    """A 16-bit PCM WAV file (format tag 1) that stays readable when the program is interrupted.
+
+    Parameters
+    ----------
+    path : Path
+    sample_rate_hz, n_channels : int
+    """
+
+    def __init__(self, path: Path, sample_rate_hz: int, n_channels: int) -> None:
+        self._file = path.open("wb")
+        self._rate_hz, self._n_channels = sample_rate_hz, n_channels
+        self._n_bytes = 0
+        self._write_header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, frames: NDArray[np.int16]) -> None:
+        """Append frames, (n, n_channels) int16; beyond 4 GiB, the limit of WAV, raise OSError."""
+        data = frames.astype("<i2", copy=False).tobytes()
+        if self._n_bytes + len(data) > _MAX_DATA_BYTES:
+            raise OSError("a WAV file cannot hold more than 4 GiB")
+        self._file.write(data)
+        self._n_bytes += len(data)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        frame_bytes = 2 * self._n_channels
+        header = _HEADER.pack(
+            b"RIFF", _HEADER.size - 8 + self._n_bytes, b"WAVE", b"fmt ", 16, 1, self._n_channels,
+            self._rate_hz, self._rate_hz * frame_bytes, frame_bytes, 16, b"data", self._n_bytes,
+        )  # fmt: skip
+        self._file.seek(0)
+        self._file.write(header)
+        self._file.seek(0, 2)
+        self._file.flush()

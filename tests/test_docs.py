@@ -1,0 +1,86 @@
+"""What the documents say is run: README blocks, command names, generated tables."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+"""Blocks marked ``sh`` are run here, in order and in one folder; ``text`` blocks are not."""
+
+ARECORD = f"""#!{sys.executable}
+import signal, sys
+import soundfile
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+samples, rate = soundfile.read({str(ROOT / "edge_probe/data/demo_scene.ogg")!r}, dtype="int16")
+sys.stdout.buffer.write(samples.tobytes())
+"""
+"""Stands in for a sound card: the demo audio as raw PCM at 44.1 kHz."""
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with a few clips and recordings, and a PATH with our commands."""
+    pytest.importorskip("torch", reason="the README trains a head: needs the extra export")
+    sys.path.insert(0, str(ROOT / "tests"))
+    from support.readme_world import make_world
+
+    folder = tmp_path_factory.mktemp("readme")
+    make_world(folder)
+    tools = folder / "bin"
+    tools.mkdir()
+    (tools / "arecord").write_text(ARECORD, encoding="utf-8")
+    (tools / "arecord").chmod(stat.S_IRWXU)
+    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return folder, {**os.environ, "PATH": path}
+
+
+def test_readme_has_blocks() -> None:
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_readme_block_runs(number: int, newcomer: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = newcomer
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", BLOCKS[number]],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, BLOCKS[number] + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", ["edge-probe", "edge-export"])
+def test_every_command_is_in_the_readme_and_has_its_own_help(program: str) -> None:
+    module = {"edge-probe": "edge_probe", "edge-export": "export"}[program]
+
+    def text(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments, "--help"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    names = re.findall(r"^    ([a-z-]+)  ", text(), re.MULTILINE)
+    assert names
+    helps = [text(name) for name in names]
+    assert len(set(helps)) == len(helps)
+    for name in names:
+        assert f"`{program} {name}`" in README or f"{program} {name} " in README, name
+
+
+def test_figures_in_readme_are_the_measured_ones() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import table
+
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    }
+    assert table.render(results) == table.in_document(README)
