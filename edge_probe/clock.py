@@ -11,7 +11,7 @@ _TIMEX_BYTES = 256
 
 
 def system_clock_trust() -> str:
-    """ "ntp" while the kernel says that its clock is synchronised, "unset" otherwise.
+    """Trust level of the system clock: "ntp" while the kernel calls it synchronised, or "unset".
 
     Source: adjtimex(2), return value ``TIME_ERROR``. Off Linux the answer is "unset".
     """

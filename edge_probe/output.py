@@ -45,7 +45,7 @@ def json_writer(stream: TextIO) -> Writer:
 
     def write(event: Event) -> None:
         line = json.dumps(as_dict(event), ensure_ascii=False, allow_nan=False)
-        print(line, file=stream, flush=True)  # noqa: T201
+        print(line, file=stream, flush=True)
 
     return write
 
@@ -71,10 +71,10 @@ def table_writer(stream: TextIO) -> Writer:
     def write(event: Event) -> None:
         nonlocal last_source
         if last_source is None:
-            print(HEADER, file=stream)  # noqa: T201
+            print(HEADER, file=stream)
         if event.source != last_source:
             last_source = event.source
-            print(f"{event.source} (channel {event.channel})", file=stream)  # noqa: T201
-        print(row(event), file=stream, flush=True)  # noqa: T201
+            print(f"{event.source} (channel {event.channel})", file=stream)
+        print(row(event), file=stream, flush=True)
 
     return write

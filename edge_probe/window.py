@@ -1,4 +1,4 @@
-"""Windows of k chunks, every h chunks, from chunk summaries that are kept only as long as needed."""
+"""Windows of k chunks, every h chunks; chunk summaries are kept only as long as needed."""
 
 from dataclasses import dataclass
 

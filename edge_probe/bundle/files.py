@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from edge_probe.bundle.reject import Rejection, reject, shown
 
@@ -97,7 +98,7 @@ class BundleFolder:
         RejectedBundleError
             Larger than the limit, or unreadable.
         """
-        with _open(self.path / name) as file:
+        with _File(self.path / name) as file:
             return file.read_at_most(limit_bytes)
 
     def read(self, name: str, record: FileRecord) -> bytes:
@@ -107,7 +108,7 @@ class BundleFolder:
         ------
         RejectedBundleError
         """
-        with _open(self.path / name) as file:
+        with _File(self.path / name) as file:
             file.check_size(record.size_bytes)
             data = file.read_at_most(record.size_bytes)
         _check_size(self.path / name, len(data), record.size_bytes)
@@ -123,7 +124,7 @@ class BundleFolder:
         """
         digest = hashlib.sha256()
         n_read = 0
-        with _open(self.path / name) as file:
+        with _File(self.path / name) as file:
             file.check_size(record.size_bytes)
             while n_read <= record.size_bytes and (block := file.read_block()):
                 digest.update(block)
@@ -132,8 +133,8 @@ class BundleFolder:
         _check_hash(self.path / name, digest.hexdigest(), record.sha256)
 
 
-class _open:  # noqa: N801  a context manager that reads like open()
-    """A regular file, opened without following links or waiting for a writer."""
+class _File:
+    """An open file: no link was followed, and no writer at the other end is waited for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -146,7 +147,7 @@ class _open:  # noqa: N801  a context manager that reads like open()
         except OSError as error:
             _unreadable(path, error)
 
-    def __enter__(self) -> "_open":
+    def __enter__(self) -> "_File":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,7 +205,7 @@ def _list(path: Path) -> set[str]:
     return set(kinds)
 
 
-def _unreadable(path: Path, error: OSError) -> None:
+def _unreadable(path: Path, error: OSError) -> NoReturn:
     reject(
         Rejection.FILE_UNREADABLE,
         f"{path}: cannot be read: {error.strerror or error}",

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_probe.bundle import verify as child
 from edge_probe.bundle.reject import Rejection, reject
 
 PREFIX = b"edge-probe bundle v1\0"
 """Stands before the manifest in what is signed, so that no other signature can be reused."""
-
-SIGNATURE_BYTES = 64
 
 SIGNED_BY = "development key (public: proves integrity, not origin)"
 """The one key this version knows."""
@@ -18,8 +17,6 @@ SIGNED_BY = "development key (public: proves integrity, not origin)"
 Verifier = Callable[[bytes, bytes], bool]
 """(message, signature) -> whether the signature is valid."""
 
-_SCRIPT = Path(__file__).with_name("verify.py")
-_NO_CRYPTOGRAPHY = 3
 _TIMEOUT_S = 120
 
 
@@ -39,7 +36,7 @@ def verify_in_child(message: bytes, signature: bytes) -> bool:
         The process could not be started, crashed, or took over two minutes.
     """
     # -P: neither the working directory nor the folder of verify.py may shadow a real module
-    command = [sys.executable or "python3", "-P", str(_SCRIPT)]
+    command = [sys.executable or "python3", "-P", str(Path(child.__file__))]
     try:
         done = subprocess.run(
             command,
@@ -57,7 +54,7 @@ def verify_in_child(message: bytes, signature: bytes) -> bool:
     if done.returncode == 0 and done.stdout.split() in ([b"valid"], [b"invalid"]):
         return done.stdout.split() == [b"valid"]
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-    missing = done.returncode == _NO_CRYPTOGRAPHY
+    missing = done.returncode == child.EXIT_NO_CRYPTOGRAPHY
     reject(
         Rejection.SIGNATURE_CHECK,
         f"the signature could not be checked (exit status {done.returncode}): {lines[-1]}",
@@ -79,7 +76,7 @@ def check_signature(manifest: bytes, signature: bytes, verify: Verifier) -> None
     ------
     RejectedBundleError
     """
-    if len(signature) == SIGNATURE_BYTES and verify(PREFIX + manifest, signature):
+    if len(signature) == child.SIGNATURE_BYTES and verify(PREFIX + manifest, signature):
         return
     reject(
         Rejection.SIGNATURE,

@@ -142,9 +142,7 @@ def _classify_file(
         classify_blocks(audio, info, analyser, write)
 
 
-def _classify_stdin(
-    args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer"
-) -> None:
+def _classify_stdin(args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer") -> None:
     from edge_probe.classify import Run
     from edge_probe.source.pcm import PcmStream
 

@@ -3,7 +3,7 @@
 import argparse
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,7 +112,7 @@ def _new_run(
 
 
 @contextmanager
-def _interrupts_end_the_loop() -> "Iterator[object]":
+def _interrupts_end_the_loop() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM finish the work in hand instead of dropping it."""
     stopped = False
 

@@ -256,7 +256,6 @@ class Microphone:
         silent_s = time.monotonic() - last_call_s
         if not active or silent_s > SILENCE_S:
             raise DeviceLostError(
-                f"{self.name}: the microphone stopped delivering "
-                f"({self._n_read} frames received)",
+                f"{self.name}: the microphone stopped delivering ({self._n_read} frames received)",
                 hint="is it still plugged in? edge-probe devices lists what there is",
             )

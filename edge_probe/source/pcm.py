@@ -23,6 +23,11 @@ def _from_s24(raw: bytes) -> NDArray[np.float32]:
     return values
 
 
+def _from_u8(raw: bytes) -> NDArray[np.float32]:
+    centred = np.frombuffer(raw, np.uint8).astype(np.float32) - np.float32(128)
+    return centred / np.float32(128)
+
+
 def _from_integers(kind: str, full_scale: int) -> Callable[[bytes], NDArray[np.float32]]:
     def convert(raw: bytes) -> NDArray[np.float32]:
         return np.frombuffer(raw, kind).astype(np.float32) / np.float32(full_scale)
@@ -31,7 +36,7 @@ def _from_integers(kind: str, full_scale: int) -> Callable[[bytes], NDArray[np.f
 
 
 FORMATS: dict[str, tuple[int, Callable[[bytes], NDArray[np.float32]]]] = {
-    "u8": (1, lambda raw: (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128),
+    "u8": (1, _from_u8),
     "s16": (2, _from_integers("<i2", 2**15)),
     "s24": (3, _from_s24),
     "s32": (4, _from_integers("<i4", 2**31)),

@@ -104,7 +104,7 @@ def credits(folder: Path, clips: list[str]) -> list[str]:
     for line in (folder / "README.txt").read_text(encoding="utf-8").splitlines():
         if match := _CREDIT.match(line):
             found[match["clip"]] = (
-                f"* `{match['clip']}` from \"{match['title']}\" by {match['author']}, "
+                f'* `{match["clip"]}` from "{match["title"]}" by {match["author"]}, '
                 f"{match['licence']}, {match['url']}"
             )
     return [found[clip] for clip in clips]

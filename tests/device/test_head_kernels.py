@@ -166,7 +166,7 @@ def test_digits_follow_the_written_rule(tokens: NDArray[np.float32], bits: int) 
         assert scale == np.float32(1.0 / math.sqrt(n_dims * norm))
 
 
-@pytest.mark.parametrize(("bits", "distortion"), [(6, 0.3**2 / 12), (8, 0.125**2 / 12)])
+@pytest.mark.parametrize(("bits", "distortion"), [(7, 0.15**2 / 12), (8, 0.125**2 / 12)])
 def test_a_normal_token_loses_the_noise_of_a_uniform_step(bits: int, distortion: float) -> None:
     tokens = np.random.default_rng(1).normal(size=(50, 768)).astype(np.float32)
     digits = quantize(tokens, np.zeros(768, np.float32), np.ones(50, bool), bits)  # type: ignore[arg-type]

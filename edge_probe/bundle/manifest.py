@@ -1,0 +1,376 @@
+"""The manifest: canonical JSON in, frozen facts out, and back to the same bytes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from edge_probe.bundle import files
+from edge_probe.bundle.files import FileRecord
+from edge_probe.bundle.reject import Rejection, reject, shown
+from edge_probe.bundle.schema import Json, Section
+from edge_probe.spec import EncoderSpec, TokenBits, TokenGrid, WindowSpec
+
+FORMAT = "edge-probe bundle"
+FORMAT_VERSION = 1
+
+MAX_MANIFEST_BYTES = 2**20
+MAX_FILES = 64
+MAX_FILE_BYTES = 2**31 - 1
+MAX_ROLE_BYTES = {
+    files.HEAD: 2**29,
+    files.LABELS: 2**23,
+    files.CALIBRATION: 2**23,
+    files.CONFORMANCE: 2**26,
+}
+MAX_GRAPH_BYTES = 2**28
+MAX_RATE_HZ = 1_000_000
+MAX_CHUNK_SAMPLES = 2**24
+MAX_DIMS = 2**16
+MAX_TOKENS = 2**20
+MAX_PROTOTYPES = 2**22
+MAX_CLASSES = 2**16
+MAX_WINDOW_CHUNKS = 4096
+MAX_REFRACTORY_S = 86_400.0
+MAX_CLIPS = 10**9
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_SHA256 = r"[0-9a-f]{64}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """What the head file must contain."""
+
+    kind: Literal["protobin", "mean-linear"]
+    token_bits: TokenBits
+    n_prototypes: int
+    """M; 0 for mean-linear."""
+    linear: Literal["int8", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that ``manifest.json`` says."""
+
+    name: str
+    created_utc: str
+    """Like 2026-07-28T09:30:00Z."""
+    tool: str
+    """Name and version of the writer."""
+    files: Mapping[str, FileRecord]
+    encoder: EncoderSpec
+    provenance: Mapping[str, Json]
+    """Of the encoder; has at least ``name`` and ``licence``."""
+    head: HeadSpec
+    windows: WindowSpec
+    n_classes: int
+    training: Mapping[str, Json]
+    """Has at least ``background_clips`` (int) and ``no_background`` (bool)."""
+    token_tolerance: float
+    """Largest absolute difference of a token component that `selftest` accepts."""
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, as it is signed."""
+        encoder, grid = self.encoder, self.encoder.grid
+        return canonical(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "name": self.name,
+                "created_utc": self.created_utc,
+                "tool": self.tool,
+                "files": {
+                    name: {"sha256": record.sha256, "size_bytes": record.size_bytes}
+                    for name, record in self.files.items()
+                },
+                "encoder": {
+                    "graph": encoder.graph,
+                    "input": encoder.input_name,
+                    "output": encoder.output_name,
+                    "sample_rate_hz": encoder.sample_rate_hz,
+                    "chunk_samples": encoder.chunk_samples,
+                    "n_dims": grid.n_dims,
+                    "n_time": grid.n_time,
+                    "n_freq": grid.n_freq,
+                    "start_samples": float(grid.start_samples),
+                    "step_samples": float(grid.step_samples),
+                    "band_edges_hz": None
+                    if grid.band_edges_hz is None
+                    else [float(edge) for edge in grid.band_edges_hz],
+                    "provenance": dict(self.provenance),
+                },
+                "time_expansion": 1,
+                "head": {
+                    "kind": self.head.kind,
+                    "token_bits": self.head.token_bits,
+                    "n_prototypes": self.head.n_prototypes,
+                    "linear": self.head.linear,
+                },
+                "windows": {
+                    "window_chunks": self.windows.window_chunks,
+                    "hop_chunks": self.windows.hop_chunks,
+                    "refractory_s": float(self.windows.refractory_s),
+                },
+                "n_classes": self.n_classes,
+                "training": dict(self.training),
+                "conformance": {"token_tolerance": float(self.token_tolerance)},
+            }
+        )
+
+
+def canonical(value: Json) -> bytes:
+    """The one way to write a JSON value: sorted keys, no blanks, UTF-8, shortest floats.
+
+    Raises
+    ------
+    ValueError
+        NaN, an infinity, or text that UTF-8 cannot write.
+    TypeError
+        Not a JSON value.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8")
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read a manifest whose signature is already checked.
+
+    Parameters
+    ----------
+    data : bytes
+        At most 1 MiB.
+
+    Raises
+    ------
+    RejectedBundleError
+        In this order: no JSON, no manifest, a future version, not canonical, not the schema.
+    """
+    value = _parse_json(data)
+    _check_version(value)
+    _check_canonical(value, data)
+    return _read(Section("", value))
+
+
+def _parse_json(data: bytes) -> Json:
+    try:
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_nan
+        )
+    except (ValueError, RecursionError) as error:
+        reject(
+            Rejection.MANIFEST_JSON,
+            f"manifest: not valid JSON: {shown(str(error))}",
+            hint="write the bundle again with edge-export",
+        )
+
+
+def _without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _no_nan(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_version(value: Json) -> None:
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or value.get("format") != FORMAT or type(version) is not int:
+        reject(
+            Rejection.MANIFEST_FORMAT,
+            f"manifest: expected format {FORMAT!r} and an integer format_version",
+            hint="give the directory that edge-export wrote",
+        )
+    if version != FORMAT_VERSION:
+        newer = version > FORMAT_VERSION
+        reject(
+            Rejection.MANIFEST_VERSION,
+            f"manifest: version {shown(version)}, this edge-probe reads {FORMAT_VERSION}",
+            hint="upgrade edge-probe: pip install --upgrade edge-probe"
+            if newer
+            else "write the bundle again with edge-export",
+        )
+
+
+def _check_canonical(value: Json, data: bytes) -> None:
+    try:
+        same = canonical(value) == data
+    except (ValueError, RecursionError):
+        same = False
+    if not same:
+        reject(
+            Rejection.MANIFEST_CANONICAL,
+            "manifest: not in canonical form (sorted keys, no blanks, shortest numbers)",
+            hint="manifests are written by edge-export, not by hand",
+        )
+
+
+def _read(top: Section) -> Manifest:
+    top.take("format")
+    top.take("format_version")
+    manifest = Manifest(
+        name=top.text("name", _NAME),
+        created_utc=top.time("created_utc"),
+        tool=top.text("tool"),
+        files=_read_files(top.section("files")),
+        **_read_encoder(top.section("encoder")),
+        head=_read_head(top.section("head")),
+        windows=_read_windows(top.section("windows")),
+        n_classes=top.integer("n_classes", 1, MAX_CLASSES),
+        training=_read_training(top.section("training")),
+        token_tolerance=_read_conformance(top.section("conformance")),
+    )
+    _check_time_expansion(top.take("time_expansion"))
+    top.finish()
+    _check_agreement(manifest)
+    return manifest
+
+
+def _read_files(section: Section) -> dict[str, FileRecord]:
+    names = section.rest()
+    if len(names) > MAX_FILES:
+        reject(
+            Rejection.MANIFEST_RANGE,
+            f"manifest: files: expected at most {MAX_FILES}, found {len(names)}",
+            hint="the limits stand in edge_probe/bundle/FORMAT.md",
+        )
+    for name in names:
+        reserved = name in (files.MANIFEST, files.SIGNATURE)
+        if reserved or not files.name_is_bare(name):
+            reject(
+                Rejection.FILE_NAME,
+                f"manifest: files: {shown(name)} is not a name that a bundle may list",
+                hint="bundle files have names of A-Z a-z 0-9 . _ - and no folder",
+            )
+    if len({name.casefold() for name in names}) != len(names):
+        reject(
+            Rejection.FILE_NAME,
+            "manifest: files: two names differ only in upper and lower case",
+            hint="such files overwrite each other on some cards and desktops; rename one",
+        )
+    records = {}
+    for name in names:
+        record = section.section(name)
+        records[name] = FileRecord(
+            record.text("sha256", _SHA256),
+            record.integer("size_bytes", 1, MAX_ROLE_BYTES.get(name, MAX_FILE_BYTES)),
+        )
+        record.finish()
+    return records
+
+
+def _read_encoder(section: Section) -> dict[str, Json]:
+    limit = float(MAX_CHUNK_SAMPLES)
+    spec = EncoderSpec(
+        graph=section.text("graph"),
+        input_name=section.text("input"),
+        output_name=section.text("output"),
+        sample_rate_hz=section.integer("sample_rate_hz", 1, MAX_RATE_HZ),
+        chunk_samples=section.integer("chunk_samples", 1, MAX_CHUNK_SAMPLES),
+        grid=TokenGrid(
+            n_dims=section.integer("n_dims", 1, MAX_DIMS),
+            n_time=section.integer("n_time", 1, MAX_TOKENS),
+            n_freq=section.integer("n_freq", 1, MAX_TOKENS),
+            start_samples=section.number("start_samples", -limit, limit),
+            step_samples=section.number("step_samples", 2.0**-20, limit),
+            band_edges_hz=section.numbers("band_edges_hz", 0.0, float(MAX_RATE_HZ)),
+        ),
+    )
+    provenance = section.section("provenance")
+    known: dict[str, Json] = {
+        "name": provenance.text("name"),
+        "licence": provenance.text("licence"),
+    }
+    known |= {key: provenance.take(key) for key in provenance.rest()}
+    section.finish()
+    return {"encoder": spec, "provenance": known}
+
+
+def _read_head(section: Section) -> HeadSpec:
+    head = HeadSpec(
+        kind=section.choice("kind", ["protobin", "mean-linear"]),
+        token_bits=section.choice("token_bits", ["float", *range(1, 9)]),
+        n_prototypes=section.integer("n_prototypes", 0, MAX_PROTOTYPES),
+        linear=section.choice("linear", ["int8", "float32"]),
+    )
+    section.finish()
+    return head
+
+
+def _read_windows(section: Section) -> WindowSpec:
+    windows = WindowSpec(
+        window_chunks=section.integer("window_chunks", 1, MAX_WINDOW_CHUNKS),
+        hop_chunks=section.integer("hop_chunks", 1, MAX_WINDOW_CHUNKS),
+        refractory_s=section.number("refractory_s", 0.0, MAX_REFRACTORY_S),
+    )
+    section.finish()
+    return windows
+
+
+def _read_training(section: Section) -> dict[str, Json]:
+    known: dict[str, Json] = {
+        "background_clips": section.integer("background_clips", 0, MAX_CLIPS),
+        "no_background": section.boolean("no_background"),
+    }
+    return known | {key: section.take(key) for key in section.rest()}
+
+
+def _read_conformance(section: Section) -> float:
+    tolerance = section.number("token_tolerance", 0.0, 1e6)
+    section.finish()
+    return tolerance
+
+
+def _check_time_expansion(value: Json) -> None:
+    if type(value) is not int or value != 1:
+        reject(
+            Rejection.TIME_EXPANSION,
+            f"manifest: time_expansion: this version reads only 1, found {shown(value)}",
+            hint="time-expanded recordings come with a later edge-probe",
+        )
+
+
+def _check_agreement(manifest: Manifest) -> None:
+    """Refuse values that are fine one by one and impossible together."""
+    encoder, head, windows = manifest.encoder, manifest.head, manifest.windows
+    grid, edges = encoder.grid, encoder.grid.band_edges_hz
+    graph_bytes = manifest.files[encoder.graph].size_bytes if encoder.graph in manifest.files else 0
+    ascending = edges is None or all(low < high for low, high in pairwise(edges))
+    untrained = manifest.training["no_background"] and manifest.training["background_clips"]
+    linear_probe = HeadSpec("mean-linear", "float", 0, "float32")
+    rules = [
+        (
+            {*files.FIXED, encoder.graph} <= manifest.files.keys(),
+            "files lists head, labels, calibration, conformance and the encoder graph",
+        ),
+        (encoder.graph.endswith(".onnx"), "the name of the encoder graph ends in .onnx"),
+        (
+            graph_bytes <= MAX_GRAPH_BYTES,
+            f"the graph has at most {MAX_GRAPH_BYTES} bytes; larger weights are external data",
+        ),
+        (grid.n_tokens <= MAX_TOKENS, f"n_time * n_freq is at most {MAX_TOKENS}"),
+        (
+            ascending and (edges is None or len(edges) == grid.n_freq + 1),
+            "band_edges_hz has n_freq + 1 ascending edges",
+        ),
+        (
+            head.kind != "mean-linear" or head == linear_probe,
+            "a mean-linear head has token_bits float, n_prototypes 0 and linear float32",
+        ),
+        (head.kind != "protobin" or head.n_prototypes > 0, "a protobin head has prototypes"),
+        (windows.hop_chunks <= windows.window_chunks, "hop_chunks is at most window_chunks"),
+        (not untrained, "no_background means that background_clips is 0"),
+    ]
+    for holds, rule in rules:
+        if not holds:
+            reject(
+                Rejection.MANIFEST_CONTRADICTION,
+                f"manifest: this rule is broken: {rule}",
+                hint="write the bundle again with edge-export",
+            )

@@ -1,0 +1,320 @@
+"""Heads, thresholds and conformance vectors as safetensors: exact names, types and shapes."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from edge_probe.bundle import files
+from edge_probe.bundle.manifest import HeadSpec, Manifest
+from edge_probe.bundle.reject import Rejection, reject, shown
+from edge_probe.head import FloatLinear, Head, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head.linear import Linear
+from edge_probe.head.packing import n_bytes, padding_is_zero
+
+Arrays = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
+"""Tensor name -> (dtype, shape)."""
+
+MAX_CONFORMANCE_CHUNKS = 64
+
+_EXPORT_AGAIN = "write the bundle again with edge-export"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Thresholds on logits, and how a logit becomes the displayed score."""
+
+    threshold_on: NDArray[np.float64]
+    """(C,) logits at which a detection may begin."""
+    threshold_off: NDArray[np.float64]
+    """(C,) logits below which it ends; at most ``threshold_on``."""
+    slope_intercept: NDArray[np.float64] | None
+    """(C, 2): score = sigmoid(slope * logit + intercept); None: sigmoid(logit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conformance:
+    """One window of audio and everything that must follow from it."""
+
+    audio: NDArray[np.int16]
+    """(n,) model-rate samples; the last chunk is zero-padded."""
+    tokens: NDArray[np.float32]
+    """(chunks, T, D)"""
+    logits: NDArray[np.float64]
+    """(C,)"""
+    decisions: NDArray[np.uint8]
+    """(C,) 1 where the logit reaches the on-threshold."""
+    digits: NDArray[np.uint8] | None
+    """(chunks, T, D); None for float tokens."""
+    scores: NDArray[np.float32] | None
+    """(M,) prototype scores of the window; None for mean-linear."""
+    score_chunks: NDArray[np.int32] | None
+    """(M,) chunk of the window in which the score was reached."""
+    score_tokens: NDArray[np.int32] | None
+    """(M,) token of that chunk."""
+
+
+def head_layout(head: HeadSpec, n_dims: int, n_classes: int) -> Layout:
+    """Tensors that ``head.safetensors`` must hold."""
+    if head.kind == "mean-linear":
+        return {"weights": (np.float32, (n_classes, n_dims)), "bias": (np.float64, (n_classes,))}
+    weights = np.int8 if head.linear == "int8" else np.float32
+    layout: Layout = {
+        "prototypes": (np.uint8, (head.n_prototypes, n_bytes(n_dims))),
+        "offset": (np.float32, (n_dims,)),
+        "weights": (weights, (n_classes, head.n_prototypes)),
+        "bias": (np.float64, (n_classes,)),
+        "reference_scores": (np.float32, (head.n_prototypes,)),
+    }
+    return layout | ({"scale": (np.float64, (n_classes,))} if head.linear == "int8" else {})
+
+
+def head_spec(head: Head) -> HeadSpec:
+    """What the manifest must say about a head."""
+    if isinstance(head, MeanLinearHead):
+        return HeadSpec("mean-linear", "float", 0, "float32")
+    linear: Literal["int8", "float32"] = (
+        "int8" if isinstance(head.linear, Int8Linear) else "float32"
+    )
+    return HeadSpec("protobin", head.bits, head.n_prototypes, linear)
+
+
+def pack_head(head: Head) -> bytes:
+    """Content of ``head.safetensors``."""
+    arrays: Arrays = {
+        "weights": head.linear.weights,
+        "bias": head.linear.bias,
+    }
+    if isinstance(head, ProtobinHead):
+        arrays["prototypes"] = head.prototypes
+        arrays["offset"] = head.offset
+        arrays["reference_scores"] = head.reference_scores
+    if isinstance(head.linear, Int8Linear):
+        arrays["scale"] = head.linear.scale
+    return _pack(arrays)
+
+
+def parse_head(data: bytes, manifest: Manifest) -> Head:
+    """The head of a bundle.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of ``head.safetensors``, its hash already checked.
+    manifest : Manifest
+
+    Raises
+    ------
+    RejectedBundleError
+    """
+    spec, n_dims = manifest.head, manifest.encoder.grid.n_dims
+    layout = head_layout(spec, n_dims, manifest.n_classes)
+    arrays = _check(files.HEAD, _unpack(files.HEAD, data), layout)
+    if spec.kind == "mean-linear":
+        return MeanLinearHead(FloatLinear(arrays["weights"], arrays["bias"]))
+    if not padding_is_zero(arrays["prototypes"], n_dims):
+        reject(
+            Rejection.PROTOTYPE_PADDING,
+            f"{files.HEAD}: prototypes: bits beyond dimension {n_dims} are not zero",
+            hint=_EXPORT_AGAIN,
+        )
+    if spec.linear == "int8":
+        _check_range(files.HEAD, "scale", np.all(arrays["scale"] > 0), "positive numbers")
+        linear: Linear = Int8Linear(arrays["weights"], arrays["scale"], arrays["bias"])
+    else:
+        linear = FloatLinear(arrays["weights"], arrays["bias"])
+    return ProtobinHead(
+        arrays["prototypes"],
+        arrays["offset"],
+        spec.token_bits,
+        linear,
+        arrays["reference_scores"],
+    )
+
+
+def pack_calibration(calibration: Calibration) -> bytes:
+    """Content of ``calibration.safetensors``."""
+    arrays: Arrays = {
+        "threshold_on": calibration.threshold_on,
+        "threshold_off": calibration.threshold_off,
+    }
+    if calibration.slope_intercept is not None:
+        arrays["slope"] = calibration.slope_intercept[:, 0]
+        arrays["intercept"] = calibration.slope_intercept[:, 1]
+    return _pack(arrays)
+
+
+def parse_calibration(data: bytes, n_classes: int) -> Calibration:
+    """Thresholds and calibration of a bundle.
+
+    Raises
+    ------
+    RejectedBundleError
+    """
+    per_class = (np.float64, (n_classes,))
+    required: Layout = {"threshold_on": per_class, "threshold_off": per_class}
+    optional: Layout = {"slope": per_class, "intercept": per_class}
+    found = _unpack(files.CALIBRATION, data)
+    calibrated = not found.keys().isdisjoint(optional)
+    layout = required | optional if calibrated else required
+    arrays = _check(files.CALIBRATION, found, layout)
+    if np.any(arrays["threshold_off"] > arrays["threshold_on"]):
+        reject(
+            Rejection.THRESHOLD_ORDER,
+            f"{files.CALIBRATION}: an off-threshold lies above its on-threshold",
+            hint="a detection must be able to last; fit the thresholds again",
+        )
+    if not calibrated:
+        return Calibration(arrays["threshold_on"], arrays["threshold_off"], None)
+    _check_range(files.CALIBRATION, "slope", np.all(arrays["slope"] > 0), "positive numbers")
+    pairs = np.stack([arrays["slope"], arrays["intercept"]], axis=1)
+    return Calibration(arrays["threshold_on"], arrays["threshold_off"], pairs)
+
+
+def pack_conformance(vectors: Conformance) -> bytes:
+    """Content of ``conformance.safetensors``."""
+    named: dict[str, NDArray[Any] | None] = {
+        "audio": vectors.audio,
+        "tokens": vectors.tokens,
+        "digits": vectors.digits,
+        "scores": vectors.scores,
+        "score_chunks": vectors.score_chunks,
+        "score_tokens": vectors.score_tokens,
+        "logits": vectors.logits,
+        "decisions": vectors.decisions,
+    }
+    return _pack({name: array for name, array in named.items() if array is not None})
+
+
+def parse_conformance(data: bytes, manifest: Manifest) -> Conformance:
+    """Conformance vectors of a bundle.
+
+    Raises
+    ------
+    RejectedBundleError
+    """
+    found = _unpack(files.CONFORMANCE, data)
+    audio = found.get("audio")
+    n_samples = audio.size if audio is not None else 0
+    n_chunks = -(-n_samples // manifest.encoder.chunk_samples)
+    layout = conformance_layout(manifest, n_samples, n_chunks)
+    _check_names(files.CONFORMANCE, found, layout)
+    if not 1 <= n_chunks <= MAX_CONFORMANCE_CHUNKS:
+        reject(
+            Rejection.TENSOR_SHAPE,
+            f"{files.CONFORMANCE}: audio: expected 1 to {MAX_CONFORMANCE_CHUNKS} chunks, "
+            f"found {n_samples} samples",
+            hint=_EXPORT_AGAIN,
+        )
+    arrays = _check(files.CONFORMANCE, found, layout)
+    _check_conformance_ranges(arrays, manifest, n_chunks)
+    return Conformance(
+        arrays["audio"],
+        arrays["tokens"],
+        arrays["logits"],
+        arrays["decisions"],
+        arrays.get("digits"),
+        arrays.get("scores"),
+        arrays.get("score_chunks"),
+        arrays.get("score_tokens"),
+    )
+
+
+def conformance_layout(manifest: Manifest, n_samples: int, n_chunks: int) -> Layout:
+    """Tensors that ``conformance.safetensors`` must hold."""
+    grid, head = manifest.encoder.grid, manifest.head
+    maps = (n_chunks, grid.n_tokens, grid.n_dims)
+    layout: Layout = {
+        "audio": (np.int16, (n_samples,)),
+        "tokens": (np.float32, maps),
+        "logits": (np.float64, (manifest.n_classes,)),
+        "decisions": (np.uint8, (manifest.n_classes,)),
+    }
+    if isinstance(head.token_bits, int):
+        layout["digits"] = (np.uint8, maps)
+    if head.kind == "protobin":
+        layout["scores"] = (np.float32, (head.n_prototypes,))
+        layout["score_chunks"] = (np.int32, (head.n_prototypes,))
+        layout["score_tokens"] = (np.int32, (head.n_prototypes,))
+    return layout
+
+
+def _check_conformance_ranges(arrays: Arrays, manifest: Manifest, n_chunks: int) -> None:
+    bits = manifest.head.token_bits
+    limits = {
+        "decisions": 2,
+        "digits": 256 if bits == "float" else 2**bits,
+        "score_chunks": n_chunks,
+        "score_tokens": manifest.encoder.grid.n_tokens,
+    }
+    for name, limit in limits.items():
+        if name in arrays:
+            fits = np.all((arrays[name] >= 0) & (arrays[name] < limit))
+            _check_range(files.CONFORMANCE, name, fits, f"integers from 0 to {limit - 1}")
+
+
+def _pack(arrays: Arrays) -> bytes:
+    """Safetensors bytes: the same for the same arrays."""
+    return save({name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())})
+
+
+def _unpack(file: str, data: bytes) -> Arrays:
+    try:
+        return load(data)
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+        reject(
+            Rejection.TENSOR_FILE,
+            f"{file}: not a safetensors file: {shown(str(error))}",
+            hint=_EXPORT_AGAIN,
+        )
+
+
+def _check(file: str, arrays: Arrays, layout: Layout) -> Arrays:
+    """Refuse what differs from the layout or is not finite; make the rest read-only."""
+    _check_names(file, arrays, layout)
+    for name, (dtype, shape) in layout.items():
+        found = arrays[name]
+        if found.dtype != dtype:
+            reject(
+                Rejection.TENSOR_DTYPE,
+                f"{file}: {name}: expected {dtype}, found {found.dtype}",
+                hint=_EXPORT_AGAIN,
+            )
+        if found.shape != shape:
+            reject(
+                Rejection.TENSOR_SHAPE,
+                f"{file}: {name}: expected shape {list(shape)}, found {list(found.shape)}",
+                hint="manifest and tensors must come from the same export",
+            )
+        if not np.isfinite(found).all():
+            reject(
+                Rejection.TENSOR_FINITE,
+                f"{file}: {name}: holds NaN or infinite values",
+                hint="the training diverged; fit again",
+            )
+        found.flags.writeable = False
+    return arrays
+
+
+def _check_names(file: str, found: Arrays, layout: Layout) -> None:
+    missing, unknown = layout.keys() - found.keys(), found.keys() - layout.keys()
+    if missing or unknown:
+        names = ", ".join([*sorted(missing), *(f"not {shown(name)}" for name in sorted(unknown))])
+        reject(
+            Rejection.TENSOR_NAMES,
+            f"{file}: expected tensors {shown(names, 200)}",
+            hint=_EXPORT_AGAIN,
+        )
+
+
+def _check_range(file: str, name: str, fits: object, expected: str) -> None:
+    if not fits:
+        reject(
+            Rejection.TENSOR_RANGE,
+            f"{file}: {name}: expected {expected}",
+            hint=_EXPORT_AGAIN,
+        )

@@ -1,0 +1,238 @@
+"""Writing a bundle: the one way in which bundles come to be. Needs no torch."""
+
+import dataclasses
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_probe import __version__
+from edge_probe.bundle import files
+from edge_probe.bundle.conformance import make_conformance
+from edge_probe.bundle.files import FileRecord
+from edge_probe.bundle.graph import check_graph
+from edge_probe.bundle.labels import write_labels
+from edge_probe.bundle.manifest import Manifest
+from edge_probe.bundle.reader import Bundle, open_bundle
+from edge_probe.bundle.schema import Json
+from edge_probe.bundle.sign import sign_with_development_key
+from edge_probe.bundle.signature import Verifier, verify_in_child
+from edge_probe.bundle.tensors import (
+    Calibration,
+    head_spec,
+    pack_calibration,
+    pack_conformance,
+    pack_head,
+)
+from edge_probe.errors import BundleError
+from edge_probe.head import Head
+from edge_probe.spec import EncoderSpec, WindowSpec
+
+TOOL = f"edge-probe {__version__}"
+
+
+def write_bundle(
+    directory: Path | str,
+    *,
+    name: str,
+    created_utc: str,
+    encoder: EncoderSpec,
+    graph: Path,
+    provenance: Mapping[str, Json],
+    head: Head,
+    windows: WindowSpec,
+    labels: Sequence[str],
+    threshold_on: ArrayLike,
+    threshold_off: ArrayLike,
+    conformance_audio: NDArray[np.int16],
+    training: Mapping[str, Json],
+    calibration: ArrayLike | None = None,
+    external_data: Sequence[Path] = (),
+    token_tolerance: float | None = None,
+    tool: str = TOOL,
+    replace: bool = False,
+    verify: Verifier = verify_in_child,
+) -> Bundle:
+    """Write, sign and open a bundle; it appears under its name whole or not at all.
+
+    The same arguments give the same bytes.
+
+    Parameters
+    ----------
+    directory : Path or str
+        Where the bundle shall be; its parent exists.
+    name : str
+        ``[A-Za-z0-9][A-Za-z0-9._-]{0,63}``.
+    created_utc : str
+        Like ``2026-07-28T09:30:00Z``.
+    encoder : EncoderSpec
+        ``encoder.graph`` is the name under which ``graph`` is stored.
+    graph : Path
+        The ONNX graph.
+    provenance : mapping
+        Where the encoder comes from: ``name``, ``licence``, and any JSON beside them.
+    head : Head
+    windows : WindowSpec
+    labels : sequence of str
+        C labels, ``Scientific name_Common name``.
+    threshold_on, threshold_off : (C,) float
+        Logits.
+    conformance_audio : (n,) int16
+        Model-rate samples of one window, 1 to 64 chunks; best with some of the classes in it.
+    training : mapping
+        ``background_clips`` (int), ``no_background`` (bool), and any JSON beside them.
+    calibration : (C, 2) float, optional
+        Slope and intercept of the displayed score, sigmoid(slope * logit + intercept).
+    external_data : sequence of Path
+        External data of the graph, stored under their own names.
+    token_tolerance : float, optional
+        Absolute; by default 0.1 % of the largest token component of the conformance audio.
+    tool : str
+        What the manifest names as its writer.
+    replace : bool
+        Replace a bundle that stands there already.
+    verify : callable
+        As for `open_bundle`.
+
+    Returns
+    -------
+    Bundle
+        The new bundle, as `open_bundle` read it.
+
+    Raises
+    ------
+    BundleError
+        The target exists, or the result would break a rule of ``FORMAT.md``.
+    EncoderError
+        The graph does not keep what ``encoder`` promises.
+    """
+    target = Path(directory)
+    _check_target(target, replace)
+    on = np.asarray(threshold_on, np.float64)
+    off = np.asarray(threshold_off, np.float64)
+    pairs = None if calibration is None else np.asarray(calibration, np.float64)
+    audio = np.asarray(conformance_audio, np.int16)
+    staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.new"
+    staging.mkdir()
+    try:
+        _copy_encoder(staging, {encoder.graph: graph} | {path.name: path for path in external_data})
+        vectors = make_conformance(staging / encoder.graph, encoder, head, audio, on)
+        (staging / files.HEAD).write_bytes(pack_head(head))
+        (staging / files.LABELS).write_bytes(write_labels(tuple(labels)))
+        (staging / files.CALIBRATION).write_bytes(pack_calibration(Calibration(on, off, pairs)))
+        (staging / files.CONFORMANCE).write_bytes(pack_conformance(vectors))
+        if token_tolerance is None:
+            token_tolerance = _default_tolerance(vectors.tokens)
+        manifest = Manifest(
+            name=name,
+            created_utc=created_utc,
+            tool=tool,
+            files={path.name: _record(path) for path in sorted(staging.iterdir())},
+            encoder=encoder,
+            provenance=provenance,
+            head=head_spec(head),
+            windows=windows,
+            n_classes=len(labels),
+            training=training,
+            token_tolerance=token_tolerance,
+        ).to_bytes()
+        (staging / files.MANIFEST).write_bytes(manifest)
+        (staging / files.SIGNATURE).write_bytes(sign_with_development_key(manifest))
+        bundle = open_bundle(staging, verify=verify)
+        _publish(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return dataclasses.replace(bundle, path=target)
+
+
+def _copy_encoder(staging: Path, sources: Mapping[str, Path]) -> None:
+    """Copy the graph (the first one) and its data, and check it before anything runs it."""
+    for name, source in sources.items():
+        _copy(source, staging / _bare(name))
+    graph, *data_files = (staging / name for name in sources)
+    check_graph(graph.read_bytes(), {path.name: path.stat().st_size for path in data_files})
+
+
+def _check_target(target: Path, replace: bool) -> None:
+    if not target.parent.is_dir():
+        raise BundleError(
+            f"{target}: its parent directory does not exist", hint="create it, or name another"
+        )
+    if not target.exists() and not target.is_symlink():
+        return
+    entries = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    is_bundle = {files.MANIFEST, files.SIGNATURE} <= entries and not target.is_symlink()
+    if not is_bundle or any(entry.is_dir() for entry in target.iterdir()):
+        raise BundleError(
+            f"{target}: exists and is not a bundle", hint="name a directory that does not exist"
+        )
+    if not replace:
+        raise BundleError(
+            f"{target}: there is a bundle already", hint="name another directory, or replace it"
+        )
+
+
+def _bare(name: str) -> str:
+    if files.name_is_bare(name):
+        return name
+    raise BundleError(
+        f"{name!r} is not a name that a bundle may hold",
+        hint="use A-Z a-z 0-9 . _ - only, and no folder",
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise BundleError(
+            f"{source}: cannot be copied into the bundle: {error.strerror or error}",
+            hint="give an ONNX file, and its external data as files beside it",
+        ) from error
+
+
+def _record(path: Path) -> FileRecord:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(digest, path.stat().st_size)
+
+
+def _default_tolerance(tokens: NDArray[np.float32]) -> float:
+    largest = float(np.max(np.abs(tokens), initial=0.0))
+    return float(f"{largest * 1e-3:.1e}") if largest > 0 else 1e-6
+
+
+def _publish(staging: Path, target: Path) -> None:
+    """Make the new bundle durable, then let it take its name."""
+    for path in staging.iterdir():
+        _sync(path)
+    _sync(staging)
+    old = target.parent / f".{target.name}.{secrets.token_hex(4)}.old"
+    had_one = target.exists()
+    if had_one:
+        target.rename(old)
+    try:
+        staging.rename(target)
+    except OSError:
+        if had_one:
+            old.rename(target)
+        raise
+    _sync(target.parent)
+    if had_one:
+        shutil.rmtree(old)
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no way to flush a directory
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,23 @@
+"""The ``edge-export`` command."""
+
+import sys
+from collections.abc import Sequence
+
+from edge_probe.cli import run_program
+
+COMMANDS = {
+    "fit": "teach a head from labelled clips and write a signed bundle",
+    "tokens": "encode clips into the token cache",
+    "parity": "compare torch, packed kernels and onnxruntime, stage by stage",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``edge-export`` and return its exit code."""
+    return run_program(
+        "edge-export",
+        "Teach a head from clips; export it for a small board.",
+        "export.commands",
+        COMMANDS,
+        sys.argv[1:] if arguments is None else arguments,
+    )

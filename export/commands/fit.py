@@ -1,0 +1,91 @@
+"""``edge-export fit``: clips in, bundle out."""
+
+import argparse
+from pathlib import Path
+
+from export.commands.tokens import add_clip_arguments, open_cache, report_unreadable
+
+BITS = ("1", "4", "8", "float")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``fit``."""
+    add_clip_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle")
+    parser.add_argument("--replace", action="store_true", help="replace a bundle of that name")
+    parser.add_argument("--name", help="name of the bundle (default: the folder's)")
+    parser.add_argument(
+        "--no-background", action="store_true",
+        help="train without background clips; the bundle will warn about it at every load",
+    )  # fmt: skip
+    parser.add_argument(
+        "--site-audio", type=Path, metavar="DIR",
+        help="then count unreviewed detections per hour on unlabelled recordings",
+    )  # fmt: skip
+    head = parser.add_argument_group("head")
+    head.add_argument("--head", choices=("protobin", "mean-linear"), default="protobin")
+    head.add_argument("--bits", choices=BITS, default="1", help="token precision (default 1)")
+    head.add_argument("--linear", choices=("int8", "float32"), default="int8")
+    head.add_argument("--prototypes-per-class", type=_count, default=20, metavar="J")
+    head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
+    head.add_argument("--epochs", type=_count, default=40)
+    head.add_argument("--seed", type=int, default=0)
+    window = parser.add_argument_group("window")
+    window.add_argument("--window-chunks", type=_count, default=2, metavar="K")
+    window.add_argument("--hop-chunks", type=_count, default=1, metavar="H")
+    window.add_argument("--refractory-s", type=float, default=0.0, metavar="S")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, write, report."""
+    from edge_probe.errors import EdgeProbeError
+    from edge_probe.spec import WindowSpec
+    from export.assemble import Job, fit_bundle
+    from export.clips import read_clips
+    from export.train import HeadOptions
+
+    if args.hop_chunks > args.window_chunks:
+        raise EdgeProbeError(
+            f"a hop of {args.hop_chunks} chunks is longer than a window of {args.window_chunks}",
+            hint="choose --hop-chunks between 1 and --window-chunks",
+        )
+    mean = args.head == "mean-linear"
+    options = HeadOptions(
+        kind=args.head,
+        bits="float" if mean or args.bits == "float" else int(args.bits),  # type: ignore[arg-type]
+        linear="float32" if mean else args.linear,
+        prototypes_per_class=args.prototypes_per_class,
+        learn_offset=not args.no_offset,
+        epochs=args.epochs,
+    )
+    clips = read_clips(args.clips, args.folds)
+    cache = open_cache(args)
+    windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
+    job = Job(
+        args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background
+    )
+    outcome = fit_bundle(clips, cache, job, args.out, replace=args.replace)
+    report_unreadable(outcome.unreadable)
+    print(f"bundle    {outcome.bundle.id}  ({args.out})")
+    print(f"classes   {len(clips.labels)}; background clips: {clips.n_background}")
+    print(f"held out  {outcome.held_out_accuracy:.1%} of single-label clips named right, unseen")
+    if args.site_audio:
+        _show_site(outcome.bundle, args)
+    return 0
+
+
+def _show_site(bundle: object, args: argparse.Namespace) -> None:
+    from export.site_audio import site_rate
+
+    rate = site_rate(bundle, args.site_audio, args.channel)  # type: ignore[arg-type]
+    report_unreadable(rate.unreadable)
+    print(f"\nunreviewed detections on {rate.hours:.2f} h of unlabelled audio, per hour:")
+    for label, count in sorted(rate.detections.items(), key=lambda item: (-item[1], item[0])):
+        print(f"{count / rate.hours:10.1f}  {label}")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value

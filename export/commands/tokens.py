@@ -1,0 +1,62 @@
+"""``edge-export tokens``: encode clips once."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.tokens import TokenCache
+
+_log = logging.getLogger(__name__)
+
+DEMO_ENCODER = Path(__file__).parents[2] / "edge_probe" / "data" / "demo_bundle" / "encoder.onnx"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``tokens``."""
+    add_clip_arguments(parser)
+
+
+def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that name clips, encoder and cache."""
+    parser.add_argument("clips", type=Path, help="folder of class folders, or CSV manifest")
+    parser.add_argument(
+        "--encoder", type=Path, default=DEMO_ENCODER, metavar="FILE.onnx",
+        help="frozen encoder graph (default: the demonstration encoder)",
+    )  # fmt: skip
+    parser.add_argument("--card", type=Path, metavar="FILE.toml", help="facts about the encoder")
+    parser.add_argument("--channel", type=int, metavar="N", help="channel of stereo clips, from 0")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("token_cache"), metavar="DIR",
+        help="where encoded clips are kept (default: token_cache)",
+    )  # fmt: skip
+    parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="folds of the manifest")
+
+
+def open_cache(args: argparse.Namespace) -> "TokenCache":
+    """The token cache of the chosen encoder."""
+    from export.card import CARDS, read_card
+    from export.tokens import TokenCache
+
+    card = args.card
+    if card is None and args.encoder == DEMO_ENCODER:
+        card = CARDS / "demo_encoder.toml"
+    return TokenCache(args.cache, read_card(args.encoder, card), args.channel)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode every clip that is not in the cache yet."""
+    from export.clips import read_clips
+
+    clips = read_clips(args.clips, args.folds)
+    encoded = open_cache(args).encode(clips.clips, "encode")
+    report_unreadable(encoded.unreadable)
+    print(f"{len(encoded.clips)} clips of {len(clips.labels)} classes are encoded")
+    return 0
+
+
+def report_unreadable(lines: list[str]) -> None:
+    """List the clips that could not be used."""
+    for line in lines:
+        _log.warning("left out: %s", line)

@@ -1,0 +1,1 @@
+"""The embedded default: a demonstration encoder, the demo bundle and the demo audio."""

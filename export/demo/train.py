@@ -1,0 +1,233 @@
+"""Train the demonstration encoder: mixtures in the power domain, a float and a 1-bit branch.
+
+    python -m export.demo.train ESC10 --background FIELD_RECORDINGS --out encoder.onnx
+
+A checkpoint beside the output lets an interrupted run go on where it was.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from export.demo import data
+from export.demo.graph import export_onnx
+from export.demo.model import N_DIMS, TokenNet
+from export.protobin import ProtobinModule
+
+N_STEPS = 2_200
+BATCH = 24
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.05
+CHECKPOINT_STEPS = 200
+TOKENS_KEPT = 0.7
+"""Share of a bag's tokens that the heads see at each step, so that no single one is relied on."""
+
+EMA_DECAY = 0.995
+"""Of the running average of the weights that is kept in the end."""
+
+PROTOTYPES_PER_CLASS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Everything one training run hears, as mel power."""
+
+    clips: Tensor
+    """(shifts, N, BAG_CHUNKS, frames, mels)"""
+    targets: Tensor
+    """(N,) int64"""
+    background: Tensor
+    """(K, BAG_CHUNKS, frames, mels)"""
+    n_classes: int
+
+
+class Trainee(nn.Module):
+    """The net and the three heads that teach it; only the net is kept."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        n_prototypes = PROTOTYPES_PER_CLASS * n_classes
+        self.net = TokenNet()
+        self.float_head = ProtobinModule(N_DIMS, n_prototypes, n_classes, dropout=0.1)
+        self.sign_head = ProtobinModule(N_DIMS, n_prototypes, n_classes, dropout=0.1)
+        self.sign_head.sign_share = 1.0
+        self.mean_head = nn.Linear(N_DIMS, n_classes)
+
+    def tokens(self, power: Tensor) -> Tensor:
+        """(B, chunks, frames, mels) -> (B, T, D), all tokens of a bag."""
+        maps = self.net(power.flatten(0, 1))
+        rows: Tensor = maps.flatten(2).transpose(1, 2).reshape(len(power), -1, N_DIMS)
+        return rows
+
+    def loss(self, power: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross-entropy of the three heads, slightly smoothed labels."""
+        tokens = self.tokens(power)
+        n_tokens = tokens.shape[1]
+        tokens = tokens[:, torch.randperm(n_tokens)[: int(TOKENS_KEPT * n_tokens)]]
+        smooth = labels * 0.95 + 0.01
+        total = functional.binary_cross_entropy_with_logits(self.float_head(tokens), smooth)
+        total = total + functional.binary_cross_entropy_with_logits(self.sign_head(tokens), smooth)
+        mean = self.mean_head(tokens.mean(dim=1))
+        return total + 0.5 * functional.binary_cross_entropy_with_logits(mean, smooth)
+
+
+def mixture(material: Material, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """One augmented bag of none to three sounds, perhaps with background, and its labels."""
+    power = torch.zeros(material.background.shape[1:])
+    labels = torch.zeros(material.n_classes)
+    n_sounds = int(rng.choice(4, p=[0.12, 0.44, 0.30, 0.14]))
+    for number in range(n_sounds):
+        which = int(rng.integers(len(material.targets)))
+        sound = material.clips[int(rng.integers(len(material.clips))), which]
+        below_db = rng.uniform(0, 12 if number else 3)
+        power += sound.roll(int(rng.integers(data.BAG_CHUNKS)), 0) * 10 ** (-below_db / 10)
+        labels[material.targets[which]] = 1
+    if n_sounds == 0 or rng.random() < 0.4:
+        noise = material.background[int(rng.integers(len(material.background)))]
+        gain_db = rng.uniform(-30, -3) if n_sounds else rng.uniform(-30, 10)
+        power += noise.roll(int(rng.integers(data.BAG_CHUNKS)), 0) * 10 ** (gain_db / 10)
+    return _masked(_coloured(power, rng), rng), labels
+
+
+def _coloured(power: Tensor, rng: np.random.Generator) -> Tensor:
+    """Another level (±20 dB), a smooth equaliser, and a pitch shift of up to three mel bands."""
+    n_mels = power.shape[-1]
+    curve = np.interp(np.arange(n_mels), np.linspace(0, n_mels - 1, 4), rng.normal(0, 0.25, 4))
+    power = power * torch.from_numpy(10 ** (curve + rng.uniform(-2, 2))).float()
+    shift = int(rng.integers(-3, 4))
+    position = torch.arange(n_mels).sub(shift).clamp(0, n_mels - 1)
+    return power[..., position]
+
+
+def _masked(power: Tensor, rng: np.random.Generator) -> Tensor:
+    """Two bands and two stretches of time taken out (Park et al., "SpecAugment", 2019)."""
+    n_chunks, n_frames, n_mels = power.shape
+    for _ in range(2):
+        low, width = int(rng.integers(n_mels)), int(rng.integers(8))
+        band = power[..., low : low + width]
+        band[...] = 0 if width == 0 or rng.random() < 0.5 else band.mean()
+        begin, length = int(rng.integers(n_frames)), int(rng.integers(24))
+        power[int(rng.integers(n_chunks)), begin : begin + length] = 0
+    return power
+
+
+def train(
+    material: Material,
+    *,
+    seed: int,
+    n_steps: int = N_STEPS,
+    checkpoint: Path | None = None,
+    progress: str | None = None,
+) -> TokenNet:
+    """Train one encoder.
+
+    Parameters
+    ----------
+    material : Material
+    seed : int
+        The same seed, material and thread count give the same encoder.
+    n_steps : int
+    checkpoint : Path, optional
+        Where to keep the state; an existing one is continued.
+    progress : str, optional
+        Name of a progress bar.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    trainee = Trainee(material.n_classes)
+    heads = [weight for name, weight in trainee.named_parameters() if not name.startswith("net.")]
+    groups: list[dict[str, Any]] = [
+        {"params": [*trainee.net.parameters()], "weight_decay": WEIGHT_DECAY},
+        {"params": heads},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=n_steps, pct_start=0.15
+    )
+    average = AveragedModel(
+        trainee.net, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True
+    )
+    parts = {"trainee": trainee, "average": average, "optimizer": optimizer, "schedule": schedule}
+    first = _resume(checkpoint, parts, rng)
+    bar = tqdm(range(first, n_steps), progress, n_steps, initial=first, disable=not progress)
+    for step in bar:
+        bags = [mixture(material, rng) for _ in range(BATCH)]
+        loss = trainee.loss(*(torch.stack(part) for part in zip(*bags, strict=True)))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trainee.parameters(), 2.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(trainee.net)
+        if (step + 1) % CHECKPOINT_STEPS == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+            _keep(checkpoint, parts, rng, step + 1)
+    trainee.net.load_state_dict(average.module.state_dict())
+    return trainee.net.eval()
+
+
+def _keep(
+    checkpoint: Path | None, parts: dict[str, object], rng: np.random.Generator, step: int
+) -> None:
+    if checkpoint is None:
+        return
+    state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+    state |= {"step": step, "torch": torch.get_rng_state(), "numpy": rng.bit_generator.state}
+    fresh = checkpoint.with_suffix(".part")
+    torch.save(state, fresh)
+    fresh.replace(checkpoint)
+
+
+def _resume(checkpoint: Path | None, parts: dict[str, object], rng: np.random.Generator) -> int:
+    """Load the state of an interrupted run; returns the step to go on with."""
+    if checkpoint is None or not checkpoint.is_file():
+        return 0
+    state = torch.load(checkpoint, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])  # type: ignore[attr-defined]
+    torch.set_rng_state(state["torch"])
+    rng.bit_generator.state = state["numpy"]
+    return int(state["step"])
+
+
+def load_material(esc10: Path, background: Path, folds: list[int], seed: int) -> Material:
+    """Read the clips of some folds and the background."""
+    clips, names = data.esc10_clips(esc10)
+    chosen = [clip for clip in clips if clip.fold in folds]
+    return Material(
+        data.shifted_maps([clip.path for clip in chosen], f"folds {folds}"),
+        torch.tensor([clip.target for clip in chosen]),
+        data.background_maps(data.field_background(background), seed),
+        len(names),
+    )
+
+
+def main() -> None:
+    """Train and export one encoder."""
+    parser = argparse.ArgumentParser(description="Train the demonstration encoder.")
+    parser.add_argument("esc10", type=Path, help="folder with meta.csv and audio/")
+    parser.add_argument("--background", type=Path, required=True, help="field recordings (FLAC)")
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="encoder.onnx")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    material = load_material(args.esc10, args.background, args.folds, args.seed)
+    net = train(
+        material, seed=args.seed, checkpoint=args.out.with_suffix(".ckpt"), progress="encoder"
+    )
+    export_onnx(net, args.out)
+    print(f"{args.out}: {args.out.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What a fresh bundle makes of unlabelled audio from its site: unreviewed detections per hour."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from edge_probe.bundle import Bundle
+from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
+from edge_probe.errors import AudioError
+from edge_probe.source.files import AudioFile
+from export.clips import SUFFIXES, ClipsError
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRate:
+    """Detections on audio that nobody has labelled."""
+
+    hours: float
+    detections: dict[str, int]
+    """Per class label, classes without any included."""
+    unreadable: list[str]
+
+
+def site_rate(bundle: Bundle, folder: Path, channel: int | None = None) -> SiteRate:
+    """Run a bundle over every audio file below a folder.
+
+    Raises
+    ------
+    ClipsError
+        There is no readable audio.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    analyser = ChunkAnalyser(bundle, "fast")
+    counts = Counter({label.text: 0 for label in bundle.labels})
+    seconds, unreadable = 0.0, []
+    for path in tqdm(paths, desc="site audio", unit="file"):
+        try:
+            with AudioFile(path, channel) as audio:
+                run = Run(audio.name, audio.channel, audio.sample_rate_hz)
+                classifier = RunClassifier(analyser, run)
+                events = [event for block in audio for event in classifier.push(block.samples)]
+                counts.update(event.label.text for event in events + classifier.finish())
+                seconds += classifier.duration_s
+        except AudioError as error:
+            unreadable.append(error.message)
+    if seconds == 0:
+        raise ClipsError(f"{folder}: no readable audio", hint="name a folder of site recordings")
+    return SiteRate(seconds / 3600, dict(counts), unreadable)

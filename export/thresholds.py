@@ -1,0 +1,117 @@
+"""Thresholds at the deployment window length, from heads that never saw the clip they judge.
+
+The training clips are split into folds by source recording; the head of the other folds gives
+logits for every window of the held-out clips, background included. For each class
+
+* a clip that holds it counts with its highest window (the label is weak), and so does every other
+  clip, background or of another class, as a negative;
+* ``on`` is the threshold with the best F1 over those clips, but at least
+  ``quiet + MARGIN (typical - quiet)``, where ``quiet`` is the highest logit of any background
+  window and ``typical`` the median logit of the clips that hold the class;
+* ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
+
+A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve
+from sklearn.model_selection import StratifiedGroupKFold
+
+from edge_probe.head import Head
+from edge_probe.spec import WindowSpec
+from edge_probe.window import Windower
+from export.tokens import ClipTokens
+
+MARGIN = 0.15
+HYSTERESIS = 0.15
+MIN_CLIPS = 3
+N_FOLDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Per class, as logits."""
+
+    on: NDArray[np.float64]
+    """(C,)"""
+    off: NDArray[np.float64]
+    """(C,)"""
+
+
+def window_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[np.float64]:
+    """Logits of every window of a clip, by the code that runs on the recorder.
+
+    Returns
+    -------
+    (n_windows, C) float64
+    """
+    windower = Windower(windows)
+    given = []
+    for tokens, valid in zip(clip.tokens, clip.valid, strict=True):
+        summary = head.summarise(tokens.astype(np.float32), valid)
+        given += windower.push(summary, 0)
+    given += windower.finish()
+    return np.stack([head.logits(head.merge(window.chunks)) for window in given])  # type: ignore[arg-type]
+
+
+def held_out_folds(
+    targets: NDArray[np.float32], groups: Sequence[str], seed: int
+) -> list[NDArray[np.int64]]:
+    """Rows of each fold; no group stands in two, classes are spread as evenly as groups allow.
+
+    Fewer folds are made where there are fewer groups; one group alone gives one fold of all rows,
+    which the caller must then judge by the head that saw them.
+    """
+    kind = np.where(targets.any(axis=1), targets.argmax(axis=1), targets.shape[1])
+    n_folds = min(N_FOLDS, len(set(groups)))
+    if n_folds < 2:
+        return [np.arange(len(targets))]
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    return [held_out for _, held_out in splitter.split(np.zeros(len(kind)), kind, list(groups))]
+
+
+def fit_thresholds(
+    clip_logits: Sequence[NDArray[np.float64]], targets: NDArray[np.float32]
+) -> Thresholds:
+    """Thresholds from held-out logits.
+
+    Parameters
+    ----------
+    clip_logits : sequence of (n_windows, C) float64
+        One entry per clip.
+    targets : (N, C) float32
+        Rows without any class are background.
+    """
+    highest = np.stack([logits.max(axis=0) for logits in clip_logits])
+    background = targets.sum(axis=1) == 0
+    n_classes = targets.shape[1]
+    on, off = np.full(n_classes, np.nan), np.full(n_classes, np.nan)
+    for label in range(n_classes):
+        present = targets[:, label] > 0
+        if present.sum() >= MIN_CLIPS and not present.all():
+            quiet = highest[background, label].max() if background.any() else -np.inf
+            on[label], off[label] = _of_class(highest[:, label], present, quiet)
+    known = ~np.isnan(on)
+    if not known.any():
+        return Thresholds(np.zeros(n_classes), np.full(n_classes, -1.0))
+    on[~known], off[~known] = np.median(on[known]), np.median(off[known])
+    return Thresholds(on, off)
+
+
+def _of_class(
+    logits: NDArray[np.float64], present: NDArray[np.bool_], quiet: float
+) -> tuple[float, float]:
+    precision, recall, candidates = precision_recall_curve(present, logits)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best = int(np.argmax(f1[:-1]))
+    below = logits[logits < candidates[best]]
+    # Halfway to the next clip below: the edge itself would sit on a training clip.
+    on = (candidates[best] + below.max()) / 2 if len(below) else candidates[best]
+    typical, rest = float(np.median(logits[present])), float(np.median(logits[~present]))
+    if np.isfinite(quiet):
+        on = max(on, quiet + MARGIN * max(typical - quiet, 1.0))
+    return float(on), float(on - HYSTERESIS * max(typical - rest, 1.0))
