@@ -138,6 +138,6 @@ def box_of(
     low_hz = high_hz = None
     if rows and grid.n_freq > 1 and grid.band_edges_hz is not None:
         low_hz, high_hz = grid.band_edges_hz[min(rows)], grid.band_edges_hz[max(rows) + 1]
-    start = max(min(span[0] for span in spans), 0)
-    stop = min(max(span[1] for span in spans), end)
-    return Box(start / spec.sample_rate_hz, stop / spec.sample_rate_hz, low_hz, high_hz)
+    start_s = max(float(min(span[0] for span in spans)), 0.0) / spec.sample_rate_hz
+    end_s = float(min(max(span[1] for span in spans), end)) / spec.sample_rate_hz
+    return Box(start_s, end_s, low_hz, high_hz)
