@@ -24,7 +24,7 @@ BAG_SAMPLES = BAG_CHUNKS * CHUNK_SAMPLES
 SHIFTS = (0, *range(2_000, CHUNK_SAMPLES, 2_600))
 """Rotations of a clip, in samples, of which one is drawn at every use."""
 
-N_SYNTHETIC = 60
+N_SYNTHETIC = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,13 @@ def field_background(folder: Path) -> list[Path]:
 
     File names end in ``_YYYYMMDD_HHMMSS``.
     """
-    return [path for path in sorted(folder.glob("*.flac")) if int(path.stem[-6:-4]) % 2 == 0]
+    paths = [path for path in sorted(folder.glob("*.flac")) if int(path.stem[-6:-4]) % 2 == 0]
+    if not paths:
+        raise AudioError(
+            f"{folder}: no recordings named like NAME_20190522_083000.flac",
+            hint="name a folder of field background",
+        )
+    return paths
 
 
 def synthetic_background(rng: np.random.Generator) -> list[NDArray[np.float32]]:
@@ -77,13 +83,13 @@ def synthetic_background(rng: np.random.Generator) -> list[NDArray[np.float32]]:
     sounds = []
     for number in range(N_SYNTHETIC):
         noise = rng.normal(size=BAG_SAMPLES)
-        kind = number % 6
-        if kind == 0:
+        kind = number % 8
+        if kind in (0, 6, 7):  # white noise is what rain and waves are most easily taken for
             sound = noise
         elif kind in (1, 2):
             sound = _shaped(noise, lambda n, power=kind: np.maximum(n, 1) ** (-power / 2))
         elif kind == 3:
-            mains_hz = 50 if number % 2 else 60
+            mains_hz = 60 if number // 8 % 2 else 50
             sound = noise * 5e-3 + sum(
                 rng.uniform(0.1, 1) / h * np.sin(2 * np.pi * h * mains_hz * time_s + phase)
                 for h, phase in enumerate(rng.uniform(0, 6.3, 11), start=1)

@@ -1,0 +1,107 @@
+"""The whole road with the demo bundle: the same detections however the samples arrive."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_probe.bundle import open_bundle
+from edge_probe.classify import ChunkAnalyser, Event, Run, RunClassifier
+from edge_probe.commands.classify import DEMO_BUNDLE
+
+DATA = DEMO_BUNDLE.parent
+
+
+@pytest.fixture(scope="module")
+def analyser() -> ChunkAnalyser:
+    return ChunkAnalyser(open_bundle(DEMO_BUNDLE))
+
+
+@pytest.fixture(scope="module")
+def scene() -> NDArray[np.float32]:
+    """The demo scene at 44.1 kHz."""
+    samples, _ = sf.read(DATA / "demo_scene.ogg", dtype="float32")
+    return np.asarray(samples, np.float32)
+
+
+def events_of(
+    analyser: ChunkAnalyser, samples: NDArray[np.float32], rate: int, sizes: list[int]
+) -> list[Event]:
+    classifier = RunClassifier(analyser, Run("run", 0, rate))
+    events, at = [], 0
+    for size in sizes:
+        events += classifier.push(samples[at : at + size])
+        at += size
+    return events + classifier.push(samples[at:]) + classifier.finish()
+
+
+@settings(max_examples=8, deadline=None)
+@given(sizes=st.lists(st.integers(0, 200_000), max_size=10))
+def test_any_blocks_give_the_events_of_the_whole(
+    analyser: ChunkAnalyser, scene: NDArray[np.float32], sizes: list[int]
+) -> None:
+    part = scene[: 12 * 44_100]
+    whole = events_of(analyser, part, 44_100, [])
+    assert whole
+    assert events_of(analyser, part, 44_100, sizes) == whole
+
+
+@pytest.mark.parametrize("rate", [22_050, 48_000, 96_000])
+def test_single_samples_give_the_events_of_the_whole(
+    analyser: ChunkAnalyser, scene: NDArray[np.float32], rate: int
+) -> None:
+    part = soxr.resample(scene[7 * 44_100 : 11 * 44_100], 44_100, rate)
+    whole = events_of(analyser, part, rate, [])
+    assert whole
+    assert events_of(analyser, part, rate, [1] * len(part)) == whole
+
+
+def test_chunks_in_any_order_give_the_same_events(
+    analyser: ChunkAnalyser, scene: NDArray[np.float32]
+) -> None:
+    grid = analyser.grid(44_100)
+    order = list(range(grid.n_chunks(len(scene))))
+    random.Random(1).shuffle(order)
+    done = {}
+    for index in order:
+        begin, end = grid.native_slice(index)
+        cut = grid.n_model_samples(len(scene)) if end > len(scene) else None
+        chunk = grid.chunk(index, scene[begin:end], cut)
+        done[index] = (chunk.n_valid, analyser.summary(chunk))
+    classifier = RunClassifier(analyser, Run("run", 0, 44_100))
+    events = classifier.finish_with((done[index] for index in sorted(done)), len(scene))
+    assert events == events_of(analyser, scene, 44_100, [])
+
+
+def test_events_stay_inside_the_audio(analyser: ChunkAnalyser, scene: NDArray[np.float32]) -> None:
+    for n_samples in (44_100, 100_001, 300_000, len(scene)):
+        for event in events_of(analyser, scene[:n_samples], 44_100, []):
+            assert 0 <= event.start_s < event.end_s <= n_samples / 44_100
+            assert event.logit >= event.threshold
+            assert event.window_start_s <= event.end_s
+
+
+def test_times_of_a_later_run_count_from_its_source(
+    analyser: ChunkAnalyser, scene: NDArray[np.float32]
+) -> None:
+    part = scene[: 8 * 44_100]
+    first = events_of(analyser, part, 44_100, [])
+    classifier = RunClassifier(analyser, Run("run", 0, 44_100, start_s=100.0))
+    later = classifier.push(part) + classifier.finish()
+    assert [event.start_s - 100 for event in later] == pytest.approx([e.start_s for e in first])
+
+
+def test_a_file_and_its_samples_agree(analyser: ChunkAnalyser, tmp_path: Path) -> None:
+    from edge_probe.source.files import AudioFile
+
+    pcm = np.random.default_rng(0).normal(0, 3_000, 200_000).astype(np.int16)
+    sf.write(tmp_path / "a.wav", pcm, 48_000)
+    with AudioFile(tmp_path / "a.wav") as audio:
+        blocks = [block.samples for block in audio]
+    assert np.concatenate(blocks).tobytes() == (pcm / np.float32(2**15)).tobytes()

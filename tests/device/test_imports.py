@@ -1,0 +1,43 @@
+"""What a command may load: help stays light, the device never meets the workstation."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "onnx", "sklearn", "scipy", "tqdm", "export", "firmware_tools"}
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_does_not_import_numpy() -> None:
+    statement = (
+        "from edge_probe.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass"
+    )  # fmt: skip
+    assert not modules_after(statement) & {"numpy", "onnxruntime", "soundfile", "subprocess"}
+
+
+@pytest.mark.parametrize("name", ["edge_probe", "edge_probe.cli"])
+def test_importing_the_package_costs_nothing(name: str) -> None:
+    assert "numpy" not in modules_after(f"import {name}")
+
+
+def test_classifying_a_pipe_loads_only_what_it_needs() -> None:
+    statement = (
+        "import io\n"
+        "class Stdin: buffer = io.BufferedReader(io.BytesIO(bytes(64_000)))\n"
+        "sys.stdin = Stdin()\n"
+        "from edge_probe.cli import main\n"
+        "assert main(['classify', '-', '--rate', '16000']) == 0"
+    )
+    loaded = modules_after(statement)
+    assert {"numpy", "onnxruntime"} <= loaded
+    unwanted = {"soundfile", "sounddevice", "cryptography", "bitarray", "asyncio", *HEAVY}
+    assert not loaded & unwanted
