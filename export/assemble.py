@@ -37,8 +37,9 @@ class Outcome:
 
     bundle: Bundle
     unreadable: list[str]
-    held_out_accuracy: float
-    """Share of single-label clips whose highest logit, judged unseen, is their own class."""
+    held_out_accuracy: float | None
+    """Share of single-label clips whose highest logit, judged unseen, is their own class; None
+    where there is no such clip."""
     thresholds: Thresholds
 
 
@@ -96,7 +97,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "no_background": clips.n_background == 0,
             "clips": len(encoded.clips),
             "seed": job.seed,
-            "held_out_accuracy": round(accuracy, 4),
+            "held_out_accuracy": accuracy,
         },
         replace=replace,
     )
@@ -119,12 +120,12 @@ def _held_out_logits(
     return logits
 
 
-def _accuracy(clip_logits: Sequence[NDArray[np.float64]], targets: NDArray[np.float32]) -> float:
+def _accuracy(clip_logits: Sequence[NDArray[np.float64]], targets: NDArray[np.float32]) -> float | None:
     single = np.flatnonzero(targets.sum(axis=1) == 1)
     right = [
         clip_logits[row].max(axis=0).argmax() == targets[row].argmax() for row in single.tolist()
     ]
-    return float(np.mean(right)) if right else float("nan")
+    return round(float(np.mean(right)), 4) if right else None
 
 
 def conformance_audio(spec: EncoderSpec) -> NDArray[np.int16]:

@@ -23,6 +23,7 @@ from edge_probe.bundle.schema import Json
 from edge_probe.bundle.sign import sign_with_development_key
 from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.tensors import (
+    MAX_CONFORMANCE_CHUNKS,
     Calibration,
     head_spec,
     pack_calibration,
@@ -116,7 +117,7 @@ def write_bundle(
     on = np.asarray(threshold_on, np.float64)
     off = np.asarray(threshold_off, np.float64)
     pairs = None if calibration is None else np.asarray(calibration, np.float64)
-    audio = np.asarray(conformance_audio, np.int16)
+    audio = _checked_audio(conformance_audio, encoder)
     staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.new"
     staging.mkdir()
     try:
@@ -140,9 +141,8 @@ def write_bundle(
             n_classes=len(labels),
             training=training,
             token_tolerance=token_tolerance,
-        ).to_bytes()
-        (staging / files.MANIFEST).write_bytes(manifest)
-        (staging / files.SIGNATURE).write_bytes(sign_with_development_key(manifest))
+        )
+        _sign(staging, manifest)
         bundle = open_bundle(staging, verify=verify)
         _publish(staging, target)
     finally:
@@ -200,6 +200,29 @@ def _record(path: Path) -> FileRecord:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRecord(digest, path.stat().st_size)
+
+
+def _checked_audio(audio: NDArray[np.int16], encoder: EncoderSpec) -> NDArray[np.int16]:
+    limit = MAX_CONFORMANCE_CHUNKS * encoder.chunk_samples
+    if audio.dtype != np.int16 or audio.ndim != 1 or not 0 < len(audio) <= limit:
+        raise BundleError(
+            f"conformance audio: expected 1 to {limit} int16 samples, found {audio.dtype} "
+            f"of shape {list(audio.shape)}",
+            hint="give one window at the rate of the encoder, full scale 32768",
+        )
+    return audio
+
+
+def _sign(staging: Path, manifest: Manifest) -> None:
+    try:
+        data = manifest.to_bytes()
+    except (ValueError, TypeError) as error:
+        raise BundleError(
+            f"the manifest cannot be written as JSON: {error}",
+            hint="training and provenance hold texts, finite numbers, lists and objects only",
+        ) from error
+    (staging / files.MANIFEST).write_bytes(data)
+    (staging / files.SIGNATURE).write_bytes(sign_with_development_key(data))
 
 
 def _default_tolerance(tokens: NDArray[np.float32]) -> float:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEMO_BUNDLE = Path(__file__).parents[1] / "data" / "demo_bundle"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``selftest``."""
@@ -32,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line per stage; 0 if all of them passed, 1 if not."""
     from edge_probe.bundle import open_bundle, selftest
+    from edge_probe.commands.classify import DEMO_BUNDLE
 
     bundle = open_bundle(DEMO_BUNDLE if args.bundle is None else args.bundle)
     for warning in bundle.warnings:

@@ -80,7 +80,7 @@ def content(name: str, data: bytes) -> Hostile:
     return spoil
 
 
-def tensors(file: str, **changes: object) -> Hostile:
+def tensors(file: str, **changes: Any) -> Hostile:
     """Replace tensors; None removes one, a function changes it."""
 
     def spoil(directory: Path) -> None:

@@ -49,14 +49,15 @@ def test_head_survives_to_the_bit() -> None:
     assert isinstance(expected.linear, Int8Linear)
     assert isinstance(found.linear, Int8Linear)
     assert found.bits == expected.bits
-    for one, other in [
+    pairs: list[tuple[Any, Any]] = [
         (found.prototypes, expected.prototypes),
         (found.offset, expected.offset),
         (found.reference_scores, expected.reference_scores),
         (found.linear.weights, expected.linear.weights),
         (found.linear.scale, expected.linear.scale),
         (found.linear.bias, expected.linear.bias),
-    ]:
+    ]
+    for one, other in pairs:
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
         assert not one.flags.writeable
@@ -150,7 +151,11 @@ def test_what_is_no_bundle_is_never_replaced(replace: bool, tmp_path: Path) -> N
         ({"created_utc": "yesterday"}, BundleError),
         ({"training": {"background_clips": 3}}, BundleError),
         ({"provenance": {"name": "no licence"}}, BundleError),
-        ({"conformance_audio": AUDIO[:0]}, ValueError),
+        ({"conformance_audio": AUDIO[:0]}, BundleError),
+        ({"conformance_audio": np.tile(AUDIO, 43)}, BundleError),
+        ({"conformance_audio": AUDIO / np.float32(32768)}, BundleError),
+        ({"training": {"background_clips": 3, "no_background": False, "x": np.nan}}, BundleError),
+        ({"training": {"background_clips": np.int64(3), "no_background": False}}, BundleError),
         ({"graph": Path("/nonexistent.onnx")}, BundleError),
         ({"external_data": [Path(__file__)]}, BundleError),
     ],

@@ -1,5 +1,7 @@
 """ONNX models assembled by hand, so that device tests need no onnx package."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +53,7 @@ def value(name: str, shape: tuple[int, ...]) -> bytes:
     return blob(1, name) + blob(2, blob(1, number(1, FLOAT32) + blob(2, dims)))
 
 
-def graph(nodes: list[bytes], tensors: list[bytes] = (), ends: bytes = b"") -> bytes:  # type: ignore[assignment]
+def graph(nodes: Sequence[bytes], tensors: Sequence[bytes] = (), ends: bytes = b"") -> bytes:
     return (
         b"".join(blob(1, one) for one in nodes)
         + blob(2, "g")
@@ -64,10 +66,7 @@ def model(graph_bytes: bytes, extra: bytes = b"") -> bytes:
     return number(1, 8) + blob(7, graph_bytes) + blob(8, number(2, 13)) + extra
 
 
-def tiny_encoder(
-    extra_nodes: list[bytes] = (),
-    extra_tensors: list[bytes] = (),  # type: ignore[assignment]
-) -> bytes:
+def tiny_encoder(extra_nodes: Sequence[bytes] = (), extra_tensors: Sequence[bytes] = ()) -> bytes:
     """Waveform ``x`` [1, 16] in, token map ``y`` [1, 4, 2, 2] out: reshaped and scaled."""
     shape = tensor("s", np.array([1, 4, 2, 2], np.int64))
     gains = tensor("k", np.array([1, 2, 4, -8], np.float32).reshape(4, 1, 1))

@@ -1,0 +1,83 @@
+"""The table of figures in the README, made from the committed results and nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- figures: begin (benchmarks/run.py writes this) -->\n", "<!-- figures: end -->"
+
+Results = dict[str, Any]
+
+
+def load(folder: Path) -> Results:
+    """Every result file by its name."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
+
+
+def render(results: Results) -> str:
+    """The table as Markdown."""
+    measured, here = results["machine"], "measured-here"
+    memory, overhead = measured["memory"], measured["overhead"]
+    rows = [("figure", "value", "error", "tag"), ("---", "---", "---", "---")]
+    for name, key in (("demo encoder", "esc10_demo"), ("YAMNet", "esc10_yamnet")):
+        if key in results:
+            one, exact = (results[key]["summary"][bits] for bits in ("1", "float"))
+            rows.append((
+                f"ESC-10, 4 folds, {name}, 1-bit tokens (float tokens)",
+                f"{one['mean']:.1%} ({exact['mean']:.1%})",
+                f"± {one['sd_over_seeds']:.1%} over {len(results[key]['seeds'])} seeds",
+                here,
+            ))  # fmt: skip
+    rows += [
+        ("demo bundle on disk", f"{measured['demo_bundle_kib']} KiB", "", here),
+        (
+            f"peak memory of `classify -`, {memory['minutes']:.0f} min of audio",
+            f"{memory['peak_rss_mib']} MiB",
+            f"+ {memory['growth_after_warm_up_mib']} MiB after warm-up",
+            here,
+        ),
+        (
+            "CPU time per second of audio, whole road, one thread",
+            f"{overhead['cpu_s_per_s'] * 1e3:.2f} ms",
+            f"scores off by {overhead['max_error']:g}",
+            here,
+        ),
+        (
+            "of one 1.28 s chunk: bare encoder session / everything else",
+            f"{overhead['bare_session_ms_per_chunk']} / {overhead['ours_ms_per_chunk']} ms",
+            "",
+            here,
+        ),
+    ]
+    for row in measured["head"]["rows"]:
+        if row["n_prototypes"] == 10_000 and row["kernel"] == "numpy-gemm":
+            rows.append((
+                f"10,000 prototypes x 512 tokens, D = 768, B = {row['bits']}, `numpy-gemm`",
+                f"{row['ratio_to_float32_matmul']} x float32 matmul",
+                f"scores off by {row['max_error']:g}",
+                here,
+            ))  # fmt: skip
+    rows.append(("Raspberry Pi", "No Raspberry Pi was measured for this version.", "", ""))
+    machine = measured["machine"]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    note = (
+        f"{machine['cpu']}, {machine['architecture']}, NumPy {machine['numpy']}, onnxruntime "
+        f"{machine['onnxruntime']}, {machine['date']}; medians, CPU time."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def in_document(text: str) -> str:
+    """The table as it stands in a document."""
+    return text.split(BEGIN, 1)[1].split(END, 1)[0]
+
+
+def update(document: Path, results: Path) -> None:
+    """Put the current table into a document."""
+    text = document.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    document.write_text(before + BEGIN + render(load(results)) + END + after, encoding="utf-8")

@@ -1,0 +1,179 @@
+"""A real PortAudio stream over a virtual microphone: what is delivered is what is classified."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from support.virtual_microphone import VirtualMicrophone
+
+from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.source.microphone import _Shortfall
+
+RATE = 44_100
+SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
+BEGIN_S, LENGTH_S = 7.0, 12.0
+
+
+@pytest.fixture
+def microphone(tmp_path: Path) -> Iterator[VirtualMicrophone]:
+    if lacking := VirtualMicrophone.missing():
+        pytest.skip(lacking)
+    folder = tmp_path / "pulse"
+    folder.mkdir()
+    server = VirtualMicrophone(folder, RATE)
+    yield server
+    server.close()
+
+
+def start(microphone: VirtualMicrophone, *arguments: object) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge_probe", *map(str, arguments)],
+        env=microphone.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def events(output: bytes) -> list[dict[str, object]]:
+    """Detections without what a file cannot know."""
+    unknown = {"source": None, "time_utc": None, "clock_trust": None}
+    return [json.loads(line) | unknown for line in output.decode().splitlines()]
+
+
+def test_what_was_delivered_classifies_the_same_as_a_file(
+    microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    samples, _ = sf.read(SCENE, dtype="int16")
+    part = samples[int(BEGIN_S * RATE) : int((BEGIN_S + LENGTH_S) * RATE)]
+    sf.write(tmp_path / "part.wav", part, RATE)
+    kept = tmp_path / "kept.wav"
+    options = ("--device", "fieldmic", "--rate", RATE, "--json", "--save", kept)
+    listener = start(microphone, "listen", *options, "--duration", LENGTH_S + 6)
+    time.sleep(3)
+    player = microphone.play(tmp_path / "part.wav")
+    output, log = listener.communicate(timeout=60)
+    player.wait(timeout=30)
+    assert listener.returncode == 0, log.decode()
+    assert b" 0 frames missing" in log, log.decode()
+    delivered, rate = sf.read(kept, dtype="int16")
+    assert (rate, len(delivered)) == (RATE, round((LENGTH_S + 6) * RATE))
+    again = subprocess.run(
+        [sys.executable, "-m", "edge_probe", "classify", str(kept), "--json"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    live = events(output)
+    assert live
+    assert live == events(again.stdout)
+    assert planted_are_found(live, part, delivered)
+
+
+def planted_are_found(
+    live: list[dict[str, object]], part: np.ndarray, delivered: np.ndarray
+) -> bool:
+    """Every event of the clean recording is heard live, at most one window away."""
+    loud = np.flatnonzero(np.abs(delivered.astype(int)) > 300)
+    shift_s = loud[0] / RATE - np.flatnonzero(np.abs(part.astype(int)) > 300)[0] / RATE
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_probe", "classify", "-", "--rate", str(RATE), "--json"],
+        input=part.tobytes(), capture_output=True, check=True,
+    )  # fmt: skip
+    expected = events(done.stdout)
+    window_s = 2.56
+    assert expected
+    return all(
+        any(
+            one["label"] == other["label"]
+            and abs(float(str(one["start_s"])) + shift_s - float(str(other["start_s"]))) < window_s
+            for other in live
+        )
+        for one in expected
+    )
+
+
+def test_events_carry_the_system_clock(microphone: VirtualMicrophone, tmp_path: Path) -> None:
+    samples, _ = sf.read(SCENE, dtype="int16")
+    sf.write(tmp_path / "part.wav", samples[: 8 * RATE], RATE)
+    listener = start(
+        microphone, "listen", "--device", "FIELD", "--rate", RATE, "--json",
+        "--duration", 9,
+    )  # fmt: skip
+    time.sleep(1.5)
+    player = microphone.play(tmp_path / "part.wav")
+    output, log = listener.communicate(timeout=60)
+    player.kill()
+    player.wait()
+    assert listener.returncode == 0, log.decode()
+    for line in output.decode().splitlines():
+        event = json.loads(line)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time_utc"])
+        assert event["clock_trust"] in ("unset", "ntp")
+
+
+def test_a_lost_microphone_is_reported_with_exit_code_3(microphone: VirtualMicrophone) -> None:
+    listener = start(microphone, "listen", "--device", "fieldmic", "--rate", RATE)
+    time.sleep(4)
+    microphone.unplug()
+    _, log = listener.communicate(timeout=60)
+    assert listener.returncode == 3, log.decode()
+    assert b"stopped delivering" in log
+    assert b"Traceback" not in log
+
+
+def test_ctrl_c_ends_cleanly(microphone: VirtualMicrophone, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.wav"
+    listener = start(microphone, "listen", "--device", "fieldmic", "--rate", RATE, "--save", kept)
+    time.sleep(5)
+    listener.send_signal(signal.SIGINT)
+    _, log = listener.communicate(timeout=20)
+    assert listener.returncode == 0, log.decode()
+    assert b"frames missing" in log
+    assert sf.info(kept).frames > 0
+
+
+def test_devices_are_listed_and_a_wrong_name_lists_them(microphone: VirtualMicrophone) -> None:
+    listing = start(microphone, "devices")
+    output, _ = listing.communicate(timeout=30)
+    assert b"fieldmic" in output
+    listener = start(microphone, "listen", "--device", "no such thing")
+    _, log = listener.communicate(timeout=30)
+    assert listener.returncode == 1
+    assert b"no such microphone" in log
+    assert b"fieldmic" in log
+
+
+def test_a_saved_recording_is_never_overwritten(
+    microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    (tmp_path / "kept.wav").write_bytes(b"precious")
+    listener = start(microphone, "listen", "--device", "fieldmic", "--save", tmp_path / "kept.wav")
+    _, log = listener.communicate(timeout=30)
+    assert listener.returncode == 1
+    assert b"exists already" in log
+    assert (tmp_path / "kept.wav").read_bytes() == b"precious"
+
+
+def test_shortfall_books_lost_frames_once_and_forgives_buffering() -> None:
+    shortfall = _Shortfall(1_000)
+    n_frames = booked = 0
+    for tick in range(4_000):  # 10 ms each: 40 s
+        lost = 1_000 <= tick < 1_200  # 2 s during which nothing arrives
+        stalled = 2_000 <= tick < 2_050  # half a second late, then caught up
+        if not lost and not stalled:
+            n_frames += 510 if tick == 2_050 else 10
+            booked += shortfall.missing(n_frames + booked, tick / 100)
+    assert booked == pytest.approx(2_000, abs=20)
+
+
+def test_shortfall_takes_drift_for_drift() -> None:
+    shortfall = _Shortfall(48_000)
+    booked = 0
+    for second in range(24 * 3_600):
+        n_frames = round(second * 48_000 * (1 - 150e-6))
+        booked += shortfall.missing(n_frames + booked, float(second))
+    assert booked == 0

@@ -1,0 +1,81 @@
+"""A real PortAudio device without a sound card: the monitor of a PulseAudio null sink."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+NEEDED = ("pulseaudio", "pactl", "paplay")
+
+SERVER = """
+load-module module-native-protocol-unix
+load-module module-null-sink sink_name=field rate={rate} channels=1 format=s16le
+"""
+
+ALSA = """
+pcm.fieldmic {
+    type pulse
+    device "field.monitor"
+    hint { show on
+           description "virtual field microphone" }
+}
+"""
+
+
+class VirtualMicrophone:
+    """A PulseAudio server of its own; ``environment`` makes PortAudio see its microphone."""
+
+    name = "fieldmic"
+
+    def __init__(self, folder: Path, rate: int) -> None:
+        run = folder / "run"
+        run.mkdir(mode=0o700)
+        (folder / ".asoundrc").write_text(ALSA)
+        script = folder / "server.pa"
+        script.write_text(SERVER.format(rate=rate))
+        self.environment = {
+            **os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(run),
+            "PULSE_RUNTIME_PATH": str(run / "pulse"),
+        }  # fmt: skip
+        self._log = (folder / "server.log").open("wb")
+        self._server = subprocess.Popen(
+            ["pulseaudio", "-n", "-F", str(script), "--exit-idle-time=-1", "--daemonize=no"],
+            env=self.environment, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+        self._wait()
+
+    @staticmethod
+    def missing() -> str | None:
+        """What this machine lacks for it, or None."""
+        absent = [tool for tool in NEEDED if shutil.which(tool) is None]
+        return f"needs {', '.join(absent)} (Debian: pulseaudio-utils)" if absent else None
+
+    def _wait(self) -> None:
+        for _ in range(100):
+            done = subprocess.run(
+                ["pactl", "info"], env=self.environment, capture_output=True, check=False
+            )
+            if done.returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("pulseaudio did not start")
+
+    def play(self, wav: Path) -> "subprocess.Popen[bytes]":
+        """Play a WAV file into the microphone in real time; returns at once."""
+        return subprocess.Popen(
+            ["paplay", "--device=field", "--latency-msec=20", "--process-time-msec=5", str(wav)],
+            env=self.environment, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+
+    def unplug(self) -> None:
+        """End the server as a crash would."""
+        self._server.kill()
+        self._server.wait()
+
+    def close(self) -> None:
+        """End the server."""
+        if self._server.poll() is None:
+            self._server.terminate()
+            self._server.wait(timeout=10)
+        self._log.close()
