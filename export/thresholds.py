@@ -5,9 +5,11 @@ logits for every window of the held-out clips, background included. For each cla
 
 * a clip that holds it counts with its highest window (the label is weak), and so does every other
   clip, background or of another class, as a negative;
-* ``on`` is the threshold with the best F1 over those clips, but at least
-  ``quiet + MARGIN (typical - quiet)``, where ``quiet`` is the highest logit of any background
-  window and ``typical`` the median logit of the clips that hold the class;
+* ``on`` lies in the gap below the clip that gives the best F1, `IN_GAP` of the way up from the
+  next clip: the recall of this gap costs nothing here, and in the field sounds overlap and come
+  from farther away. But it is at least ``quiet + MARGIN (typical - quiet)``, where ``quiet`` is
+  the highest logit of any background window and ``typical`` the median logit of the clips that
+  hold the class;
 * ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
 
 A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
@@ -26,6 +28,7 @@ from edge_probe.spec import WindowSpec
 from edge_probe.window import Windower
 from export.tokens import ClipTokens
 
+IN_GAP = 0.25
 MARGIN = 0.15
 HYSTERESIS = 0.15
 MIN_CLIPS = 3
@@ -107,10 +110,9 @@ def _of_class(
 ) -> tuple[float, float]:
     precision, recall, candidates = precision_recall_curve(present, logits)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    best = int(np.argmax(f1[:-1]))
-    below = logits[logits < candidates[best]]
-    # Halfway to the next clip below: the edge itself would sit on a training clip.
-    on = (candidates[best] + below.max()) / 2 if len(below) else candidates[best]
+    on = candidates[int(np.argmax(f1[:-1]))]
+    if (below := logits[logits < on]).size:
+        on = below.max() + IN_GAP * (on - below.max())
     typical, rest = float(np.median(logits[present])), float(np.median(logits[~present]))
     if np.isfinite(quiet):
         on = max(on, quiet + MARGIN * max(typical - quiet, 1.0))

@@ -24,7 +24,10 @@ from export.demo.model import SAMPLE_RATE_HZ
 from export.tokens import TokenCache
 from export.train import HeadOptions
 
-GAINS_DB = (-20, 0, 20)
+NOISE_GAINS_DB = (-20, 0, 20)
+FIELD_GAINS_DB = (-12, 0, 12)
+"""Field recordings get the smaller range: some are so loud that 20 dB more is mostly clipping."""
+
 WINDOWS = WindowSpec(window_chunks=2, hop_chunks=1, refractory_s=0.0)
 SEED = 0
 
@@ -32,14 +35,16 @@ SEED = 0
 def background_clips(field: Path, folder: Path) -> Iterator[Clip]:
     """Write synthetic and field background at every level and name it as clips."""
     rng = np.random.default_rng(SEED)
-    sounds: list[tuple[str, NDArray[np.float32]]] = [
-        (f"synthetic{number}", sound) for number, sound in enumerate(data.synthetic_background(rng))
+    sounds: list[tuple[str, NDArray[np.float32], tuple[int, ...]]] = [
+        (f"synthetic{number}", sound, NOISE_GAINS_DB)
+        for number, sound in enumerate(data.synthetic_background(rng))
     ]
     for path in data.field_background(field):
         samples, rate = sf.read(path, dtype="float32", always_2d=True)
-        sounds.append((path.stem, soxr.resample(samples[:, 0], rate, SAMPLE_RATE_HZ)))
-    for name, sound in sounds:
-        for gain_db in GAINS_DB:
+        sound = soxr.resample(samples[:, 0], rate, SAMPLE_RATE_HZ)
+        sounds.append((path.stem, sound, FIELD_GAINS_DB))
+    for name, sound, gains_db in sounds:
+        for gain_db in gains_db:
             path = folder / f"{name}_{gain_db}.wav"
             sf.write(path, np.clip(sound * 10 ** (gain_db / 20), -1, 1), SAMPLE_RATE_HZ)
             yield Clip(path, (), name)
