@@ -14,7 +14,7 @@ from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import EncoderSpec, WindowSpec
 from export.card import EncoderCard
 from export.clips import Clip, ClipSet
-from export.thresholds import Thresholds, fit_thresholds, held_out_folds, window_logits
+from export.thresholds import Thresholds, fit_thresholds, held_out_folds, highest_logits
 from export.tokens import ClipTokens, TokenCache
 from export.train import Bags, HeadOptions, fit_head
 
@@ -74,9 +74,12 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             f"no readable clip of {', '.join(empty)}", hint="; ".join(encoded.unreadable[:3])
         )
     held_out = _held_out_logits(encoded.clips, encoded.tokens, targets, job)
-    thresholds = fit_thresholds(held_out, targets)
     head = fit_head(
         Bags.of(encoded.tokens, targets), job.options, seed=job.seed, progress="final head"
+    )
+    background = [encoded.tokens[row] for row in np.flatnonzero(targets.sum(axis=1) == 0)]
+    thresholds = fit_thresholds(
+        held_out, targets, [highest_logits(head, clip, job.windows) for clip in background]
     )
     accuracy = _accuracy(held_out, targets)
     bundle = write_bundle(
@@ -93,7 +96,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         threshold_off=thresholds.off,
         conformance_audio=conformance_audio(job.card.spec),
         training={
-            "background_clips": int((targets.sum(axis=1) == 0).sum()),
+            "background_clips": len(background),
             "no_background": clips.n_background == 0,
             "clips": len(encoded.clips),
             "seed": job.seed,
@@ -106,26 +109,26 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
 
 def _held_out_logits(
     clips: Sequence[Clip], tokens: Sequence[ClipTokens], targets: NDArray[np.float32], job: Job
-) -> list[NDArray[np.float64]]:
-    """Window logits of every clip by a head trained without its recording."""
+) -> NDArray[np.float64]:
+    """Highest logits of every clip by a head trained without its recording: (N, C)."""
     folds = held_out_folds(targets, [clip.group for clip in clips], job.seed)
-    logits: list[NDArray[np.float64]] = [np.empty(0)] * len(clips)
+    logits = np.empty(targets.shape)
     for held_out in tqdm(folds, desc="held-out folds", unit="fold"):
         rest = np.setdiff1d(np.arange(len(clips)), held_out)
         learnt = rest if len(rest) else held_out
         bags = Bags.of([tokens[row] for row in learnt], targets[learnt])
         head = fit_head(bags, job.options, seed=job.seed, progress="head")
         for row in held_out:
-            logits[row] = window_logits(head, tokens[row], job.windows)
+            logits[row] = highest_logits(head, tokens[row], job.windows)
     return logits
 
 
-def _accuracy(clip_logits: Sequence[NDArray[np.float64]], targets: NDArray[np.float32]) -> float | None:
-    single = np.flatnonzero(targets.sum(axis=1) == 1)
-    right = [
-        clip_logits[row].max(axis=0).argmax() == targets[row].argmax() for row in single.tolist()
-    ]
-    return round(float(np.mean(right)), 4) if right else None
+def _accuracy(highest: NDArray[np.float64], targets: NDArray[np.float32]) -> float | None:
+    single = targets.sum(axis=1) == 1
+    if not single.any():
+        return None
+    right = highest[single].argmax(axis=1) == targets[single].argmax(axis=1)
+    return round(float(right.mean()), 4)
 
 
 def conformance_audio(spec: EncoderSpec) -> NDArray[np.int16]:

@@ -1,7 +1,9 @@
 """The card of a frozen encoder: the facts that its graph does not tell."""
 
+import math
 import tomllib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from edge_probe.spec import EncoderSpec, TokenGrid
 
 CARDS = Path(__file__).with_name("cards")
 
-_REQUIRED = {"name", "licence", "sample_rate_hz", "chunk_samples", "input", "output"}
+_TEXTS = {"name", "licence", "input", "output"}
+_COUNTS = {"sample_rate_hz", "chunk_samples"}
+_REQUIRED = _TEXTS | _COUNTS
 _GRID = {"start_samples", "step_samples", "band_edges_hz"}
 
 
@@ -51,13 +55,13 @@ def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
         graph,
         EncoderSpec(
             graph="encoder.onnx",
-            input_name=str(facts["input"]),
-            output_name=str(facts["output"]),
-            sample_rate_hz=int(facts["sample_rate_hz"]),
-            chunk_samples=int(facts["chunk_samples"]),
+            input_name=facts["input"],
+            output_name=facts["output"],
+            sample_rate_hz=facts["sample_rate_hz"],
+            chunk_samples=facts["chunk_samples"],
             grid=_measured_grid(graph, facts),
         ),
-        {"name": str(facts["name"]), "licence": str(facts["licence"])},
+        {"name": facts["name"], "licence": facts["licence"]},
     )
 
 
@@ -76,23 +80,45 @@ def _facts(path: Path) -> dict[str, Any]:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise EncoderError(f"{path}: {error}", hint="a card is a TOML file") from error
-    missing, unknown = _REQUIRED - facts.keys(), facts.keys() - _REQUIRED - _GRID
-    if missing or unknown:
-        problem = f"lacks {', '.join(sorted(missing))}" if missing else (
-            f"has unknown keys {', '.join(sorted(unknown))}"
-        )  # fmt: skip
+    if problem := _problem(facts):
         raise EncoderError(f"{path}: the card {problem}", hint="export/README.md shows one")
     return facts
 
 
+def _problem(facts: dict[str, Any]) -> str | None:
+    if missing := _REQUIRED - facts.keys():
+        return f"lacks {', '.join(sorted(missing))}"
+    if unknown := facts.keys() - _REQUIRED - _GRID:
+        return f"has unknown keys {', '.join(sorted(unknown))}"
+    for key, value in facts.items():
+        if key in _TEXTS and type(value) is not str:
+            return f"gives {key} = {value!r}, not a text"
+        if key in _COUNTS and not (type(value) is int and value > 0):
+            return f"gives {key} = {value!r}, not a whole number above 0"
+        if key in _GRID:
+            numbers = value if key == "band_edges_hz" else [value]
+            if type(numbers) is not list or not all(map(_is_finite, numbers)):
+                return f"gives {key} = {value!r}, not finite numbers"
+    if facts.get("step_samples", 1) <= 0:
+        return f"gives step_samples = {facts['step_samples']}, not above 0"
+    edges = facts.get("band_edges_hz", [])
+    if min(edges, default=0) < 0 or any(low >= high for low, high in pairwise(edges)):
+        return f"gives band_edges_hz = {edges}, not ascending from 0 or more"
+    return None
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
 def _measured_grid(graph: Path, facts: dict[str, Any]) -> TokenGrid:
-    n_samples = int(facts["chunk_samples"])
+    n_samples = facts["chunk_samples"]
     options = ort.SessionOptions()
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        feed = {str(facts["input"]): np.zeros((1, n_samples), np.float32)}
-        (tokens,) = session.run([str(facts["output"])], feed)
+        feed = {facts["input"]: np.zeros((1, n_samples), np.float32)}
+        (tokens,) = session.run([facts["output"]], feed)
     except Exception as error:  # onnxruntime's errors share no base class
         raise EncoderError(
             f"{graph}: does not run as its card says: {str(error).strip().splitlines()[0]}",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,8 @@ def _from_csv(table: Path) -> Iterator[Clip]:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ClipsError(f"{table}: is not UTF-8 ({error})", hint="save it as UTF-8") from error
+    if "\0" in text:
+        raise ClipsError(f"{table}: holds NUL bytes: not a text file", hint="save it as UTF-8")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     header = list(reader.fieldnames or [])
     if len(header) == 1 and ";" in header[0]:
@@ -144,28 +147,36 @@ def _clip_of_row(table: Path, line: int, row: dict[str, str]) -> Clip:
                 hint=f"{BACKGROUND} means that no class is heard",
             )
         labels = ()
-    path = table.parent / row["file"]
-    start_s, end_s = _number(table, line, row, "start_s"), _number(table, line, row, "end_s")
-    if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
+    start_s, end_s = _seconds(table, line, row, "start_s"), _seconds(table, line, row, "end_s")
+    if end_s is not None and (start_s or 0) >= end_s:
         raise ClipsError(
-            f"{table}: line {line}: expected 0 <= start_s < end_s, found {start_s} and {end_s}",
+            f"{table}: line {line}: expected start_s < end_s, found {start_s or 0} and {end_s}",
             hint="times are in seconds from the start of the file",
         )
-    fold = _number(table, line, row, "fold")
+    fold = row.get("fold", "").strip()
+    if fold and not fold.isdecimal():
+        raise ClipsError(
+            f"{table}: line {line}: fold is {fold!r}, not a whole number",
+            hint="number folds 1, 2, ... or leave them empty",
+        )
+    path = table.parent / row["file"]
     return Clip(
         path, labels, row.get("group") or source_recording(path), start_s, end_s,
-        None if fold is None else int(fold),
+        int(fold) if fold else None,
     )  # fmt: skip
 
 
-def _number(table: Path, line: int, row: dict[str, str], column: str) -> float | None:
+def _seconds(table: Path, line: int, row: dict[str, str], column: str) -> float | None:
     text = row.get(column, "").strip()
     if not text:
         return None
     try:
-        return float(text)
-    except ValueError as error:
-        hint = "write decimals with a point" if "," in text else "give a number or leave it empty"
-        raise ClipsError(
-            f"{table}: line {line}: {column} is {text!r}, not a number", hint=hint
-        ) from error
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if 0 <= seconds < math.inf:
+        return seconds
+    raise ClipsError(
+        f"{table}: line {line}: {column} is {text!r}, not a time in seconds",
+        hint="write decimals with a point" if "," in text else "give a number or leave it empty",
+    )

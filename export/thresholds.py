@@ -7,9 +7,10 @@ logits for every window of the held-out clips, background included. For each cla
   clip, background or of another class, as a negative;
 * ``on`` lies in the gap below the clip that gives the best F1, `IN_GAP` of the way up from the
   next clip: the recall of this gap costs nothing here, and in the field sounds overlap and come
-  from farther away. But it is at least ``quiet + MARGIN (typical - quiet)``, where ``quiet`` is
-  the highest logit of any background window and ``typical`` the median logit of the clips that
-  hold the class;
+  from farther away. But it is at least ``quiet + MARGIN (typical - quiet)``, where ``typical`` is
+  the median logit of the clips that hold the class and ``quiet`` what background reaches: the
+  mean of its highest logit under the held-out heads, which heard less background than the head
+  that is shipped, and its highest logit under that head, which heard exactly this one;
 * ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
 
 A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
@@ -45,12 +46,12 @@ class Thresholds:
     """(C,)"""
 
 
-def window_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[np.float64]:
-    """Logits of every window of a clip, by the code that runs on the recorder.
+def highest_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[np.float64]:
+    """Highest logit of each class over a clip's windows, by the code that runs on the recorder.
 
     Returns
     -------
-    (n_windows, C) float64
+    (C,) float64
     """
     windower = Windower(windows)
     given = []
@@ -58,7 +59,9 @@ def window_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[
         summary = head.summarise(tokens.astype(np.float32), valid)
         given += windower.push(summary, 0)
     given += windower.finish()
-    return np.stack([head.logits(head.merge(window.chunks)) for window in given])  # type: ignore[arg-type]
+    logits = [head.logits(head.merge(window.chunks)) for window in given]  # type: ignore[arg-type]
+    highest: NDArray[np.float64] = np.max(logits, axis=0)
+    return highest
 
 
 def held_out_folds(
@@ -78,26 +81,31 @@ def held_out_folds(
 
 
 def fit_thresholds(
-    clip_logits: Sequence[NDArray[np.float64]], targets: NDArray[np.float32]
+    highest: NDArray[np.float64],
+    targets: NDArray[np.float32],
+    shipped: Sequence[NDArray[np.float64]],
 ) -> Thresholds:
-    """Thresholds from held-out logits.
+    """Thresholds from the highest logits of clips.
 
     Parameters
     ----------
-    clip_logits : sequence of (n_windows, C) float64
-        One entry per clip.
+    highest : (N, C) float64
+        Over the windows of each clip, under a head that never heard the clip's recording.
     targets : (N, C) float32
         Rows without any class are background.
+    shipped : sequence of (C,) float64
+        The same of each background clip under the head that is shipped.
     """
-    highest = np.stack([logits.max(axis=0) for logits in clip_logits])
     background = targets.sum(axis=1) == 0
     n_classes = targets.shape[1]
+    quiet = np.full(n_classes, -np.inf)
+    if background.any():
+        quiet = (highest[background].max(axis=0) + np.max(shipped, axis=0)) / 2
     on, off = np.full(n_classes, np.nan), np.full(n_classes, np.nan)
     for label in range(n_classes):
         present = targets[:, label] > 0
         if present.sum() >= MIN_CLIPS and not present.all():
-            quiet = highest[background, label].max() if background.any() else -np.inf
-            on[label], off[label] = _of_class(highest[:, label], present, quiet)
+            on[label], off[label] = _of_class(highest[:, label], present, quiet[label])
     known = ~np.isnan(on)
     if not known.any():
         return Thresholds(np.zeros(n_classes), np.full(n_classes, -1.0))

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"bundle    {outcome.bundle.id}  ({args.out})")
     print(f"classes   {len(clips.labels)}; background clips: {clips.n_background}")
     if outcome.held_out_accuracy is not None:
-        print(f"held out  {outcome.held_out_accuracy:.1%} of single-label clips named right, unseen")
+        print(f"held out  {outcome.held_out_accuracy:.1%} of single-label clips named right")
     if args.site_audio:
         _show_site(outcome.bundle, args)
     return 0

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 FOLD = 4
 RATE_HZ = 44_100
-OVERLAP_S = 1.8
-"""Each sound begins so long before the one before it ends, short ones half their own length."""
+STEP_S = 2.6
+"""Begin of one sound to the begin of the next; clips are 5 s long, so neighbours overlap."""
 
 RMS = 0.05
 """Level of every sound while it lasts (-26 dBFS)."""
@@ -82,19 +82,19 @@ def mix(folder: Path) -> tuple[NDArray[np.float32], list[Planted]]:
         In order of time.
     """
     clips = first_clips(folder)
-    scene = np.zeros(0, np.float32)
-    planted: list[Planted] = []
-    for label in ORDER:
+    scene = np.zeros(int((STEP_S * (len(ORDER) - 1) + 5) * RATE_HZ), np.float32)
+    planted = []
+    for position, label in enumerate(ORDER):
         samples, rate = sf.read(clips[label], dtype="float32")
         if rate != RATE_HZ:
             raise SystemExit(f"{clips[label].name}: expected {RATE_HZ} Hz, found {rate}")
-        part = active_part(samples)
-        shortest_s = min([len(part) / RATE_HZ, *(p.end_s - p.start_s for p in planted[-1:])])
-        begin = max(0, len(scene) - round(min(OVERLAP_S, shortest_s / 2) * RATE_HZ))
-        scene = np.pad(scene, (0, begin + len(part) - len(scene)))
-        scene[begin:] += part
-        times = round(begin / RATE_HZ, 3), round(len(scene) / RATE_HZ, 3)
-        planted.append(Planted(label, *times, clips[label].stem))
+        part = active_part(samples)[: 5 * RATE_HZ]
+        begin = round(position * STEP_S * RATE_HZ)
+        scene[begin : begin + len(part)] += part
+        end_s = (begin + len(part)) / RATE_HZ
+        planted.append(
+            Planted(label, round(begin / RATE_HZ, 3), round(end_s, 3), clips[label].stem)
+        )
     return scene * np.float32(min(1.0, 0.98 / np.abs(scene).max())), planted
 
 

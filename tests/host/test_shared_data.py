@@ -19,9 +19,6 @@ from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.commands.classify import DEMO_BUNDLE
 from edge_probe.spec import WindowSpec
-
-pytest.importorskip("torch", reason="needs the extra export")
-
 from export.assemble import Job, fit_bundle
 from export.card import read_card
 from export.clips import Clip, ClipSet

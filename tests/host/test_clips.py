@@ -1,0 +1,126 @@
+"""Labelled clips: folders, CSV manifests, and what is wrong with them."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from export.clips import Clip, ClipsError, read_clips, source_recording
+
+
+def manifest(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "clips.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_folder_of_folders(tmp_path: Path) -> None:
+    names = ["Parus major_Great Tit/a_1.wav", "Parus major_Great Tit/deep/a_2.FLAC",
+             "Background/n.ogg", "Bubo bubo_Eagle Owl/b.wav", "Bubo bubo_Eagle Owl/notes.txt",
+             "stray.wav"]  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    clips = read_clips(tmp_path)
+    assert clips.labels == ("Bubo bubo_Eagle Owl", "Parus major_Great Tit")
+    assert clips.n_background == 1
+    assert [clip.path.name for clip in clips.clips] == ["n.ogg", "b.wav", "a_1.wav", "a_2.FLAC"]
+    assert clips.clips[2].group == clips.clips[3].group == "a"
+
+
+def test_manifest(tmp_path: Path) -> None:
+    table = manifest(
+        tmp_path,
+        "﻿file,label,start_s,end_s,fold,group\n"
+        "a.wav,Great Tit;Eagle Owl,0,1.5,2,g\n"
+        'sub/"b".wav, Eagle Owl ,,,,\n'
+        "n.wav,Background,,,1,\n",
+    )
+    clips = read_clips(table)
+    assert clips.labels == ("Eagle Owl", "Great Tit")
+    assert clips.clips[0] == Clip(tmp_path / "a.wav", ("Great Tit", "Eagle Owl"), "g", 0.0, 1.5, 2)
+    assert clips.clips[1].path == tmp_path / 'sub/"b".wav'
+    assert clips.clips[1].labels == ("Eagle Owl",)
+    assert clips.clips[1].start_s is None
+    assert [clip.path.name for clip in read_clips(table, folds=[2]).clips] == ["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "expected the columns file and label"),
+        ("file;label\na;b\n", "separated by ';'"),
+        ("file,species\na,b\n", "add label"),
+        ("file,label\na.wav\n", "line 2 has another number of fields"),
+        ("file,label\na.wav,b,c\n", "line 2 has another number of fields"),
+        ("file,label\na.wav,\n", "line 2 lacks a file or a label"),
+        ("file,label\n,b\n", "line 2 lacks a file or a label"),
+        ("file,label\na.wav,Background;Owl\n", "is Background and Owl at once"),
+        ("file,label,start_s\na.wav,b,x\n", "start_s is 'x', not a time"),
+        ('file,label,start_s\na.wav,b,"1,5"\n', "write decimals with a point"),
+        ("file,label,start_s\na.wav,b,nan\n", "start_s is 'nan', not a time"),
+        ("file,label,start_s\na.wav,b,-1\n", "start_s is '-1'"),
+        ("file,label,start_s,end_s\na.wav,b,2,1\n", "found 2.0 and 1.0"),
+        ("file,label,fold\na.wav,b,1.5\n", "fold is '1.5'"),
+        ('file,label\na.wav,"b\n', "line"),
+        ("file,label\na.wav,Background\n", "no labelled clip found"),
+        (b"file,label\n\xff\xfe,b\n", "is not UTF-8"),
+        (b"file,label\na\x00.wav,b\n", "NUL bytes"),
+    ],
+)
+def test_bad_manifest_says_what_and_where(tmp_path: Path, text: str | bytes, problem: str) -> None:
+    with pytest.raises(ClipsError) as caught:
+        read_clips(manifest(tmp_path, text))
+    assert problem in f"{caught.value.message} {caught.value.hint}"
+    assert "\n" not in caught.value.message
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(ClipsError, match="no such folder"):
+        read_clips(tmp_path / "none")
+    with pytest.raises(ClipsError, match="no labelled clip"):
+        read_clips(tmp_path)
+    with pytest.raises(ClipsError, match=r"in folds \[7\]"):
+        read_clips(manifest(tmp_path, "file,label,fold\na.wav,b,1\n"), folds=[7])
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_escape_as_another_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "clips.csv"
+    path.write_bytes(data)
+    with contextlib.suppress(ClipsError):
+        read_clips(path)
+
+
+_NAME = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=";"),
+                min_size=1, max_size=12)  # fmt: skip
+
+
+@given(st.lists(st.tuples(_NAME, _NAME, st.integers(1, 5)), min_size=1, max_size=8))
+def test_any_written_manifest_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int]]
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["file", "label", "fold"])
+    writer.writerows(rows)
+    path = tmp_path_factory.mktemp("back") / "clips.csv"
+    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    clips = read_clips(path)
+    assert [(clip.path, clip.labels, clip.fold) for clip in clips.clips] == [
+        (path.parent / file, (label,), fold) for file, label, fold in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "recording"),
+    [("1-100032-A-0.ogg", "1-100032-A"), ("night3_0010.wav", "night3"), ("a.wav", "a"),
+     ("_x.wav", "_x"), ("-.wav", "-")],
+)  # fmt: skip
+def test_source_recording(name: str, recording: str) -> None:
+    assert source_recording(Path(name)) == recording
