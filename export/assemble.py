@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_probe.bundle import Bundle, write_bundle
+from edge_probe.bundle.writer import check_plan
 from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import EncoderSpec, WindowSpec
 from export.card import EncoderCard
@@ -58,8 +59,10 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
     Raises
     ------
     EdgeProbeError
-        No background clips although they were not waived, or a class without a readable clip.
+        No background clips although they were not waived, a class without a readable clip, or
+        something that a bundle cannot hold.
     """
+    check_plan(out, name=job.name, windows=job.windows, labels=clips.labels, replace=replace)
     if clips.n_background == 0 and not job.no_background:
         raise EdgeProbeError(
             "no background clips: a head that never heard your site without its classes will "

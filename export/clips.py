@@ -109,7 +109,17 @@ def _from_csv(table: Path) -> Iterator[Clip]:
     if "\0" in text:
         raise ClipsError(f"{table}: holds NUL bytes: not a text file", hint="save it as UTF-8")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    header = list(reader.fieldnames or [])
+    try:
+        _check_header(table, list(reader.fieldnames or []))
+        for row in reader:
+            yield _clip_of_row(table, reader.line_num, row)
+    except csv.Error as error:
+        raise ClipsError(
+            f"{table}: line {reader.line_num}: {error}", hint="see RFC 4180"
+        ) from error
+
+
+def _check_header(table: Path, header: list[str]) -> None:
     if len(header) == 1 and ";" in header[0]:
         raise ClipsError(
             f"{table}: the columns are separated by ';'", hint="separate them by commas (RFC 4180)"
@@ -119,13 +129,6 @@ def _from_csv(table: Path) -> Iterator[Clip]:
             f"{table}: expected the columns file and label, found {', '.join(header) or 'none'}",
             hint=f"add {' and '.join(sorted(missing))}; known: {', '.join(sorted(_COLUMNS))}",
         )
-    try:
-        for row in reader:
-            yield _clip_of_row(table, reader.line_num, row)
-    except csv.Error as error:
-        raise ClipsError(
-            f"{table}: line {reader.line_num}: {error}", hint="see RFC 4180"
-        ) from error
 
 
 def _clip_of_row(table: Path, line: int, row: dict[str, str]) -> Clip:

@@ -93,13 +93,13 @@ def torch_scores(
     head: ProtobinHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Prototype scores by torch's own normalise and matmul, from unpacked prototypes."""
-    prototypes = torch.from_numpy(unpack_signs(head.prototypes, head.n_dims)).float()
-    centred = torch.from_numpy(tokens - head.offset)
-    alive = (centred != 0).any(dim=1) & torch.from_numpy(valid)
+    prototypes = torch.tensor(unpack_signs(head.prototypes, head.n_dims)).float()
+    centred = torch.tensor(tokens - head.offset)
+    alive = (centred != 0).any(dim=1) & torch.tensor(valid)
     if head.bits == 1:
         centred = torch.where(centred >= 0, 1.0, -1.0)
     elif head.bits != "float":
-        values = torch.from_numpy(head.digits(tokens, valid).values.astype(np.float32))
+        values = torch.tensor(head.digits(tokens, valid).values.astype(np.float32))
         centred = 2 * values - (2**head.bits - 1)
     unit = torch.nn.functional.normalize(centred.double(), dim=1) * alive[:, None]
     cosines = prototypes.double() @ unit.T / head.n_dims**0.5
@@ -109,12 +109,12 @@ def torch_scores(
 
 def _torch_logits(head: ProtobinHead, scores: NDArray[np.float32]) -> NDArray[np.float64]:
     if isinstance(head.linear, Int8Linear):
-        integers = torch.round(torch.from_numpy(scores) * 2**20).long()
-        sums = torch.from_numpy(head.linear.weights).long() @ integers
-        scale = torch.from_numpy(head.linear.scale) * 2.0**-20
-        return (scale * sums + torch.from_numpy(head.linear.bias)).numpy()
-    weights = torch.from_numpy(head.linear.weights)
-    return (weights @ torch.from_numpy(scores) + torch.from_numpy(head.linear.bias)).numpy()
+        integers = torch.round(torch.tensor(scores) * 2**20).long()
+        sums = torch.tensor(head.linear.weights).long() @ integers
+        scale = torch.tensor(head.linear.scale) * 2.0**-20
+        return (scale * sums + torch.tensor(head.linear.bias)).numpy()
+    weights = torch.tensor(head.linear.weights)
+    return (weights @ torch.tensor(scores) + torch.tensor(head.linear.bias)).numpy()
 
 
 def _apart(one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> float:

@@ -1,6 +1,7 @@
 """What a fresh bundle makes of unlabelled audio from its site: unreviewed detections per hour."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,15 +24,28 @@ class SiteRate:
     unreadable: list[str]
 
 
-def site_rate(bundle: Bundle, folder: Path, channel: int | None = None) -> SiteRate:
-    """Run a bundle over every audio file below a folder.
+def recordings_below(folder: Path) -> list[Path]:
+    """Every audio file below a folder.
 
     Raises
     ------
     ClipsError
-        There is no readable audio.
+        There is none.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ClipsError(f"{folder}: no audio files", hint="name a folder of site recordings")
+    return paths
+
+
+def site_rate(bundle: Bundle, paths: Sequence[Path], channel: int | None = None) -> SiteRate:
+    """Run a bundle over recordings.
+
+    Raises
+    ------
+    ClipsError
+        None of them can be read.
+    """
     analyser = ChunkAnalyser(bundle, "fast")
     counts = Counter({label.text: 0 for label in bundle.labels})
     seconds, unreadable = 0.0, []
@@ -46,5 +60,5 @@ def site_rate(bundle: Bundle, folder: Path, channel: int | None = None) -> SiteR
         except AudioError as error:
             unreadable.append(error.message)
     if seconds == 0:
-        raise ClipsError(f"{folder}: no readable audio", hint="name a folder of site recordings")
+        raise ClipsError(f"none of the site recordings can be read: {unreadable[0]}")
     return SiteRate(seconds / 3600, dict(counts), unreadable)

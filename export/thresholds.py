@@ -16,6 +16,7 @@ logits for every window of the held-out clips, background included. For each cla
 A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,15 +70,18 @@ def held_out_folds(
 ) -> list[NDArray[np.int64]]:
     """Rows of each fold; no group stands in two, classes are spread as evenly as groups allow.
 
-    Fewer folds are made where there are fewer groups; one group alone gives one fold of all rows,
-    which the caller must then judge by the head that saw them.
+    Fewer folds are made where there are fewer groups or clips of a class; a single fold of all
+    rows must be judged by the head that saw them.
     """
     kind = np.where(targets.any(axis=1), targets.argmax(axis=1), targets.shape[1])
-    n_folds = min(N_FOLDS, len(set(groups)))
+    n_folds = min(N_FOLDS, len(set(groups)), np.bincount(kind).max())
     if n_folds < 2:
         return [np.arange(len(targets))]
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    return [held_out for _, held_out in splitter.split(np.zeros(len(kind)), kind, list(groups))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a rare class cannot be in every fold
+        splits = list(splitter.split(np.zeros(len(kind)), kind, list(groups)))
+    return [held_out for _, held_out in splits if len(held_out)]
 
 
 def fit_thresholds(

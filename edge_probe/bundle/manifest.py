@@ -35,7 +35,7 @@ MAX_WINDOW_CHUNKS = 4096
 MAX_REFRACTORY_S = 86_400.0
 MAX_CLIPS = 10**9
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SHA256 = r"[0-9a-f]{64}"
 
 
@@ -215,13 +215,13 @@ def _read(top: Section) -> Manifest:
     top.take("format")
     top.take("format_version")
     manifest = Manifest(
-        name=top.text("name", _NAME),
+        name=top.text("name", NAME),
         created_utc=top.time("created_utc"),
         tool=top.text("tool"),
         files=_read_files(top.section("files")),
         **_read_encoder(top.section("encoder")),
         head=_read_head(top.section("head")),
-        windows=_read_windows(top.section("windows")),
+        windows=read_windows(top.section("windows")),
         n_classes=top.integer("n_classes", 1, MAX_CLASSES),
         training=_read_training(top.section("training")),
         token_tolerance=_read_conformance(top.section("conformance")),
@@ -303,7 +303,8 @@ def _read_head(section: Section) -> HeadSpec:
     return head
 
 
-def _read_windows(section: Section) -> WindowSpec:
+def read_windows(section: Section) -> WindowSpec:
+    """Windows within the limits of the format."""
     windows = WindowSpec(
         window_chunks=section.integer("window_chunks", 1, MAX_WINDOW_CHUNKS),
         hop_chunks=section.integer("hop_chunks", 1, MAX_WINDOW_CHUNKS),

@@ -17,9 +17,9 @@ from edge_probe.bundle.conformance import make_conformance
 from edge_probe.bundle.files import FileRecord
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import write_labels
-from edge_probe.bundle.manifest import Manifest
+from edge_probe.bundle.manifest import NAME, Manifest, read_windows
 from edge_probe.bundle.reader import Bundle, open_bundle
-from edge_probe.bundle.schema import Json
+from edge_probe.bundle.schema import Json, Section
 from edge_probe.bundle.sign import sign_with_development_key
 from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.tensors import (
@@ -113,7 +113,7 @@ def write_bundle(
         The graph does not keep what ``encoder`` promises.
     """
     target = Path(directory)
-    _check_target(target, replace)
+    check_plan(target, name=name, windows=windows, labels=labels, replace=replace)
     on = np.asarray(threshold_on, np.float64)
     off = np.asarray(threshold_off, np.float64)
     pairs = None if calibration is None else np.asarray(calibration, np.float64)
@@ -150,6 +150,21 @@ def write_bundle(
     return dataclasses.replace(bundle, path=target)
 
 
+def check_plan(
+    target: Path, *, name: str, windows: WindowSpec, labels: Sequence[str], replace: bool
+) -> None:
+    """Refuse what `write_bundle` would refuse, before hours of training go into it.
+
+    Raises
+    ------
+    BundleError
+    """
+    _check_target(target, replace)
+    Section("", {"name": name}).text("name", NAME)
+    read_windows(Section("windows", dataclasses.asdict(windows)))
+    write_labels(tuple(labels))
+
+
 def _copy_encoder(staging: Path, sources: Mapping[str, Path]) -> None:
     """Copy the graph (the first one) and its data, and check it before anything runs it."""
     for name, source in sources.items():
@@ -173,7 +188,7 @@ def _check_target(target: Path, replace: bool) -> None:
         )
     if not replace:
         raise BundleError(
-            f"{target}: there is a bundle already", hint="name another directory, or replace it"
+            f"{target}: there is a bundle already", hint="name another directory, or say --replace"
         )
 
 

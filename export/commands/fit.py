@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.commands.tokens import add_clip_arguments, open_cache, report_unreadable
+
+if TYPE_CHECKING:
+    from edge_probe.bundle import Bundle
 
 BITS = ("1", "4", "8", "float")
 
@@ -42,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.spec import WindowSpec
     from export.assemble import Job, fit_bundle
     from export.clips import read_clips
+    from export.site_audio import recordings_below
     from export.train import HeadOptions
 
     if args.hop_chunks > args.window_chunks:
@@ -59,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         epochs=args.epochs,
     )
     clips = read_clips(args.clips, args.folds)
+    site = recordings_below(args.site_audio) if args.site_audio else []
     cache = open_cache(args)
     windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
     job = Job(
@@ -70,15 +76,15 @@ def run(args: argparse.Namespace) -> int:
     print(f"classes   {len(clips.labels)}; background clips: {clips.n_background}")
     if outcome.held_out_accuracy is not None:
         print(f"held out  {outcome.held_out_accuracy:.1%} of single-label clips named right")
-    if args.site_audio:
-        _show_site(outcome.bundle, args)
+    if site:
+        _show_site(outcome.bundle, site, args.channel)
     return 0
 
 
-def _show_site(bundle: object, args: argparse.Namespace) -> None:
+def _show_site(bundle: "Bundle", site: list[Path], channel: int | None) -> None:
     from export.site_audio import site_rate
 
-    rate = site_rate(bundle, args.site_audio, args.channel)  # type: ignore[arg-type]
+    rate = site_rate(bundle, site, channel)
     report_unreadable(rate.unreadable)
     print(f"\nunreviewed detections on {rate.hours:.2f} h of unlabelled audio, per hour:")
     for label, count in sorted(rate.detections.items(), key=lambda item: (-item[1], item[0])):

@@ -70,7 +70,7 @@ def test_missing_graph_and_card(tmp_path: Path) -> None:
         read_card(graph)
     with pytest.raises(EncoderError, match="no such encoder graph"):
         read_card(tmp_path / "none.onnx")
-    with pytest.raises(EncoderError, match="absent.toml"):
+    with pytest.raises(EncoderError, match=r"absent\.toml"):
         read_card(graph, tmp_path / "absent.toml")
 
 

@@ -1,5 +1,6 @@
 """Labelled clips: folders, CSV manifests, and what is wrong with them."""
 
+import contextlib
 import csv
 import io
 from pathlib import Path

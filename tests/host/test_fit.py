@@ -1,0 +1,202 @@
+"""``edge-export fit`` as a user runs it: clips in, a bundle out that hears them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from support.readme_world import make_world
+
+from edge_probe.bundle import open_bundle, selftest
+from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead, backends
+
+SPECIES = ["Imaginarius ascendens_Rising Warbler", "Imaginarius pulsans_Pulsing Frog"]
+QUICK = ("--epochs", 15, "--prototypes-per-class", 8)
+
+
+def export(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-m", "export", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=200,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+    )  # fmt: skip
+
+
+def refused(done: "subprocess.CompletedProcess[str]", *expected: str) -> None:
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for text in expected:
+        assert text in done.stderr
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    return folder
+
+
+def classify(bundle: Path, audio: Path) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_probe", "classify", str(audio), "--json",
+         "--bundle", str(bundle)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("precision", ["1", "8", "float", "mean-linear"])
+def test_fitted_bundle_hears_what_it_was_taught(world: Path, precision: str) -> None:
+    """``night.wav`` holds a rising call in seconds 2-4 and 8-10 and a pulsed one in 6-8."""
+    how = ("--head", precision) if precision == "mean-linear" else ("--bits", precision)
+    done = export("fit", "my_clips", "--out", precision, "--site-audio", "site", *how, cwd=world)
+    assert done.returncode == 0, done.stderr
+    assert "unreviewed detections on 0.01 h of unlabelled audio, per hour:" in done.stdout
+    assert all(name in done.stdout for name in SPECIES)
+    bundle = open_bundle(world / precision)
+    assert bundle.warnings == ()
+    assert [label.text for label in bundle.labels] == SPECIES
+    assert all(stage.passed for stage in selftest(bundle))
+    if precision == "mean-linear":
+        assert isinstance(bundle.head, MeanLinearHead)
+    else:
+        assert isinstance(bundle.head, ProtobinHead)
+        assert isinstance(bundle.head.linear, Int8Linear)
+        assert str(bundle.head.bits) == precision
+        assert len(bundle.head.prototypes) == 2 * 20
+    events = classify(world / precision, world / "night.wav")
+    for name, begin_s in (("Rising Warbler", 2), ("Pulsing Frog", 6), ("Rising Warbler", 8)):
+        assert any(
+            event["common_name"] == name
+            and event["start_s"] < begin_s + 2
+            and event["end_s"] > begin_s
+            for event in events
+        ), (name, events)
+    parity = export("parity", precision, cwd=world)
+    assert parity.returncode == 0, parity.stdout + parity.stderr
+    assert "BROKEN" not in parity.stdout
+    on_audio = export("parity", precision, "--audio", "night.wav", cwd=world)
+    assert on_audio.returncode == 0
+    assert on_audio.stdout.startswith("10 chunks")
+
+
+def test_same_seed_gives_the_same_bundle_but_for_its_date(world: Path) -> None:
+    digests = []
+    for name in ("one", "two"):
+        assert export("fit", "my_clips", "--out", name, *QUICK, cwd=world).returncode == 0
+        digests.append({
+            path.name: path.read_bytes()
+            for path in sorted((world / name).iterdir()) if not path.name.startswith("manifest")
+        })  # fmt: skip
+    assert digests[0] == digests[1]
+
+
+def test_parity_sees_a_broken_kernel(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export.assemble import conformance_audio
+    from export.parity import compare
+    from export.tokens import audio_chunks
+
+    assert export("fit", "my_clips", "--out", "whole", *QUICK, cwd=world).returncode == 0
+    bundle = open_bundle(world / "whole")
+    chunks = audio_chunks(conformance_audio(bundle.encoder), bundle.encoder)
+    assert all(stage.passed for stage in compare(bundle, chunks))
+    real = backends.available
+
+    def with_a_liar(*arguments: object) -> list[backends.Backend]:
+        good = real(*arguments)  # type: ignore[arg-type]
+
+        def wrong(digits: object, prototypes: object) -> tuple:
+            scores, tokens = good[0].max_scores(digits, prototypes)  # type: ignore[arg-type]
+            scores[3] += 2.0 / bundle.encoder.grid.n_dims
+            return scores, tokens
+
+        return [*good, backends.Backend("liar", wrong, good[0].supports)]
+
+    monkeypatch.setattr(backends, "available", with_a_liar)
+    broken = [stage.name for stage in compare(bundle, chunks) if not stage.passed]
+    assert broken == ["scores: liar"]
+
+
+def test_background_is_wanted_or_waived_for_ever(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "my_clips", tmp_path / "clips")
+    shutil.rmtree(tmp_path / "clips" / "Background")
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", cwd=tmp_path)
+    refused(done, "no background clips", "--no-background")
+    assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "token_cache").exists() or not list(
+        (tmp_path / "token_cache").rglob("*.safetensors")
+    )
+    waived = export(
+        "fit", tmp_path / "clips", "--out", tmp_path / "b", "--no-background", *QUICK, cwd=tmp_path
+    )
+    assert waived.returncode == 0, waived.stderr
+    bundle = open_bundle(tmp_path / "b")
+    assert bundle.manifest.training["no_background"] is True
+    loaded = subprocess.run(
+        [sys.executable, "-m", "edge_probe", "classify", str(world / "night.wav"),
+         "--bundle", str(tmp_path / "b")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "background" in loaded.stderr
+
+
+def test_an_existing_bundle_is_kept_unless_told_otherwise(world: Path) -> None:
+    assert export("fit", "my_clips", "--out", "kept", *QUICK, cwd=world).returncode == 0
+    before = (world / "kept" / "manifest.json").read_bytes()
+    refused(export("fit", "my_clips", "--out", "kept", *QUICK, cwd=world), "--replace")
+    assert (world / "kept" / "manifest.json").read_bytes() == before
+    again = export("fit", "my_clips", "--out", "kept", "--replace", "--seed", 3, *QUICK, cwd=world)
+    assert again.returncode == 0
+    assert (world / "kept" / "manifest.json").read_bytes() != before
+
+
+def test_unreadable_clips_are_named_and_left_out(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "my_clips", tmp_path / "clips")
+    (tmp_path / "clips" / SPECIES[0] / "notes.wav").write_text("heard at dawn")
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "left out" in done.stderr
+    assert "notes.wav" in done.stderr
+    shutil.rmtree(tmp_path / "clips" / SPECIES[1])
+    (tmp_path / "clips" / SPECIES[1]).mkdir()
+    (tmp_path / "clips" / SPECIES[1] / "notes.wav").write_text("heard at dusk")
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, cwd=tmp_path)
+    refused(done, f"no readable clip of {SPECIES[1]}", "notes.wav")
+
+
+def test_two_clips_are_enough_to_run(tmp_path: Path) -> None:
+    """Nobody should deploy this; it must not crash either."""
+    rng = np.random.default_rng(0)
+    for name in ("Owl", "Background"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        sf.write(tmp_path / "clips" / name / "x.wav", rng.normal(0, 0.1, 30_000), 16_000)
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("nowhere",), "no such folder or CSV"),
+        (("my_clips", "--encoder", "none.onnx"), "no such encoder graph"),
+        (("my_clips", "--hop-chunks", 3), "longer than a window"),
+        (("my_clips", "--channel", 5), "channel"),
+        (("my_clips", "--site-audio", "nowhere"), "nowhere"),
+        (("my_clips", "--refractory-s", "nan"), "refractory"),
+        (("my_clips", "--name", "has spaces"), "name"),
+    ],
+)
+def test_bad_input_is_one_line_and_comes_before_the_work(
+    world: Path, arguments: tuple[object, ...], expected: str
+) -> None:
+    done = export("fit", *arguments, "--out", "refused", cwd=world)
+    refused(done, expected)
+    assert not (world / "refused").exists()
+    assert "head" not in done.stderr  # the name of the progress bar of training
