@@ -10,7 +10,7 @@ import soundfile as sf
 from edge_probe.bundle import open_bundle
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.commands.classify import DEMO_BUNDLE
-from edge_probe.encoder import _session_options
+from edge_probe.encoder import session_options
 from edge_probe.head import reference
 
 BLOCK = 4_800
@@ -28,7 +28,7 @@ def measure(rounds: int) -> dict[str, object]:
     grid = analyser.grid(rate)
     n_chunks = grid.n_chunks(len(samples))
     session = ort.InferenceSession(
-        str(bundle.graph_path), _session_options("low-memory"), providers=["CPUExecutionProvider"]
+        str(bundle.graph_path), session_options("low-memory"), providers=["CPUExecutionProvider"]
     )
     chunk = np.zeros((1, bundle.encoder.chunk_samples), np.float32)
     error = _kernel_error(analyser, samples, rate)

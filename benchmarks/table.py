@@ -34,7 +34,7 @@ def render(results: Results) -> str:
     rows += [
         ("demo bundle on disk", f"{measured['demo_bundle_kib']} KiB", "", here),
         (
-            f"peak memory of `classify -`, {memory['minutes']:.0f} min of audio",
+            f"peak memory of `classify -`, {memory['minutes'] / 60:.0f} h of audio",
             f"{memory['peak_rss_mib']} MiB",
             f"+ {memory['growth_after_warm_up_mib']} MiB after warm-up",
             here,

@@ -1,9 +1,9 @@
 """From the samples of a run to its detections: chunk, encode, summarise, window, decide."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,64 @@ class ChunkAnalyser:
         return self.bundle.head.summarise(tokens, valid)
 
 
+class EventFinder:
+    """Chunk summaries of one run in ascending order in, events out.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    run : Run
+    """
+
+    def __init__(self, bundle: Bundle, run: Run) -> None:
+        self._bundle = bundle
+        self._run = run
+        self._windower = Windower(bundle.windows)
+        self._hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
+        self._detector = Detector(
+            bundle.threshold_on, bundle.threshold_off, self._hop_s, bundle.windows.refractory_s
+        )
+
+    def push(self, summary: ChunkSummary, n_valid: int) -> list[Event]:
+        """Take the summary of the next chunk and return the events it ends.
+
+        Parameters
+        ----------
+        summary : ChunkSummary
+        n_valid : int
+            Samples of the chunk that are audio.
+        """
+        windows = self._windower.push(summary, n_valid)
+        return [event for window in windows for event in self._decide(window)]
+
+    def finish(self, duration_s: float) -> list[Event]:
+        """End the run, so many seconds long, and return its remaining events."""
+        events = [event for window in self._windower.finish() for event in self._decide(window)]
+        # The last model-rate sample may reach past the last native one by a fraction of it.
+        return events + [self._event(found, duration_s) for found in self._detector.finish()]
+
+    def _decide(self, window: Window) -> list[Event]:
+        head = self._bundle.head
+        merged = head.merge(window.chunks)  # type: ignore[arg-type]
+        logits = head.logits(merged)  # type: ignore[arg-type]
+        box = partial(box_of, self._bundle.encoder, head, window, merged)
+        return [self._event(found) for found in self._detector.push(window.index, logits, box)]
+
+    def _event(self, found: Detection, duration_s: float = inf) -> Event:
+        run, bundle, box = self._run, self._bundle, found.box
+        start_s = run.start_s + min(box.start_s, duration_s)
+        end_s = run.start_s + min(box.end_s, duration_s)
+        time_utc = run.start_utc + timedelta(seconds=start_s) if run.start_utc else None
+        score, calibrated = bundle.score(found.class_index, found.logit)
+        return Event(
+            run.source, run.channel, start_s, end_s, box.low_hz, box.high_hz,
+            bundle.labels[found.class_index], score, calibrated, found.logit,
+            float(bundle.threshold_on[found.class_index]),
+            run.start_s + found.best_window * self._hop_s,
+            time_utc.astimezone(UTC) if time_utc else None, run.clock_trust, bundle.id,
+        )  # fmt: skip
+
+
 class RunClassifier:
     """Blocks of one run in, events out.
 
@@ -90,15 +148,10 @@ class RunClassifier:
 
     def __init__(self, analyser: ChunkAnalyser, run: Run) -> None:
         self._analyser = analyser
-        self._bundle = bundle = analyser.bundle
         self._run = run
         self._grid = analyser.grid(run.sample_rate_hz)
         self._chunker = Chunker(self._grid)
-        self._windower = Windower(bundle.windows)
-        self._hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
-        self._detector = Detector(
-            bundle.threshold_on, bundle.threshold_off, self._hop_s, bundle.windows.refractory_s
-        )
+        self._finder = EventFinder(analyser.bundle, run)
 
     @property
     def duration_s(self) -> float:
@@ -109,69 +162,21 @@ class RunClassifier:
     def too_short(self) -> bool:
         """Whether the run so far holds no token: nothing can be said about it."""
         n_model = self._grid.n_model_samples(self._chunker.n_native)
-        return not self._bundle.encoder.grid.valid_tokens(n_model).any()
+        return not self._analyser.bundle.encoder.grid.valid_tokens(n_model).any()
 
     def push(self, block: NDArray[np.float32]) -> list[Event]:
         """Take the next samples, (n,) float32, and return the events they end."""
-        return self._take(
-            (chunk.n_valid, self._analyser.summary(chunk)) for chunk in self._chunker.push(block)
-        )
+        return self._take(self._chunker.push(block))
 
     def finish(self) -> list[Event]:
         """End the run and return its remaining events."""
         if self.too_short:
             return []
-        events = self._take(
-            (chunk.n_valid, self._analyser.summary(chunk)) for chunk in self._chunker.finish()
-        )
-        for window in self._windower.finish():
-            events += self._decide(window)
-        return events + [self._event(found) for found in self._detector.finish()]
+        return self._take(self._chunker.finish()) + self._finder.finish(self.duration_s)
 
-    def finish_with(
-        self, summaries: Iterable[tuple[int, ChunkSummary]], n_native: int
-    ) -> list[Event]:
-        """The events of a whole run whose chunks were analysed elsewhere, in any order.
-
-        Parameters
-        ----------
-        summaries : iterable of (n_valid, ChunkSummary)
-            By ascending chunk number, complete.
-        n_native : int
-            Native samples of the run.
-        """
-        self._chunker.n_native = n_native
-        events = self._take(summaries)
-        for window in self._windower.finish():
-            events += self._decide(window)
-        return events + [self._event(found) for found in self._detector.finish()]
-
-    def _take(self, summaries: Iterable[tuple[int, ChunkSummary]]) -> list[Event]:
+    def _take(self, chunks: list[Chunk]) -> list[Event]:
         return [
             event
-            for n_valid, summary in summaries
-            for window in self._windower.push(summary, n_valid)
-            for event in self._decide(window)
+            for chunk in chunks
+            for event in self._finder.push(self._analyser.summary(chunk), chunk.n_valid)
         ]
-
-    def _decide(self, window: Window) -> list[Event]:
-        head = self._bundle.head
-        merged = head.merge(window.chunks)  # type: ignore[arg-type]
-        logits = head.logits(merged)  # type: ignore[arg-type]
-        box = partial(box_of, self._bundle.encoder, head, window, merged)
-        return [self._event(found) for found in self._detector.push(window.index, logits, box)]
-
-    def _event(self, found: Detection) -> Event:
-        run, bundle, box = self._run, self._bundle, found.box
-        # The last model-rate sample may reach past the last native one by a fraction of it.
-        start_s = run.start_s + min(box.start_s, self.duration_s)
-        end_s = run.start_s + min(box.end_s, self.duration_s)
-        time_utc = run.start_utc + timedelta(seconds=start_s) if run.start_utc else None
-        score, calibrated = bundle.score(found.class_index, found.logit)
-        return Event(
-            run.source, run.channel, start_s, end_s, box.low_hz, box.high_hz,
-            bundle.labels[found.class_index], score, calibrated, found.logit,
-            float(bundle.threshold_on[found.class_index]),
-            run.start_s + found.best_window * self._hop_s,
-            time_utc.astimezone(UTC) if time_utc else None, run.clock_trust, bundle.id,
-        )  # fmt: skip

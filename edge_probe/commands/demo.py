@@ -157,5 +157,5 @@ This demo knows {n_classes} sounds. A closed set like this one may call other so
 by one of its names; train with background clips of your own site.
 
 next      edge-probe classify YOUR.wav
-          edge-export fit CLIPS --out my_bundle     (needs: pip install .[export])
+          edge-export fit CLIPS --out my_bundle   (needs: pip install .[export])
           edge-probe listen --bundle my_bundle""")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_probe.bundle import open_bundle
-from edge_probe.classify import ChunkAnalyser, Event, Run, RunClassifier
+from edge_probe.classify import ChunkAnalyser, Event, EventFinder, Run, RunClassifier
 from edge_probe.commands.classify import DEMO_BUNDLE
 
 DATA = DEMO_BUNDLE.parent
@@ -72,9 +72,10 @@ def test_chunks_in_any_order_give_the_same_events(
         begin, end = grid.native_slice(index)
         cut = grid.n_model_samples(len(scene)) if end > len(scene) else None
         chunk = grid.chunk(index, scene[begin:end], cut)
-        done[index] = (chunk.n_valid, analyser.summary(chunk))
-    classifier = RunClassifier(analyser, Run("run", 0, 44_100))
-    events = classifier.finish_with((done[index] for index in sorted(done)), len(scene))
+        done[index] = (analyser.summary(chunk), chunk.n_valid)
+    finder = EventFinder(analyser.bundle, Run("run", 0, 44_100))
+    events = [event for index in sorted(done) for event in finder.push(*done[index])]
+    events += finder.finish(len(scene) / 44_100)
     assert events == events_of(analyser, scene, 44_100, [])
 
 
