@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     head = parser.add_argument_group("head")
     head.add_argument("--head", choices=("protobin", "mean-linear"), default="protobin")
-    head.add_argument("--bits", choices=BITS, default="1", help="token precision (default 1)")
+    head.add_argument(
+        "--bits", choices=BITS, default="1", help="token precision of a protobin head (default 1)"
+    )
     head.add_argument("--linear", choices=("int8", "float32"), default="int8")
     head.add_argument("--prototypes-per-class", type=_count, default=20, metavar="J")
     head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
@@ -44,16 +46,21 @@ def run(args: argparse.Namespace) -> int:
     """Train, write, report."""
     from edge_probe.errors import EdgeProbeError
     from edge_probe.spec import WindowSpec
-    from export.assemble import Job, fit_bundle
     from export.clips import read_clips
     from export.site_audio import recordings_below
-    from export.train import HeadOptions
 
     if args.hop_chunks > args.window_chunks:
         raise EdgeProbeError(
             f"a hop of {args.hop_chunks} chunks is longer than a window of {args.window_chunks}",
             hint="choose --hop-chunks between 1 and --window-chunks",
         )
+    clips = read_clips(args.clips, args.folds)
+    site = recordings_below(args.site_audio) if args.site_audio else []
+    cache = open_cache(args)
+
+    from export.assemble import Job, fit_bundle  # torch: seconds, after what can be refused
+    from export.train import HeadOptions
+
     mean = args.head == "mean-linear"
     options = HeadOptions(
         kind=args.head,
@@ -63,9 +70,6 @@ def run(args: argparse.Namespace) -> int:
         learn_offset=not args.no_offset,
         epochs=args.epochs,
     )
-    clips = read_clips(args.clips, args.folds)
-    site = recordings_below(args.site_audio) if args.site_audio else []
-    cache = open_cache(args)
     windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
     job = Job(
         args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background

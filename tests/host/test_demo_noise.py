@@ -28,12 +28,9 @@ def noise(kind: str, seconds: int) -> NDArray[np.float64]:
         return rng.normal(0, 0.03, seconds * RATE)
     if kind == "silence":
         return np.zeros(seconds * RATE)
-    time_s = np.arange(seconds * RATE) / RATE
-    harmonics = np.arange(1, 9)
-    hum = np.sum(
-        [np.sin(2 * np.pi * h * int(kind.split()[-1]) * time_s) / h for h in harmonics], axis=0
-    )
-    return 0.03 * hum + rng.normal(0, 1e-4, len(time_s))
+    phase = 2 * np.pi * int(kind.split()[-1]) * np.arange(RATE) / RATE
+    second = np.sum([np.sin(n * phase) / n for n in range(1, 9)], axis=0)
+    return np.tile(0.03 * second, seconds) + rng.normal(0, 1e-4, seconds * RATE)
 
 
 def n_events(analyser: ChunkAnalyser, samples: NDArray[np.float64], rate: int) -> int:

@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
+
 NEEDED = ("pulseaudio", "pactl", "paplay")
 
 SERVER = """
@@ -79,3 +81,10 @@ class VirtualMicrophone:
             self._server.terminate()
             self._server.wait(timeout=10)
         self._log.close()
+
+
+def first_sample(part: np.ndarray, whole: np.ndarray) -> int:
+    """Where a part begins in a recording: where they correlate best."""
+    size = 1 << (len(whole) + len(part)).bit_length()
+    likeness = np.fft.irfft(np.fft.rfft(whole, size) * np.fft.rfft(part, size).conj())
+    return int(likeness.argmax())
