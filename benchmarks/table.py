@@ -24,10 +24,11 @@ def render(results: Results) -> str:
     rows = [("figure", "value", "error", "tag"), ("---", "---", "---", "---")]
     for name, key in (("demo encoder", "esc10_demo"), ("YAMNet", "esc10_yamnet")):
         if key in results:
-            one, exact = (results[key]["summary"][bits] for bits in ("1", "float"))
+            summary = results[key]["summary"]
+            one, exact, probe = (summary[bits] for bits in ("1", "float", "mean-linear"))
             rows.append((
-                f"ESC-10, 4 folds, {name}, 1-bit tokens (float tokens)",
-                f"{one['mean']:.1%} ({exact['mean']:.1%})",
+                f"ESC-10, 4 folds, {name}: 1-bit tokens (float tokens; mean-linear head)",
+                f"{one['mean']:.1%} ({exact['mean']:.1%}; {probe['mean']:.1%})",
                 f"± {one['sd_over_seeds']:.1%} over {len(results[key]['seeds'])} seeds",
                 here,
             ))  # fmt: skip

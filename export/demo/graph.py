@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import cast
 
 import onnx
 import torch
@@ -33,9 +34,7 @@ def export_onnx(net: TokenNet, path: Path) -> None:
             optimize=True,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
-    model = program.model_proto
+    model = cast("torch.onnx.ONNXProgram", program).model_proto  # None only without dynamo
     model.doc_string = ""
     for node in model.graph.node:  # source lines of the machine it was exported on
         del node.metadata_props[:]
@@ -43,4 +42,6 @@ def export_onnx(net: TokenNet, path: Path) -> None:
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         del value.metadata_props[:]
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    fresh = path.with_suffix(".part")
+    fresh.write_bytes(model.SerializeToString())
+    fresh.replace(path)  # an interrupted run leaves no half graph behind

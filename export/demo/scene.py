@@ -126,6 +126,10 @@ def attribution(folder: Path, planted: list[Planted]) -> str:
         "", "## In the demo audio (`demo_scene.ogg`: trimmed, scaled in level, mixed)", "", *scene,
         "", "## Heard in training (folds 1 to 3; no audio of these is shipped)", "",
         *credits(folder, training), "",
+        "## Background in training (no audio of it is shipped)", "",
+        "Field recordings of the example data of scikit-maad",
+        "(<https://github.com/scikit-maad/scikit-maad>, BSD-3-Clause), recorder S4A03895,",
+        "22 May 2019, even hours; and noise and hum computed by us.", "",
     ])  # fmt: skip
 
 
