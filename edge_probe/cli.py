@@ -81,14 +81,29 @@ def run_program(
             raise
         report(error)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has enough; stop without a second complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has enough
+        _drop_stdout()
         return 0
+    except OSError as error:
+        if args.debug:
+            raise
+        _drop_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        report(
+            EdgeProbeError(
+                f"{where}{error.strerror or error}", hint="look at free space and permissions"
+            )
+        )
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _drop_stdout() -> None:
+    """Let what is still buffered go nowhere, so that exit does not complain a second time."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(error: EdgeProbeError) -> None:

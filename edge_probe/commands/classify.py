@@ -114,14 +114,17 @@ def classify_blocks(
     from edge_probe.classify import RunClassifier
 
     classifier = RunClassifier(analyser, run_of)
+    broken: AudioError | None = None
     try:
         for block in blocks:
             for event in classifier.push(block.samples):
                 write(event)
-    finally:
-        if sys.exc_info()[0] in (None, AudioError):
-            for event in classifier.finish():
-                write(event)
+    except AudioError as error:
+        broken = error
+    for event in classifier.finish():
+        write(event)
+    if broken is not None:
+        raise broken
     if classifier.too_short:
         raise AudioError(
             f"{run_of.source}: {classifier.duration_s:.6f} s is too short to classify",

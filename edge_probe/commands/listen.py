@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_probe.commands.classify import add_common_arguments, load, writer
-from edge_probe.errors import AudioError
 
 if TYPE_CHECKING:
     from edge_probe.classify import ChunkAnalyser, RunClassifier
@@ -35,8 +34,6 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.source.microphone import Microphone
     from edge_probe.source.wav import WavWriter
 
-    if args.save and args.save.exists():
-        raise AudioError(f"{args.save}: exists already", hint="choose another name for --save")
     microphone = Microphone(
         args.device, sample_rate_hz=args.rate, n_channels=args.channels, channel=args.channel,
         duration_s=args.duration,

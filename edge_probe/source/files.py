@@ -96,14 +96,9 @@ class AudioFile:
         AudioError
             The file ends earlier than its header promises, or holds NaN.
         """
-        try:
-            self._file.seek(begin)
-            samples = self._next(end - begin)
-        except sf.SoundFileError as error:
-            raise self._cut_off(begin) from error
+        samples = self._read(begin, end)
         if len(samples) != end - begin:
             raise self._cut_off(begin + len(samples))
-        refuse_not_finite(samples, begin, self.sample_rate_hz, self.name)
         return samples
 
     def __iter__(self) -> Iterator[Block]:
@@ -112,14 +107,25 @@ class AudioFile:
         Raises
         ------
         AudioError
-            As `read`; the blocks before the damage have been given out by then.
+            As `read`; everything before the damage has been given out by then.
         """
         for begin in range(0, self.n_samples, _BLOCK_SAMPLES):
-            yield Block(self.read(begin, min(begin + _BLOCK_SAMPLES, self.n_samples)))
+            end = min(begin + _BLOCK_SAMPLES, self.n_samples)
+            samples = self._read(begin, end)
+            yield Block(samples)
+            if len(samples) != end - begin:
+                raise self._cut_off(begin + len(samples))
 
-    def _next(self, n_samples: int) -> NDArray[np.float32]:
-        block = self._file.read(n_samples, dtype="float32", always_2d=True)
-        return np.ascontiguousarray(block[:, self.channel])
+    def _read(self, begin: int, end: int) -> NDArray[np.float32]:
+        """As `read`, but fewer samples where the file is cut off."""
+        try:
+            self._file.seek(begin)
+            block = self._file.read(end - begin, dtype="float32", always_2d=True)
+        except sf.SoundFileError as error:
+            raise self._cut_off(begin) from error
+        samples = np.ascontiguousarray(block[:, self.channel])
+        refuse_not_finite(samples, begin, self.sample_rate_hz, self.name)
+        return samples
 
     def _cut_off(self, n_found: int) -> AudioError:
         return AudioError(

@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_probe.errors import AudioError
+
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _MAX_DATA_BYTES = 2**32 - 1 - _HEADER.size
 
@@ -18,11 +20,25 @@ class WavWriter:
     Parameters
     ----------
     path : Path
+        Must not exist yet.
     sample_rate_hz, n_channels : int
+
+    Raises
+    ------
+    AudioError
+        The file cannot be written, now or later.
     """
 
     def __init__(self, path: Path, sample_rate_hz: int, n_channels: int) -> None:
-        self._file = path.open("wb")
+        self._name = str(path)
+        try:
+            self._file = path.open("xb")
+        except FileExistsError as error:
+            raise AudioError(
+                f"{path}: exists already", hint="choose another name for --save"
+            ) from error
+        except OSError as error:
+            raise self._failed(error.strerror) from error
         self._rate_hz, self._n_channels = sample_rate_hz, n_channels
         self._n_bytes = 0
         self._write_header()
@@ -39,13 +55,21 @@ class WavWriter:
         self._file.close()
 
     def write(self, frames: NDArray[np.int16]) -> None:
-        """Append frames, (n, n_channels) int16; beyond 4 GiB, the limit of WAV, raise OSError."""
+        """Append frames: (n, n_channels) int16."""
         data = frames.astype("<i2", copy=False).tobytes()
         if self._n_bytes + len(data) > _MAX_DATA_BYTES:
-            raise OSError("a WAV file cannot hold more than 4 GiB")
-        self._file.write(data)
-        self._n_bytes += len(data)
-        self._write_header()
+            raise self._failed("a WAV file cannot hold more than 4 GiB")
+        try:
+            self._file.write(data)
+            self._n_bytes += len(data)
+            self._write_header()
+        except OSError as error:
+            raise self._failed(error.strerror) from error
+
+    def _failed(self, reason: str | None) -> AudioError:
+        return AudioError(
+            f"{self._name}: cannot be written: {reason}", hint="what was kept so far is a valid WAV"
+        )
 
     def _write_header(self) -> None:
         frame_bytes = 2 * self._n_channels

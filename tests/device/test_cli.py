@@ -29,11 +29,7 @@ def edge_probe(
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "edge_probe", *map(str, arguments)],
-        input=data, capture_output=True, check=False, timeout=120,
-        env={**os.environ, **environment}, stdin=subprocess.DEVNULL if data is None else None,
-    ) if data is None else subprocess.run(
-        [sys.executable, "-m", "edge_probe", *map(str, arguments)],
-        input=data, capture_output=True, check=False, timeout=120,
+        input=data or b"", capture_output=True, check=False, timeout=120,
         env={**os.environ, **environment},
     )  # fmt: skip
 
@@ -212,3 +208,10 @@ def test_downstream_that_has_enough_ends_us_quietly() -> None:
     assert len(done.stdout.splitlines()) == 1
     assert b"Broken" not in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
+def test_full_disk_behind_stdout_is_one_line() -> None:
+    command = f"{sys.executable} -m edge_probe classify {SCENE} --json > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=120)
+    refused(done, "No space left")

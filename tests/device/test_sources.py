@@ -201,3 +201,22 @@ def test_written_wav_is_right_at_every_moment(tmp_path: Path) -> None:
             assert (written == frames[: begin + 10]).all()
     head = path.read_bytes()[:44]
     assert struct.unpack("<H", head[20:22]) == (1,)  # format tag: PCM
+
+
+def test_written_wav_replaces_nothing_and_says_why_it_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "kept.wav").write_bytes(b"precious")
+    for name, reason in (("kept.wav", "exists already"), ("none/kept.wav", "No such file")):
+        with pytest.raises(AudioError, match=reason):
+            WavWriter(tmp_path / name, 48_000, 1)
+    assert (tmp_path / "kept.wav").read_bytes() == b"precious"
+
+
+def test_everything_before_a_cut_is_given_out(tmp_path: Path) -> None:
+    path = tmp_path / "cut.flac"
+    samples = np.random.default_rng(0).normal(0, 0.1, 200_000)
+    sf.write(path, samples, 48_000)
+    path.write_bytes(path.read_bytes()[:-150_000])
+    given: list[int] = []
+    with AudioFile(path) as audio, pytest.raises(AudioError, match="expected 200000 samples"):
+        given.extend(len(block.samples) for block in audio)
+    assert sum(given) > 60_000
