@@ -1,6 +1,7 @@
 """Events as lines: strict JSON for programs, a table for people."""
 
 import json
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import TextIO
@@ -23,7 +24,7 @@ def as_dict(event: Event) -> dict[str, object]:
         "source": event.source,
         "channel": event.channel,
         "start_s": round(event.start_s, 3),
-        "end_s": round(event.end_s, 3),
+        "end_s": math.floor(event.end_s * 1000) / 1000,  # never past the end of the audio
         "low_hz": event.low_hz,
         "high_hz": event.high_hz,
         "label": event.label.text,

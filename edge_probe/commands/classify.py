@@ -147,6 +147,7 @@ def _classify_file(
 
 def _classify_stdin(args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer") -> None:
     from edge_probe.classify import Run
+    from edge_probe.interrupt import until_interrupted
     from edge_probe.source.pcm import PcmStream
 
     if args.rate is None:
@@ -160,7 +161,7 @@ def _classify_stdin(args: argparse.Namespace, analyser: "ChunkAnalyser", write: 
     )  # fmt: skip
     start, trust = args.start_time, "manual" if args.start_time else "unset"
     info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
-    classify_blocks(audio, info, analyser, write)
+    classify_blocks(until_interrupted(audio), info, analyser, write)
 
 
 def _moment(text: str) -> datetime:

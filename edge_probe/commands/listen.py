@@ -2,9 +2,7 @@
 
 import argparse
 import logging
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,27 +64,26 @@ def _listen(
     """Classify run after run; a gap ends a run. Returns the seconds heard."""
     import numpy as np
 
+    from edge_probe.interrupt import until_interrupted
+
     classifier: RunClassifier | None = None
     n_heard, n_axis = 0, 0  # frames received, and frames that should have been
     try:
-        with _interrupts_end_the_loop() as running:
-            for frames, n_missing in microphone.frames():
-                if n_missing and classifier is not None:
-                    for event in classifier.finish():
-                        write(event)
-                    classifier = None
-                n_axis += n_missing
-                if classifier is None:
-                    classifier = _new_run(microphone, analyser, n_axis)
-                if saved is not None:
-                    saved.write(frames)
-                samples = frames[:, microphone.channel].astype(np.float32) / np.float32(2**15)
-                n_heard += len(frames)
-                n_axis += len(frames)
-                for event in classifier.push(samples):
+        for frames, n_missing in until_interrupted(microphone.frames()):
+            if n_missing and classifier is not None:
+                for event in classifier.finish():
                     write(event)
-                if not running():
-                    break
+                classifier = None
+            n_axis += n_missing
+            if classifier is None:
+                classifier = _new_run(microphone, analyser, n_axis)
+            if saved is not None:
+                saved.write(frames)
+            samples = frames[:, microphone.channel].astype(np.float32) / np.float32(2**15)
+            n_heard += len(frames)
+            n_axis += len(frames)
+            for event in classifier.push(samples):
+                write(event)
     finally:
         if classifier is not None:
             for event in classifier.finish():
@@ -106,23 +103,6 @@ def _new_run(
         microphone.start_utc, system_clock_trust(),
     )  # fmt: skip
     return RunClassifier(analyser, run_of)
-
-
-@contextmanager
-def _interrupts_end_the_loop() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM finish the work in hand instead of dropping it."""
-    stopped = False
-
-    def stop(_number: int, _frame: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: not stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _positive(text: str) -> float:

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 SCORE_BITS = 20
 """Scores are rounded to multiples of 2^-20 before they meet int8 weights."""
 
+_BLOCK_WEIGHTS = 1 << 18
+"""Weights held as float64 at a time: 2 MiB, however large the layer is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Int8Linear:
@@ -30,8 +33,9 @@ class Int8Linear:
     def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Logits of one window: (M,) float32 scores in [-1, 1] -> (C,) float64."""
         integers = np.rint(scores * np.float32(2**SCORE_BITS)).astype(np.float64)
-        sums = self.weights.astype(np.float64) @ integers
-        logits: NDArray[np.float64] = (self.scale * 2.0**-SCORE_BITS) * sums + self.bias
+        logits: NDArray[np.float64] = (self.scale * 2.0**-SCORE_BITS) * _product(
+            self.weights, integers
+        ) + self.bias
         return logits
 
     def row(self, class_index: int) -> NDArray[np.float64]:
@@ -68,10 +72,7 @@ class FloatLinear:
 
     def logits(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Logits of one window: (M,) float scores -> (C,) float64."""
-        logits: NDArray[np.float64] = (
-            self.weights.astype(np.float64) @ scores.astype(np.float64) + self.bias
-        )
-        return logits
+        return _product(self.weights, scores.astype(np.float64)) + self.bias
 
     def row(self, class_index: int) -> NDArray[np.float64]:
         """Weights of one class: (M,) float64."""
@@ -80,3 +81,16 @@ class FloatLinear:
 
 
 Linear = Int8Linear | FloatLinear
+
+
+def _product(
+    weights: NDArray[np.int8] | NDArray[np.float32], scores: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``weights @ scores`` in float64, some rows at a time: (C, M) and (M,) -> (C,)."""
+    n_rows = max(1, _BLOCK_WEIGHTS // max(1, len(scores)))
+    parts = [
+        weights[begin : begin + n_rows].astype(np.float64) @ scores
+        for begin in range(0, len(weights), n_rows)
+    ]
+    product: NDArray[np.float64] = np.concatenate(parts)
+    return product

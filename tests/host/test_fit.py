@@ -15,8 +15,16 @@ from support.readme_world import make_world
 
 from edge_probe.bundle import open_bundle, selftest
 from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead, backends
+from edge_probe.head.packing import pack_signs
+from edge_probe.spec import TokenBits
 
 SPECIES = ["Imaginarius ascendens_Rising Warbler", "Imaginarius pulsans_Pulsing Frog"]
+PARITY_STAGES = {
+    "1": ["tokens", "digits", *["scores"] * 4, "logits"],
+    "8": ["tokens", "digits", *["scores"] * 4, "logits"],
+    "float": ["tokens", *["scores"] * 3, "logits"],
+    "mean-linear": ["tokens", "logits"],
+}
 QUICK = ("--epochs", 15, "--prototypes-per-class", 8)
 
 
@@ -82,6 +90,8 @@ def test_fitted_bundle_hears_what_it_was_taught(world: Path, precision: str) -> 
     parity = export("parity", precision, cwd=world)
     assert parity.returncode == 0, parity.stdout + parity.stderr
     assert "BROKEN" not in parity.stdout
+    stages = [line.split(maxsplit=3)[-1] for line in parity.stdout.splitlines()[1:]]
+    assert [stage.split(":")[0].split()[-1] for stage in stages] == PARITY_STAGES[precision]
     on_audio = export("parity", precision, "--audio", "night.wav", cwd=world)
     assert on_audio.returncode == 0
     assert on_audio.stdout.startswith("10 chunks")
@@ -111,6 +121,30 @@ def test_parity_sees_a_broken_kernel(world: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(backends, "available", with_a_liar)
     broken = [stage.name for stage in compare(bundle, chunks) if not stage.passed]
     assert broken == ["scores: liar"]
+
+
+@pytest.mark.parametrize("bits", ["float", 1, 2, 4, 8])
+@pytest.mark.parametrize("n_dims", [1, 7, 64, 130, 1024])
+def test_torch_and_onnxruntime_agree_with_the_kernels(bits: TokenBits, n_dims: int) -> None:
+    """The other implementations are right on tokens of any loudness, so a difference means us."""
+    from export.parity import onnx_scores, torch_digits, torch_scores
+
+    rng = np.random.default_rng([n_dims])
+    loudness = rng.choice([1e-42, 1e-20, 1.0, 1e20, 1e37], (12, 1)).astype(np.float32)
+    tokens = rng.normal(size=(12, n_dims)).astype(np.float32) * loudness
+    tokens[3] = 0
+    valid = np.arange(12) != 5
+    head = ProtobinHead(
+        pack_signs(rng.normal(size=(9, n_dims))), np.zeros(n_dims, np.float32), bits,
+        Int8Linear.from_float(rng.normal(size=(2, 9)), np.zeros(2)), np.zeros(9, np.float32),
+    )  # fmt: skip
+    digits = head.digits(tokens, valid)
+    scores = head.summarise(tokens, valid).scores
+    if bits != "float":
+        assert (torch_digits(head, tokens).numpy() == digits.values).all()
+        assert (onnx_scores(head)(digits) == scores).all()
+    np.testing.assert_allclose(onnx_scores(head)(digits), scores, atol=1e-6)
+    np.testing.assert_allclose(torch_scores(head, tokens, valid), scores, atol=1e-6)
 
 
 def test_background_is_wanted_or_waived_for_ever(world: Path, tmp_path: Path) -> None:
