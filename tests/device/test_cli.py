@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,6 +83,35 @@ def test_file_and_pipe_give_identical_lines(tmp_path: Path, pcm: bytes) -> None:
     assert [event | {"source": ""} for event in from_file] == [
         event | {"source": ""} for event in from_pipe
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_pipe_that_is_interrupted_loses_nothing(pcm: bytes, number: signal.Signals) -> None:
+    """Ctrl-C on ``arecord | edge-probe classify -``: what was heard is decided and written."""
+    options = ("--rate", "44100", "--json")
+    part = pcm[: 18 * 44_100 * 2]
+    whole = lines(edge_probe("classify", "-", *options, data=part).stdout)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_probe", "classify", "-", *options],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(part)
+    process.stdin.flush()
+    time.sleep(3)  # the last pipe's worth is read and classified; the pipe stays open
+    process.send_signal(number)
+    output, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    assert lines(output) == whole
+    assert whole[-1]["end_s"] == pytest.approx(18, abs=3)  # a detection that was still open
+
+
+def test_no_line_ends_after_the_audio(pcm: bytes) -> None:
+    for n_samples in (18 * 44_100 + 1, 17 * 44_100 + 12_345):
+        done = edge_probe("classify", "-", "--rate", 44_100, "--json", data=pcm[: 2 * n_samples])
+        events = lines(done.stdout)
+        assert events
+        assert all(float(str(event["end_s"])) <= n_samples / 44_100 for event in events)
 
 
 def test_start_time_dates_every_detection() -> None:

@@ -1,5 +1,6 @@
 """Linear layers and heads: exact sums, windows that compose, evidence that explains."""
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -38,6 +39,29 @@ def test_int8_logits_equal_exact_rationals(n_prototypes: int, seed: int) -> None
     ):
         exact = sum(int(w) * s for w, s in zip(row, integers, strict=True))
         assert found == (scale * 2.0**-20) * float(exact) + bias
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_a_large_layer_is_never_held_as_float64(kind: str) -> None:
+    """500 classes, 10,000 prototypes: 5 MB of int8 would be 40 MB of float64."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-127, 128, (500, 10_000)).astype(np.int8)
+    linear = (
+        Int8Linear(weights, np.ones(500), np.zeros(500))
+        if kind == "int8"
+        else FloatLinear(weights.astype(np.float32), np.zeros(500))
+    )
+    scores = rng.uniform(-1, 1, 10_000).astype(np.float32)
+    tracemalloc.start()
+    found = linear.logits(scores)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+    if kind == "float32":
+        np.testing.assert_allclose(found, weights.astype(np.float64) @ scores, rtol=1e-12)
+    else:
+        integers = np.rint(scores.astype(np.float64) * 2**20).astype(np.int64)
+        assert (found * 2**20 == weights.astype(np.int64) @ integers).all()
 
 
 def test_int8_rows_keep_their_largest_weight() -> None:
