@@ -25,7 +25,7 @@ def _status_mib(pid: int, field: str) -> float:
     raise LookupError(field)
 
 
-def measure(minutes: float = MINUTES) -> dict[str, object]:
+def measure(minutes: float = MINUTES) -> dict[str, float]:
     """Peak and growth after warm-up, in MiB."""
     samples, rate = sf.read(DEMO_BUNDLE.parent / "demo_scene.ogg", dtype="int16")
     scene = np.asarray(samples, np.int16).tobytes()

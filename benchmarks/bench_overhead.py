@@ -109,6 +109,7 @@ def _row(name: str, bundle: Bundle, rounds: int) -> dict[str, object]:
 
 def _kernel_error(analyser: ChunkAnalyser, samples: np.ndarray, rate: int) -> float:
     head, spec = analyser.bundle.head, analyser.bundle.encoder
+    assert isinstance(head, ProtobinHead)
     grid, worst = analyser.grid(rate), 0.0
     for index in range(grid.n_chunks(len(samples))):
         begin, end = grid.native_slice(index)

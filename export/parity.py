@@ -175,7 +175,9 @@ def onnx_scores(head: ProtobinHead) -> Callable[[Digits], NDArray[np.float32]]:
     """
     signs = unpack_signs(head.prototypes, head.n_dims).T
     floats = head.bits == "float"
-    constants: dict[str, Any] = {"signs": signs.astype(np.float32) if floats else np.ascontiguousarray(signs)}
+    constants: dict[str, Any] = {
+        "signs": signs.astype(np.float32) if floats else np.ascontiguousarray(signs)
+    }
     product = "MatMul" if floats else "MatMulInteger"
     nodes = [helper.make_node(product, ["digits", "signs"], ["sums"])]
     if not floats:

@@ -17,7 +17,7 @@ def head(bits: TokenBits = 1, *, n_dims: int = 24, n_prototypes: int = 10) -> Pr
     rng = np.random.default_rng(3)
     return ProtobinHead(
         pack_signs(rng.normal(size=(n_prototypes, n_dims))),
-        rng.normal(size=n_dims).astype(np.float32) / 10,
+        rng.normal(0, 0.1, n_dims).astype(np.float32),
         bits,
         Int8Linear.from_float(rng.normal(size=(3, n_prototypes)), rng.normal(size=3)),
         np.full(n_prototypes, 0.1, np.float32),

@@ -88,7 +88,7 @@ def test_device_head_computes_what_was_trained(n_dims: int, seed: int, bits: int
         expected = module.scores(tokens, valid)[0].numpy()
         logits = module(tokens, valid)[0].numpy()
     np.testing.assert_allclose(summary.scores, expected, atol=1e-6)
-    np.testing.assert_allclose(head.logits(summary), logits, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(head.logits(head.merge([summary])), logits, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(
         torch_scores(head, tokens[0].numpy(), valid[0].numpy()), expected, atol=1e-6
     )
@@ -104,7 +104,8 @@ def test_int8_layer_stays_close_to_the_trained_one() -> None:
     assert isinstance(exact, ProtobinHead)
     scores = exact.summarise(tokens, valid)
     bound = np.abs(head.weights).max(axis=1) / 127 / 2 * np.abs(scores.scores).sum() + 1e-3
-    moved = np.abs(exact.logits(scores) - rounded.logits(rounded.summarise(tokens, valid)))
+    window = exact.merge([scores])
+    moved = np.abs(exact.logits(window) - rounded.logits(window))
     assert (moved <= bound).all()
     assert moved.max() > 0
 

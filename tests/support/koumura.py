@@ -64,7 +64,8 @@ class SyllableWorld:
         """Some of the field recordings."""
         recording = self._field[rng.integers(len(self._field))]
         first = rng.integers(len(recording) - int(seconds * RATE))
-        return recording[first : first + int(seconds * RATE)].copy()
+        part: NDArray[np.float32] = recording[first : first + int(seconds * RATE)].copy()
+        return part
 
     def bout(
         self, rng: np.random.Generator, label: str, songs: Sequence[int]
