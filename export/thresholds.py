@@ -10,7 +10,8 @@ logits for every window of the held-out clips, background included. For each cla
   from farther away. But it is at least ``quiet + MARGIN (typical - quiet)``, where ``typical`` is
   the median logit of the clips that hold the class and ``quiet`` what background reaches: the
   mean of its highest logit under the held-out heads, which heard less background than the head
-  that is shipped, and its highest logit under that head, which heard exactly this one;
+  that is shipped, and its highest logit under that head, which heard exactly this one; at least
+  the latter;
 * ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
 
 A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
@@ -31,7 +32,7 @@ from edge_probe.window import Windower
 from export.tokens import ClipTokens
 
 IN_GAP = 0.25
-MARGIN = 0.15
+MARGIN = 0.2
 HYSTERESIS = 0.15
 MIN_CLIPS = 3
 N_FOLDS = 4
@@ -104,7 +105,8 @@ def fit_thresholds(
     n_classes = targets.shape[1]
     quiet = np.full(n_classes, -np.inf)
     if background.any():
-        quiet = (highest[background].max(axis=0) + np.max(shipped, axis=0)) / 2
+        loudest = np.max(shipped, axis=0)
+        quiet = np.maximum((highest[background].max(axis=0) + loudest) / 2, loudest)
     on, off = np.full(n_classes, np.nan), np.full(n_classes, np.nan)
     for label in range(n_classes):
         present = targets[:, label] > 0

@@ -1,4 +1,4 @@
-r"""The demo bundle: ten ESC-10 classes, one-bit tokens, background at three levels.
+r"""The demo bundle: ten ESC-10 classes and mixtures of them, background at several levels.
 
 python -m export.demo.build ESC10 --background FIELD_RECORDINGS --encoder encoder.onnx \
         --out edge_probe/data/demo_bundle
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from edge_probe.spec import WindowSpec
 from export.assemble import Job, fit_bundle
 from export.card import CARDS, read_card
-from export.clips import Clip, ClipSet, source_recording
+from export.clips import Clip, ClipSet
 from export.demo import data
 from export.demo.model import SAMPLE_RATE_HZ
+from export.mixtures import write_mixtures
 from export.tokens import TokenCache
 from export.train import HeadOptions
 
 NOISE_GAINS_DB = (-20, 0, 20)
-FIELD_GAINS_DB = (-12, 0, 12)
-"""Field recordings get the smaller range: some are so loud that 20 dB more is mostly clipping."""
+FIELD_GAINS_DB = (-18, -12, -6, 0, 6, 12)
+"""Field recordings are not made 20 dB louder: some would then be mostly clipping."""
+
+N_MIXTURES = 500
 
 WINDOWS = WindowSpec(window_chunks=2, hop_chunks=1, refractory_s=0.0)
 SEED = 0
@@ -50,15 +53,26 @@ def background_clips(field: Path, folder: Path) -> Iterator[Clip]:
             yield Clip(path, (), name)
 
 
-def esc10_clipset(esc10: Path, folds: list[int], background: list[Clip]) -> ClipSet:
-    """ESC-10 clips of some folds, grouped by source recording, with background."""
+def esc10_clipset(esc10: Path, folds: list[int], field: Path, folder: Path) -> ClipSet:
+    """ESC-10 clips of some folds, mixtures of them and background; a fold is a group.
+
+    Parameters
+    ----------
+    esc10, field : Path
+        ESC-10, and field recordings.
+    folds : list of int
+    folder : Path
+        Where mixtures and background are written.
+    """
     clips, names = data.esc10_clips(esc10)
     chosen = [
-        Clip(clip.path, (names[clip.target],), source_recording(clip.path), fold=clip.fold)
+        Clip(clip.path, (names[clip.target],), f"fold {clip.fold}")
         for clip in clips
         if clip.fold in folds
     ]
-    return ClipSet((*chosen, *background), tuple(sorted(names)))
+    mixtures = write_mixtures(chosen, N_MIXTURES, folder, rate_hz=SAMPLE_RATE_HZ, seed=SEED)
+    background = background_clips(field, folder)
+    return ClipSet((*chosen, *mixtures, *background), tuple(sorted(names)))
 
 
 def main() -> None:
@@ -74,9 +88,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        clips = esc10_clipset(
-            args.esc10, args.folds, list(background_clips(args.background, folder))
-        )
+        clips = esc10_clipset(args.esc10, args.folds, args.background, folder)
         cache = TokenCache(folder / "cache", read_card(args.encoder, CARDS / "demo_encoder.toml"))
         job = Job("esc10-demo", cache.card, HeadOptions(), WINDOWS, SEED, no_background=False)
         outcome = fit_bundle(clips, cache, job, args.out, replace=True)

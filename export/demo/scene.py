@@ -17,16 +17,12 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from export.mixtures import active_part
+
 FOLD = 4
 RATE_HZ = 44_100
 STEP_S = 2.6
 """Begin of one sound to the begin of the next; clips are 5 s long, so neighbours overlap."""
-
-RMS = 0.05
-"""Level of every sound while it lasts (-26 dBFS)."""
-
-ACTIVE_DB = -40.0
-"""A sound lasts from the first to the last 20 ms frame above this level below its loudest."""
 
 ORDER = [
     "Rain", "Dog bark", "Helicopter", "Rooster", "Sea waves",
@@ -60,17 +56,6 @@ def first_clips(folder: Path) -> dict[str, Path]:
     return {row["category"]: folder / "audio" / row["file"] for row in rows}
 
 
-def active_part(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The clip without the silence it was padded with, scaled to `RMS`."""
-    frame = RATE_HZ // 50
-    n_frames = len(samples) // frame
-    level = np.sqrt(np.mean(samples[: n_frames * frame].reshape(n_frames, frame) ** 2, axis=1))
-    loud = np.flatnonzero(level > level.max() * 10 ** (ACTIVE_DB / 20))
-    part = samples[loud[0] * frame : (loud[-1] + 1) * frame]
-    scaled: NDArray[np.float32] = part * np.float32(RMS / np.sqrt(np.mean(part**2)))
-    return scaled
-
-
 def mix(folder: Path) -> tuple[NDArray[np.float32], list[Planted]]:
     """The scene and what was planted in it.
 
@@ -88,7 +73,7 @@ def mix(folder: Path) -> tuple[NDArray[np.float32], list[Planted]]:
         samples, rate = sf.read(clips[label], dtype="float32")
         if rate != RATE_HZ:
             raise SystemExit(f"{clips[label].name}: expected {RATE_HZ} Hz, found {rate}")
-        part = active_part(samples)[: 5 * RATE_HZ]
+        part = active_part(samples, rate)[: 5 * RATE_HZ]
         begin = round(position * STEP_S * RATE_HZ)
         scene[begin : begin + len(part)] += part
         end_s = (begin + len(part)) / RATE_HZ
