@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edge_probe.errors import AudioError
 
 MARGIN_SAMPLES = 1024
-"""Model-rate samples resampled and thrown away on either side of a chunk.
+"""Samples, at the lower of both rates, resampled and thrown away on either side of a chunk.
 
-soxr's HQ filter is shorter than this at every ratio: chunk and whole-run resampling then differ
-by less than 1e-6 of full scale (tests/device/test_chunk.py measures it)."""
+soxr's HQ filter is shorter than this: chunk and whole-run resampling then differ by less than
+2e-6 of full scale (tests/device/test_chunk.py measures it)."""
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 1_000_000
 
@@ -65,7 +65,8 @@ class ChunkGrid:
         common = gcd(native_rate_hz, model_rate_hz)
         self._up = model_rate_hz // common
         self._down = native_rate_hz // common
-        self._margin = 0 if self._up == self._down else MARGIN_SAMPLES
+        margin = MARGIN_SAMPLES * max(1, -(-self._up // self._down))
+        self._margin = 0 if self._up == self._down else margin
 
     def n_model_samples(self, n_native: int) -> int:
         """Model-rate samples of a run of ``n_native`` native ones."""

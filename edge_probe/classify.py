@@ -12,6 +12,7 @@ from edge_probe.bundle import Bundle, Label
 from edge_probe.chunk import Chunk, Chunker, ChunkGrid
 from edge_probe.detect import Detection, Detector, box_of
 from edge_probe.encoder import Encoder, Profile
+from edge_probe.errors import AudioError, EncoderError
 from edge_probe.head import ChunkSummary
 from edge_probe.window import Window, Windower
 
@@ -144,14 +145,25 @@ class RunClassifier:
     ----------
     analyser : ChunkAnalyser
     run : Run
+
+    Raises
+    ------
+    AudioError
+        The sample rate of the run is not one that audio has.
     """
 
     def __init__(self, analyser: ChunkAnalyser, run: Run) -> None:
         self._analyser = analyser
         self._run = run
-        self._grid = analyser.grid(run.sample_rate_hz)
+        try:
+            self._grid = analyser.grid(run.sample_rate_hz)
+        except AudioError as error:
+            raise AudioError(f"{run.source}: {error.message}", hint=error.hint) from error
         self._chunker = Chunker(self._grid)
         self._finder = EventFinder(analyser.bundle, run)
+        self._found: list[Event] = []  # not given out yet
+        self._n_done = 0
+        self._failed = False
 
     @property
     def duration_s(self) -> float:
@@ -165,18 +177,35 @@ class RunClassifier:
         return not self._analyser.bundle.encoder.grid.valid_tokens(n_model).any()
 
     def push(self, block: NDArray[np.float32]) -> list[Event]:
-        """Take the next samples, (n,) float32, and return the events they end."""
+        """Take the next samples, (n,) float32, and return the events they end.
+
+        Raises
+        ------
+        EncoderError
+            The encoder failed on a chunk; `finish` then gives out what was found before it.
+        """
         return self._take(self._chunker.push(block))
 
     def finish(self) -> list[Event]:
         """End the run and return its remaining events."""
         if self.too_short:
             return []
-        return self._take(self._chunker.finish()) + self._finder.finish(self.duration_s)
+        if not self._failed:
+            self._found = self._take(self._chunker.finish())
+        done_s = self._n_done * self._analyser.bundle.encoder.chunk_s
+        return self._found + self._finder.finish(min(done_s, self.duration_s))
 
     def _take(self, chunks: list[Chunk]) -> list[Event]:
-        return [
-            event
-            for chunk in chunks
-            for event in self._finder.push(self._analyser.summary(chunk), chunk.n_valid)
-        ]
+        for chunk in chunks:
+            try:
+                summary = self._analyser.summary(chunk)
+            except EncoderError as error:
+                self._failed = True
+                at_s = chunk.index * self._analyser.bundle.encoder.chunk_s
+                raise EncoderError(
+                    f"{self._run.source}: at {at_s:.2f} s: {error.message}", hint=error.hint
+                ) from error
+            self._found += self._finder.push(summary, chunk.n_valid)
+            self._n_done += 1
+        found, self._found = self._found, []
+        return found

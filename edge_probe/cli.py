@@ -6,6 +6,7 @@ Data goes to stdout, logs to stderr. Exit codes: 0 ok, 1 user error, 2 usage, 3 
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
@@ -56,6 +57,7 @@ def run_program(
     arguments : sequence of str
         Without the program name.
     """
+    _open_streams()
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -81,6 +83,17 @@ def run_program(
             raise
         report(error)
         return error.exit_code
+    except ImportError as error:
+        if args.debug or (error.name or "").startswith(("edge_probe", "export")):
+            raise
+        extra = "[export]" if package.startswith("export") else ""
+        report(
+            EdgeProbeError(
+                f"the package {error.name or error} is missing: {error}",
+                hint=f"in the folder of edge-probe: pip install '.{extra}'",
+            )
+        )
+        return 1
     except BrokenPipeError:  # whoever read our output has enough
         _drop_stdout()
         return 0
@@ -99,6 +112,16 @@ def run_program(
         print("interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _open_streams() -> None:
+    """Make stdout and stderr take any text, in UTF-8, or take it nowhere if they are closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _drop_stdout() -> None:

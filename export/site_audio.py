@@ -54,7 +54,7 @@ def site_rate(bundle: Bundle, paths: Sequence[Path], channel: int | None = None)
             with AudioFile(path, channel) as audio:
                 run = Run(audio.name, audio.channel, audio.sample_rate_hz)
                 classifier = RunClassifier(analyser, run)
-                events = [event for block in audio for event in classifier.push(block.samples)]
+                events = [event for block in audio for event in classifier.push(block)]
                 counts.update(event.label.text for event in events + classifier.finish())
                 seconds += classifier.duration_s
         except AudioError as error:

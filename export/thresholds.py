@@ -5,13 +5,12 @@ logits for every window of the held-out clips, background included. For each cla
 
 * a clip that holds it counts with its highest window (the label is weak), and so does every other
   clip, background or of another class, as a negative;
-* ``on`` lies in the gap below the clip that gives the best F1, `IN_GAP` of the way up from the
-  next clip: the recall of this gap costs nothing here, and in the field sounds overlap and come
-  from farther away. But it is at least ``quiet + MARGIN (typical - quiet)``, where ``typical`` is
-  the median logit of the clips that hold the class and ``quiet`` what background reaches: the
-  mean of its highest logit under the held-out heads, which heard less background than the head
-  that is shipped, and its highest logit under that head, which heard exactly this one; at least
-  the latter;
+* ``on`` lies in the middle of the gap below the clip that gives the best F1: the recall of this
+  gap costs nothing here, and in the field sounds come from farther away. But it is at least
+  ``quiet + MARGIN (typical - quiet)``, where ``typical`` is the median logit of the clips that
+  hold the class and ``quiet`` what background reaches: its highest logit under the head that is
+  shipped, or the mean of that and of its highest logit under the held-out heads, which heard less
+  background, whichever is larger;
 * ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
 
 A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
@@ -31,7 +30,7 @@ from edge_probe.spec import WindowSpec
 from edge_probe.window import Windower
 from export.tokens import ClipTokens
 
-IN_GAP = 0.25
+IN_GAP = 0.5
 MARGIN = 0.2
 HYSTERESIS = 0.15
 MIN_CLIPS = 3

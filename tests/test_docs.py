@@ -19,6 +19,8 @@ ARECORD = f"""#!{sys.executable}
 import signal, sys
 import soundfile
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+if sys.argv[1:] != "-q -t raw -f S16_LE -r 44100 -c 1".split():
+    sys.exit("arecord writes a WAV header, or another format, with these options")
 samples, rate = soundfile.read({str(ROOT / "edge_probe/data/demo_scene.ogg")!r}, dtype="int16")
 sys.stdout.buffer.write(samples.tobytes())
 """

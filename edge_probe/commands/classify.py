@@ -7,12 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_probe.errors import AudioError, EdgeProbeError
+from edge_probe.errors import AudioError, EdgeProbeError, EncoderError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edge_probe.classify import ChunkAnalyser, Run
     from edge_probe.output import Writer
-    from edge_probe.source import Block
 
 PCM_FORMATS = ("u8", "s16", "s24", "s32", "f32")
 
@@ -22,11 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio", nargs="+", help="audio files, or - for raw PCM on stdin")
     add_common_arguments(parser)
     pcm = parser.add_argument_group("raw PCM on stdin")
-    pcm.add_argument("--rate", type=int, metavar="HZ", help="sample rate")
-    pcm.add_argument("--channels", type=int, default=1, help="interleaved channels (default 1)")
-    pcm.add_argument(
-        "--format", choices=PCM_FORMATS, default="s16", help="little-endian samples (default s16)"
-    )
+    pcm.add_argument("--rate", type=rate_hz, metavar="HZ", help="sample rate")
+    pcm.add_argument("--channels", type=n_channels, help="interleaved channels (default 1)")
+    pcm.add_argument("--format", choices=PCM_FORMATS, help="little-endian samples (default s16)")
     parser.add_argument(
         "--start-time", type=_moment, metavar="RFC3339",
         help="wall time of the first sample, such as 2026-05-01T04:30:00Z",
@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     """Classify every source; one that fails does not stop the others."""
     from edge_probe.cli import report
 
+    if "-" not in args.audio and (args.rate or args.channels or args.format):
+        raise EdgeProbeError(
+            "--rate, --channels and --format are about raw PCM on stdin; files say it themselves",
+            hint="leave them out, or name - as the audio",
+        )
     analyser = load(args.bundle, args.profile)
     write = writer(args.json)
     failed = 0
@@ -95,7 +100,10 @@ def writer(as_json: bool) -> "Writer":
 
 
 def classify_blocks(
-    blocks: "Iterable[Block]", run_of: "Run", analyser: "ChunkAnalyser", write: "Writer"
+    blocks: "Iterable[NDArray[np.float32]]",
+    run_of: "Run",
+    analyser: "ChunkAnalyser",
+    write: "Writer",
 ) -> float:
     """Classify the blocks of a gap-free source and write its events.
 
@@ -110,16 +118,18 @@ def classify_blocks(
     ------
     AudioError
         The audio is too short to hold a single token, or the source broke off.
+    EncoderError
+        The encoder failed on a chunk.
     """
     from edge_probe.classify import RunClassifier
 
     classifier = RunClassifier(analyser, run_of)
-    broken: AudioError | None = None
+    broken: AudioError | EncoderError | None = None
     try:
         for block in blocks:
-            for event in classifier.push(block.samples):
+            for event in classifier.push(block):
                 write(event)
-    except AudioError as error:
+    except (AudioError, EncoderError) as error:
         broken = error
     for event in classifier.finish():
         write(event)
@@ -150,22 +160,43 @@ def _classify_stdin(args: argparse.Namespace, analyser: "ChunkAnalyser", write: 
     from edge_probe.interrupt import until_interrupted
     from edge_probe.source.pcm import PcmStream
 
+    if sys.stdin is None:
+        raise AudioError("stdin is closed", hint="pipe raw PCM into edge-probe classify -")
     if args.rate is None:
         raise AudioError(
             "raw PCM has no header: its sample rate is not known",
-            hint="add --rate 48000 --channels 1 --format s16 (as given to arecord)",
+            hint="add --rate 48000 --channels 1 --format s16 (as given to arecord -t raw)",
         )
     audio = PcmStream(
-        sys.stdin.buffer, name="stdin", sample_rate_hz=args.rate, n_channels=args.channels,
-        sample_format=args.format, channel=args.channel,
+        sys.stdin.buffer, name="stdin", sample_rate_hz=args.rate, n_channels=args.channels or 1,
+        sample_format=args.format or "s16", channel=args.channel,
     )  # fmt: skip
     start, trust = args.start_time, "manual" if args.start_time else "unset"
     info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
     classify_blocks(until_interrupted(audio), info, analyser, write)
 
 
+def rate_hz(text: str) -> int:
+    """An option that is a sample rate."""
+    return _whole(text, 1_000, 1_000_000)
+
+
+def n_channels(text: str) -> int:
+    """An option that counts channels."""
+    return _whole(text, 1, 256)
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+    return value
+
+
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError("needs an offset from UTC, such as Z or +02:00")
+    if not 1900 < moment.year < 2200:
+        raise argparse.ArgumentTypeError("must lie between the years 1900 and 2200")
     return moment

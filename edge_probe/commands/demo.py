@@ -82,7 +82,7 @@ def _classify(analyser: "ChunkAnalyser", audio: "AudioFile") -> "list[Event]":
     from edge_probe.classify import Run, RunClassifier
 
     classifier = RunClassifier(analyser, Run(audio.name, audio.channel, audio.sample_rate_hz))
-    events = [event for block in audio for event in classifier.push(block.samples)]
+    events = [event for block in audio for event in classifier.push(block)]
     return events + classifier.finish()
 
 

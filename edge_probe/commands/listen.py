@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_probe.commands.classify import add_common_arguments, load, writer
+from edge_probe.commands.classify import add_common_arguments, load, n_channels, rate_hz, writer
 
 if TYPE_CHECKING:
     from edge_probe.classify import ChunkAnalyser, RunClassifier
@@ -21,8 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``listen``."""
     parser.add_argument("--device", metavar="NAME", help="name, part of it, or number")
     add_common_arguments(parser)
-    parser.add_argument("--rate", type=int, metavar="HZ", help="default: the device's own rate")
-    parser.add_argument("--channels", type=int, default=1, help="channels to open (default 1)")
+    parser.add_argument("--rate", type=rate_hz, metavar="HZ", help="default: the device's own rate")
+    parser.add_argument(
+        "--channels", type=n_channels, default=1, help="channels to open (default 1)"
+    )
     parser.add_argument("--duration", type=_positive, metavar="S", help="stop after S seconds")
     parser.add_argument("--save", type=Path, metavar="FILE.wav", help="keep what was heard")
 
@@ -77,13 +79,13 @@ def _listen(
             n_axis += n_missing
             if classifier is None:
                 classifier = _new_run(microphone, analyser, n_axis)
-            if saved is not None:
-                saved.write(frames)
             samples = frames[:, microphone.channel].astype(np.float32) / np.float32(2**15)
             n_heard += len(frames)
             n_axis += len(frames)
             for event in classifier.push(samples):
                 write(event)
+            if saved is not None:
+                saved.write(frames)
     finally:
         if classifier is not None:
             for event in classifier.finish():

@@ -54,7 +54,7 @@ class Int8Linear:
         """
         real = np.asarray(weights, np.float64)
         largest = np.max(np.abs(real), axis=1)
-        scale = np.where(largest > 0, largest / 127, 1.0)
+        scale = np.where(largest > np.finfo(np.float64).tiny * 127, largest / 127, 1.0)
         rounded = np.rint(real / scale[:, None]).astype(np.int8)
         return cls(rounded, scale, np.asarray(bias, np.float64))
 

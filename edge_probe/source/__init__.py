@@ -1,25 +1,14 @@
 """Where samples come from: audio files, raw PCM on a pipe, a microphone.
 
-Every source is an iterable of `Block`: samples of one chosen channel, and how many are missing
-before them. A channel is chosen, never averaged.
+Files and pipes are iterables of blocks, (n,) float32 at full scale ±1, of one chosen channel; a
+channel is chosen, never averaged. A microphone gives frames of all its channels, and says how many
+are missing before them. Nothing depends on where blocks end.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.errors import AudioError
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive samples of one channel."""
-
-    samples: NDArray[np.float32]
-    """(n,) full scale ±1."""
-    n_missing: int = 0
-    """Samples lost just before these; more than 0 ends the run."""
 
 
 def choose_channel(n_channels: int, wanted: int | None, name: str) -> int:
@@ -46,8 +35,10 @@ def choose_channel(n_channels: int, wanted: int | None, name: str) -> int:
     return wanted
 
 
-def refuse_not_finite(samples: NDArray[np.float32], first: int, rate_hz: int, name: str) -> None:
-    """Refuse float samples that are no sound.
+def finite_part(
+    samples: NDArray[np.float32], first: int, rate_hz: int, name: str
+) -> tuple[NDArray[np.float32], AudioError | None]:
+    """The samples before the first one that is no sound, and what to say about that one.
 
     Parameters
     ----------
@@ -58,15 +49,19 @@ def refuse_not_finite(samples: NDArray[np.float32], first: int, rate_hz: int, na
     name : str
         The source, for the message.
 
-    Raises
-    ------
-    AudioError
-        A sample is NaN or infinite.
+    Returns
+    -------
+    samples : (m,) float32
+        Finite.
+    problem : AudioError or None
+        None if all of them are finite.
     """
     finite = np.isfinite(samples)
-    if not finite.all():
-        at = first + int(np.argmin(finite))
-        raise AudioError(
-            f"{name}: sample {at} ({at / rate_hz:.3f} s) is NaN or infinite",
-            hint="export the audio again as 16- or 24-bit PCM",
-        )
+    if finite.all():
+        return samples, None
+    n_finite = int(np.argmin(finite))
+    at = first + n_finite
+    return samples[:n_finite], AudioError(
+        f"{name}: sample {at} ({at / rate_hz:.3f} s) is NaN or infinite",
+        hint="export the audio again as 16- or 24-bit PCM",
+    )

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.errors import DeviceError, DeviceLostError
-from edge_probe.source import Block, choose_channel
+from edge_probe.source import choose_channel
+from edge_probe.source.loss import Gaps, Shortfall
 
 _log = logging.getLogger(__name__)
 
@@ -25,18 +26,14 @@ POLL_S = 0.05
 SILENCE_S = 10.0
 """A stream that is open but gives nothing for so long is lost."""
 
-TOLERANCE_S = 0.25
-LATE_S = 1.0
-"""A shortfall of more than `TOLERANCE_S` that lasts `LATE_S` is audio the device lost; smaller
-and shorter ones are buffering."""
-
-DRIFT = 200e-6
-"""Largest difference between the sound card's clock and ours that is taken for drift."""
-
 
 def _sounddevice() -> Any:
     try:
         import sounddevice
+    except ImportError as error:
+        raise DeviceError(
+            f"the package sounddevice is missing: {error}", hint="pip install sounddevice"
+        ) from error
     except OSError as error:
         raise DeviceError(
             f"PortAudio, the library that talks to microphones, is not installed ({error})",
@@ -83,47 +80,8 @@ def find_device(name: str | None) -> dict[str, Any]:
     raise DeviceError(f"{name or 'default'}: {found}", hint=f"microphones here: {listed}")
 
 
-class _Shortfall:
-    """Frames that the clock says should have come and did not."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._base: float | None = None
-        self._base_at = 0.0
-        self._late_since: float | None = None
-
-    def missing(self, n_frames: int, at_s: float) -> int:
-        """Frames lost up to now, once a shortfall is old enough to be one.
-
-        Parameters
-        ----------
-        n_frames : int
-            Frames delivered or already booked as lost.
-        at_s : float
-            Monotonic time of the last delivery, in seconds.
-        """
-        owed = at_s * self._rate_hz - n_frames
-        allowed = (
-            None
-            if self._base is None
-            else self._base + (at_s - self._base_at) * DRIFT * self._rate_hz
-        )
-        if allowed is None or owed < allowed:
-            self._base, self._base_at, self._late_since = owed, at_s, None
-            return 0
-        if owed - allowed < TOLERANCE_S * self._rate_hz:
-            self._late_since = None
-            return 0
-        if self._late_since is None:
-            self._late_since = at_s
-        if at_s - self._late_since < LATE_S:
-            return 0
-        self._late_since = None
-        return round(owed - allowed)
-
-
 class Microphone:
-    """One channel of one input device, int16, with the frames it lost.
+    """An input device, int16 frames, with the number of those it lost.
 
     Parameters
     ----------
@@ -134,7 +92,7 @@ class Microphone:
     n_channels : int
         Channels to open.
     channel : int, optional
-        Counted from 0; needed when several are opened.
+        The one to listen to, counted from 0; needed when several are opened.
     duration_s : float, optional
         Stop after so many seconds of audio.
     """
@@ -157,10 +115,10 @@ class Microphone:
         self._n_wanted = (
             None if duration_s is None else max(1, round(duration_s * self.sample_rate_hz))
         )
-        self._ring = np.zeros((round(RING_S * self.sample_rate_hz), n_channels), np.int16)
-        self._n_written = self._n_read = self._n_dropped = self._n_calls = 0
+        self._ring = np.zeros((0, n_channels), np.int16)
+        self._gaps = Gaps()
+        self._n_written = self._n_read = 0
         self._last_call_s = time.monotonic()
-        self._first_frame_s: float | None = None
         self.n_overflows = 0
         """Times PortAudio itself reported a loss."""
         self.n_missing = 0
@@ -175,7 +133,7 @@ class Microphone:
             self.n_overflows += 1
         size = len(self._ring)
         if self._n_written + n_frames - self._n_read > size:
-            self._n_dropped += n_frames
+            self._gaps.drop(self._n_written, n_frames)
             return
         at = self._n_written % size
         first = min(n_frames, size - at)
@@ -185,6 +143,9 @@ class Microphone:
 
     def frames(self) -> Iterator[tuple[NDArray[np.int16], int]]:
         """Frames as delivered, with the number lost just before them.
+
+        Frames that came while a loss was suspected are held back, for about a second, until it is
+        known where the loss belongs.
 
         Yields
         ------
@@ -198,6 +159,33 @@ class Microphone:
         DeviceLostError
             It stopped delivering.
         """
+        shortfall, n_missing = Shortfall(self.sample_rate_hz), 0
+        n_certain = 0  # frames delivered before any loss that is only suspected
+        with self._open() as stream:
+            self._last_call_s = time.monotonic()
+            while self._n_wanted is None or self._n_read < self._n_wanted:
+                self._count(self._gaps.collect())
+                last_call_s, n_written = self._last_call_s, self._n_written
+                n_lost = shortfall.missing(n_written + self.n_missing, last_call_s)
+                if n_lost:
+                    self._gaps.book(n_certain, n_lost)
+                    self._count(n_lost)
+                if not shortfall.suspected:
+                    n_certain = n_written
+                n_missing += self._gaps.take(self._n_read)
+                n_new = self._gaps.next_position(n_certain) - self._n_read
+                if n_new <= 0:
+                    self._refuse_dead(stream.active, last_call_s)
+                    time.sleep(POLL_S)
+                    continue
+                if self.start_utc is None:
+                    age_s = time.monotonic() - last_call_s + n_written / self.sample_rate_hz
+                    self.start_utc = datetime.now(UTC) - timedelta(seconds=age_s)
+                yield self._take(n_new), n_missing
+                n_missing = 0
+
+    def _open(self) -> Any:
+        """The stream, not started yet, and a ring for it."""
         sounddevice = _sounddevice()
         try:
             stream = sounddevice.InputStream(
@@ -210,31 +198,8 @@ class Microphone:
                 f"{self.sample_rate_hz} Hz: {error}",
                 hint="edge-probe devices lists channels and rates",
             ) from error
-        shortfall = _Shortfall(self.sample_rate_hz)
-        with stream:
-            self._last_call_s = time.monotonic()
-            while self._n_wanted is None or self._n_read < self._n_wanted:
-                last_call_s, n_written = self._last_call_s, self._n_written
-                n_new = n_written - self._n_read
-                if n_new == 0:
-                    self._refuse_dead(stream.active, last_call_s)
-                    time.sleep(POLL_S)
-                    continue
-                if self.start_utc is None:
-                    age_s = time.monotonic() - last_call_s + n_new / self.sample_rate_hz
-                    self.start_utc = datetime.now(UTC) - timedelta(seconds=age_s)
-                dropped, self._n_dropped = self._n_dropped, 0
-                n_missing = dropped + shortfall.missing(
-                    n_written + self.n_missing + dropped, last_call_s
-                )
-                self._book(n_missing)
-                yield self._take(n_new), n_missing
-
-    def __iter__(self) -> Iterator[Block]:
-        """Samples of the chosen channel; see `frames`."""
-        for frames, n_missing in self.frames():
-            samples = frames[:, self.channel].astype(np.float32) / np.float32(2**15)
-            yield Block(samples, n_missing)
+        self._ring = np.zeros((round(RING_S * self.sample_rate_hz), self.n_channels), np.int16)
+        return stream
 
     def _take(self, n_frames: int) -> NDArray[np.int16]:
         if self._n_wanted is not None:
@@ -244,7 +209,7 @@ class Microphone:
         self._n_read += n_frames
         return frames
 
-    def _book(self, n_missing: int) -> None:
+    def _count(self, n_missing: int) -> None:
         if n_missing:
             self.n_missing += n_missing
             _log.warning(

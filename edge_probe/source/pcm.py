@@ -1,4 +1,4 @@
-"""Raw PCM from a pipe: ``arecord ... | edge-probe classify - --rate 48000 --channels 1``."""
+"""Raw PCM from a pipe: ``arecord -t raw ... | edge-probe classify - --rate 48000``."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.errors import AudioError
-from edge_probe.source import Block, choose_channel, refuse_not_finite
+from edge_probe.source import choose_channel, finite_part
 
 _log = logging.getLogger(__name__)
 
 _READ_BYTES = 1 << 16
+_FILE_MARKS = {b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff"}
 
 
 def _from_s24(raw: bytes) -> NDArray[np.float32]:
@@ -83,25 +84,30 @@ class PcmStream:
         self._n_channels = n_channels
         self._sample_bytes, self._convert = FORMATS[sample_format]
 
-    def __iter__(self) -> Iterator[Block]:
-        """Blocks as the pipe delivers them.
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Blocks as the pipe delivers them: (n,) float32.
 
         Raises
         ------
         AudioError
-            The pipe was empty, or a float sample is NaN or infinite.
+            The pipe was empty, begins with the header of an audio file, or a float sample is NaN
+            or infinite; everything before that has been given out.
         """
         frame_bytes = self._sample_bytes * self._n_channels
         rest, n_given = b"", 0
-        while raw := self._stream.read1(_READ_BYTES):  # type: ignore[attr-defined]
-            raw = rest + raw
+        for piece in self._pieces():
+            raw = rest + piece
             whole = len(raw) // frame_bytes * frame_bytes
             rest = raw[whole:]
             frames = self._convert(raw[:whole]).reshape(-1, self._n_channels)
-            samples = np.ascontiguousarray(frames[:, self.channel])
-            refuse_not_finite(samples, n_given, self.sample_rate_hz, self.name)
+            samples, problem = finite_part(
+                np.ascontiguousarray(frames[:, self.channel]), n_given, self.sample_rate_hz,
+                self.name,
+            )  # fmt: skip
             n_given += len(samples)
-            yield Block(samples)
+            yield samples
+            if problem is not None:
+                raise problem
         if rest:
             _log.warning(
                 "%s: the last %d bytes are no whole frame of %d bytes: are --channels and "
@@ -111,3 +117,17 @@ class PcmStream:
             raise AudioError(
                 f"{self.name}: holds no samples", hint="does the program before the pipe run?"
             )
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Bytes as they come; the first four must not be those of an audio file."""
+        head = b""
+        while len(head) < 4 and (more := self._stream.read1(4 - len(head))):  # type: ignore[attr-defined]
+            head += more
+        if head in _FILE_MARKS:
+            raise AudioError(
+                f"{self.name}: expected raw PCM, found the header of an audio file",
+                hint="arecord -t raw, ffmpeg -f s16le and sox -t raw write raw PCM",
+            )
+        yield head
+        while piece := self._stream.read1(_READ_BYTES):  # type: ignore[attr-defined]
+            yield piece

@@ -138,7 +138,20 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     assert done.stderr.count(b"error: ") == 1
 
 
-@pytest.mark.parametrize("words", [("classify",), ("classify", "a.wav", "--bits"), ("nonsense",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("classify",), ("classify", "a.wav", "--bits"), ("nonsense",),
+        ("classify", "-", "--rate", "1"), ("classify", "-", "--rate", "1e9"),
+        ("classify", "-", "--rate", "48000", "--channels", "0"),
+        ("classify", "-", "--rate", "48000", "--channels", "99999999999999999999"),
+        ("classify", "a.wav", "--start-time", "9999-12-31T23:59:59Z"),
+        ("classify", "a.wav", "--start-time", "0001-01-01T00:00:00+14:00"),
+        ("classify", "a.wav", "--start-time", "2026-05-01T06:30:00"),
+        ("listen", "--rate", "-5"), ("listen", "--channels", "1000000"),
+        ("listen", "--duration", "nan"),
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_exit_code_2(words: Sequence[str]) -> None:
     assert edge_probe(*words).returncode == 2
 
@@ -192,6 +205,59 @@ def test_three_channels_without_a_choice(tmp_path: Path) -> None:
     refused(edge_probe("classify", path), "3 channels", "--channel")
     assert edge_probe("classify", path, "--channel", 2).returncode == 0
     refused(edge_probe("classify", path, "--channel", 3), "from 0 to 2")
+
+
+def test_options_of_a_pipe_are_refused_for_files() -> None:
+    refused(edge_probe("classify", SCENE, "--rate", 8_000), "raw PCM on stdin")
+
+
+def test_a_broken_encoder_loses_nothing_that_came_before(tmp_path: Path) -> None:
+    """Samples of 1e30 after 25 s overflow the encoder; what was open until then is written."""
+    samples, _ = sf.read(SCENE, dtype="float32")
+    whole = write_wav(tmp_path / "a.wav", samples[: 25 * 44_100], 44_100, "FLOAT")
+    samples[25 * 44_100 :] = 1e30
+    broken = edge_probe(
+        "classify", write_wav(tmp_path / "b.wav", samples, 44_100, "FLOAT"), "--json"
+    )
+    assert broken.returncode == 1
+    assert b"b.wav: at " in broken.stderr
+    expected = [e["label"] for e in lines(edge_probe("classify", whole, "--json").stdout)]
+    assert [event["label"] for event in lines(broken.stdout)] == expected[
+        : len(lines(broken.stdout))
+    ]
+    assert len(lines(broken.stdout)) >= len(expected) - 1
+
+
+def test_closed_streams_are_no_traceback() -> None:
+    for command in (f"classify {SCENE} >&-", "info >&-", "classify - --rate 8000 <&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m edge_probe {command}"],
+            capture_output=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (1 if "<&-" in command else 0)
+
+
+def test_any_file_name_and_locale_will_do(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/sur\xff \xc3\xa9.wav"
+    Path(os.fsdecode(path)).write_bytes(
+        write_wav(tmp_path / "a.wav", np.zeros(30_000)).read_bytes()
+    )
+    strange = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for extra in ({}, strange, {"PYTHONIOENCODING": "ascii"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_probe", "classify", path, os.fsencode(SCENE), "--json"],
+            capture_output=True, check=False, timeout=120, env={**os.environ, **extra},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert lines(done.stdout)
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "soundfile", "soxr", "safetensors"])
+def test_a_missing_package_is_one_line(package: str, tmp_path: Path) -> None:
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('no', name='{package}')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    refused(edge_probe("classify", SCENE, PYTHONPATH=path), package, "pip install")
 
 
 def test_pipe_without_a_rate() -> None:

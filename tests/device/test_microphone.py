@@ -15,7 +15,6 @@ import soundfile as sf
 from support.virtual_microphone import VirtualMicrophone, first_sample
 
 from edge_probe.commands.classify import DEMO_BUNDLE
-from edge_probe.source.microphone import _Shortfall
 
 RATE = 44_100
 SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
@@ -131,24 +130,3 @@ def test_a_saved_recording_is_never_overwritten(
     assert listener.returncode == 1
     assert b"exists already" in log
     assert (tmp_path / "kept.wav").read_bytes() == b"precious"
-
-
-def test_shortfall_books_lost_frames_once_and_forgives_buffering() -> None:
-    shortfall = _Shortfall(1_000)
-    n_frames = booked = 0
-    for tick in range(4_000):  # 10 ms each: 40 s
-        lost = 1_000 <= tick < 1_200  # 2 s during which nothing arrives
-        stalled = 2_000 <= tick < 2_050  # half a second late, then caught up
-        if not lost and not stalled:
-            n_frames += 510 if tick == 2_050 else 10
-            booked += shortfall.missing(n_frames + booked, tick / 100)
-    assert booked == pytest.approx(2_000, abs=20)
-
-
-def test_shortfall_takes_drift_for_drift() -> None:
-    shortfall = _Shortfall(48_000)
-    booked = 0
-    for second in range(24 * 3_600):
-        n_frames = round(second * 48_000 * (1 - 150e-6))
-        booked += shortfall.missing(n_frames + booked, float(second))
-    assert booked == 0
