@@ -184,10 +184,8 @@ def _match(head: ProtobinHead, digits: list[Digits], kernel: backends.Backend) -
 def _logits(
     head: Head, tokens: list[NDArray[np.float32]], valid: list[Valid]
 ) -> NDArray[np.float64]:
-    pairs = list(zip(tokens, valid, strict=True))
-    if isinstance(head, MeanLinearHead):
-        return head.logits(head.merge([head.summarise(one, mask) for one, mask in pairs]))
-    return head.logits(head.merge([head.summarise(one, mask) for one, mask in pairs]))
+    chunks = [head.summarise(one, mask) for one, mask in zip(tokens, valid, strict=True)]
+    return head.logits(head.merge(chunks))  # type: ignore[arg-type]
 
 
 def _chunks(

@@ -166,8 +166,9 @@ class Microphone:
             while self._n_wanted is None or self._n_read < self._n_wanted:
                 self._count(self._gaps.collect())
                 last_call_s, n_written = self._last_call_s, self._n_written
-                n_lost = shortfall.missing(n_written + self.n_missing, last_call_s)
-                if n_lost:
+                n_owed = n_written + self.n_missing
+                # until the first frame the card only gets ready
+                if n_written and (n_lost := shortfall.missing(n_owed, last_call_s)):
                     self._gaps.book(n_certain, n_lost)
                     self._count(n_lost)
                 if not shortfall.suspected:
