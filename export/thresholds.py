@@ -5,8 +5,8 @@ logits for every window of the held-out clips, background included. For each cla
 
 * a clip that holds it counts with its highest window (the label is weak), and so does every other
   clip, background or of another class, as a negative;
-* ``on`` lies in the middle of the gap below the clip that gives the best F1: the recall of this
-  gap costs nothing here, and in the field sounds come from farther away. But it is at least
+* ``on`` lies in the middle of the gap below the clip that gives the best F-score; `BETA` weighs
+  precision above recall, because somebody has to review every false alarm. But it is at least
   ``quiet + MARGIN (typical - quiet)``, where ``typical`` is the median logit of the clips that
   hold the class and ``quiet`` what background reaches: its highest logit under the head that is
   shipped, or the mean of that and of its highest logit under the held-out heads, which heard less
@@ -30,6 +30,7 @@ from edge_probe.spec import WindowSpec
 from edge_probe.window import Windower
 from export.tokens import ClipTokens
 
+BETA = 0.5
 IN_GAP = 0.5
 MARGIN = 0.2
 HYSTERESIS = 0.15
@@ -122,8 +123,9 @@ def _of_class(
     logits: NDArray[np.float64], present: NDArray[np.bool_], quiet: float
 ) -> tuple[float, float]:
     precision, recall, candidates = precision_recall_curve(present, logits)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    on = candidates[int(np.argmax(f1[:-1]))]
+    weighed = BETA**2 * precision + recall
+    f_score = (1 + BETA**2) * precision * recall / np.maximum(weighed, 1e-12)
+    on = candidates[int(np.argmax(f_score[:-1]))]
     if (below := logits[logits < on]).size:
         on = below.max() + IN_GAP * (on - below.max())
     typical, rest = float(np.median(logits[present])), float(np.median(logits[~present]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DATA = DEMO_BUNDLE.parent
 
-MIN_FOUND = 5
+MIN_FOUND = 6
 """Planted sounds, of ten, that must be found for the demo to succeed."""
 
 
@@ -92,7 +92,8 @@ def _show_bundle(bundle: "Bundle") -> None:
     head = bundle.head
     kernel = head.backend.name if isinstance(head, ProtobinHead) else "numpy"
     print(f"bundle    {bundle.id}")
-    print(f"classes   {len(bundle.labels)}")
+    n_background = bundle.manifest.training["background_clips"]
+    print(f"classes   {len(bundle.labels)}, taught beside {n_background} clips of background")
     print(f"tokens    {head.bits} bit; kernel {kernel}")
 
 
