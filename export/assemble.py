@@ -62,7 +62,10 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         No background clips although they were not waived, a class without a readable clip, or
         something that a bundle cannot hold.
     """
-    check_plan(out, name=job.name, windows=job.windows, labels=clips.labels, replace=replace)
+    check_plan(
+        out, name=job.name, encoder=job.card.spec, provenance=job.card.provenance,
+        windows=job.windows, labels=clips.labels, replace=replace,
+    )  # fmt: skip
     if clips.n_background == 0 and not job.no_background:
         raise EdgeProbeError(
             "no background clips: a head that never heard your site without its classes will "

@@ -73,7 +73,6 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as it is signed."""
-        encoder, grid = self.encoder, self.encoder.grid
         return canonical(
             {
                 "format": FORMAT,
@@ -85,22 +84,7 @@ class Manifest:
                     name: {"sha256": record.sha256, "size_bytes": record.size_bytes}
                     for name, record in self.files.items()
                 },
-                "encoder": {
-                    "graph": encoder.graph,
-                    "input": encoder.input_name,
-                    "output": encoder.output_name,
-                    "sample_rate_hz": encoder.sample_rate_hz,
-                    "chunk_samples": encoder.chunk_samples,
-                    "n_dims": grid.n_dims,
-                    "n_time": grid.n_time,
-                    "n_freq": grid.n_freq,
-                    "start_samples": float(grid.start_samples),
-                    "step_samples": float(grid.step_samples),
-                    "band_edges_hz": None
-                    if grid.band_edges_hz is None
-                    else [float(edge) for edge in grid.band_edges_hz],
-                    "provenance": dict(self.provenance),
-                },
+                "encoder": encoder_section(self.encoder, self.provenance),
                 "time_expansion": 1,
                 "head": {
                     "kind": self.head.kind,
@@ -214,12 +198,14 @@ def _check_canonical(value: Json, data: bytes) -> None:
 def _read(top: Section) -> Manifest:
     top.take("format")
     top.take("format_version")
+    encoder, provenance = read_encoder(top.section("encoder"))
     manifest = Manifest(
         name=top.text("name", NAME),
         created_utc=top.time("created_utc"),
         tool=top.text("tool"),
         files=_read_files(top.section("files")),
-        **_read_encoder(top.section("encoder")),
+        encoder=encoder,
+        provenance=provenance,
         head=_read_head(top.section("head")),
         windows=read_windows(top.section("windows")),
         n_classes=top.integer("n_classes", 1, MAX_CLASSES),
@@ -265,7 +251,27 @@ def _read_files(section: Section) -> dict[str, FileRecord]:
     return records
 
 
-def _read_encoder(section: Section) -> dict[str, Json]:
+def encoder_section(encoder: EncoderSpec, provenance: Mapping[str, Json]) -> dict[str, Json]:
+    """What a manifest says about an encoder; `read_encoder` decides whether it is acceptable."""
+    grid, edges = encoder.grid, encoder.grid.band_edges_hz
+    return {
+        "graph": encoder.graph,
+        "input": encoder.input_name,
+        "output": encoder.output_name,
+        "sample_rate_hz": encoder.sample_rate_hz,
+        "chunk_samples": encoder.chunk_samples,
+        "n_dims": grid.n_dims,
+        "n_time": grid.n_time,
+        "n_freq": grid.n_freq,
+        "start_samples": float(grid.start_samples),
+        "step_samples": float(grid.step_samples),
+        "band_edges_hz": None if edges is None else [float(edge) for edge in edges],
+        "provenance": dict(provenance),
+    }
+
+
+def read_encoder(section: Section) -> tuple[EncoderSpec, dict[str, Json]]:
+    """An encoder and its provenance within the limits of the format."""
     limit = float(MAX_CHUNK_SAMPLES)
     spec = EncoderSpec(
         graph=section.text("graph"),
@@ -289,7 +295,21 @@ def _read_encoder(section: Section) -> dict[str, Json]:
     }
     known |= {key: provenance.take(key) for key in provenance.rest()}
     section.finish()
-    return {"encoder": spec, "provenance": known}
+    _check_encoder(spec)
+    return spec, known
+
+
+def _check_encoder(encoder: EncoderSpec) -> None:
+    grid, edges = encoder.grid, encoder.grid.band_edges_hz
+    ascending = edges is None or all(low < high for low, high in pairwise(edges))
+    _check_rules([
+        (encoder.graph.endswith(".onnx"), "the name of the encoder graph ends in .onnx"),
+        (grid.n_tokens <= MAX_TOKENS, f"n_time * n_freq is at most {MAX_TOKENS}"),
+        (
+            ascending and (edges is None or len(edges) == grid.n_freq + 1),
+            "band_edges_hz has n_freq + 1 ascending edges",
+        ),
+    ])  # fmt: skip
 
 
 def _read_head(section: Section) -> HeadSpec:
@@ -340,25 +360,17 @@ def _check_time_expansion(value: Json) -> None:
 def _check_agreement(manifest: Manifest) -> None:
     """Refuse values that are fine one by one and impossible together."""
     encoder, head, windows = manifest.encoder, manifest.head, manifest.windows
-    grid, edges = encoder.grid, encoder.grid.band_edges_hz
     graph_bytes = manifest.files[encoder.graph].size_bytes if encoder.graph in manifest.files else 0
-    ascending = edges is None or all(low < high for low, high in pairwise(edges))
     untrained = manifest.training["no_background"] and manifest.training["background_clips"]
     linear_probe = HeadSpec("mean-linear", "float", 0, "float32")
-    rules = [
+    _check_rules([
         (
             {*files.FIXED, encoder.graph} <= manifest.files.keys(),
             "files lists head, labels, calibration, conformance and the encoder graph",
         ),
-        (encoder.graph.endswith(".onnx"), "the name of the encoder graph ends in .onnx"),
         (
             graph_bytes <= MAX_GRAPH_BYTES,
             f"the graph has at most {MAX_GRAPH_BYTES} bytes; larger weights are external data",
-        ),
-        (grid.n_tokens <= MAX_TOKENS, f"n_time * n_freq is at most {MAX_TOKENS}"),
-        (
-            ascending and (edges is None or len(edges) == grid.n_freq + 1),
-            "band_edges_hz has n_freq + 1 ascending edges",
         ),
         (
             head.kind != "mean-linear" or head == linear_probe,
@@ -367,7 +379,11 @@ def _check_agreement(manifest: Manifest) -> None:
         (head.kind != "protobin" or head.n_prototypes > 0, "a protobin head has prototypes"),
         (windows.hop_chunks <= windows.window_chunks, "hop_chunks is at most window_chunks"),
         (not untrained, "no_background means that background_clips is 0"),
-    ]
+    ])  # fmt: skip
+
+
+def _check_rules(rules: list[tuple[bool, str]]) -> None:
+    """Refuse a manifest that breaks one of these rules: (holds, rule)."""
     for holds, rule in rules:
         if not holds:
             reject(

@@ -16,8 +16,14 @@ from edge_probe.bundle import files
 from edge_probe.bundle.conformance import make_conformance
 from edge_probe.bundle.files import FileRecord
 from edge_probe.bundle.graph import check_graph
-from edge_probe.bundle.labels import write_labels
-from edge_probe.bundle.manifest import NAME, Manifest, read_windows
+from edge_probe.bundle.labels import parse_labels, write_labels
+from edge_probe.bundle.manifest import (
+    NAME,
+    Manifest,
+    encoder_section,
+    read_encoder,
+    read_windows,
+)
 from edge_probe.bundle.reader import Bundle, open_bundle
 from edge_probe.bundle.schema import Json, Section
 from edge_probe.bundle.sign import sign_with_development_key
@@ -113,13 +119,15 @@ def write_bundle(
         The graph does not keep what ``encoder`` promises.
     """
     target = Path(directory)
-    check_plan(target, name=name, windows=windows, labels=labels, replace=replace)
+    check_plan(
+        target, name=name, encoder=encoder, provenance=provenance, windows=windows,
+        labels=labels, replace=replace,
+    )  # fmt: skip
     on = np.asarray(threshold_on, np.float64)
     off = np.asarray(threshold_off, np.float64)
     pairs = None if calibration is None else np.asarray(calibration, np.float64)
     audio = _checked_audio(conformance_audio, encoder)
-    staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.new"
-    staging.mkdir()
+    staging = _new_directory(target)
     try:
         _copy_encoder(staging, {encoder.graph: graph} | {path.name: path for path in external_data})
         vectors = make_conformance(staging / encoder.graph, encoder, head, audio, on)
@@ -151,7 +159,14 @@ def write_bundle(
 
 
 def check_plan(
-    target: Path, *, name: str, windows: WindowSpec, labels: Sequence[str], replace: bool
+    target: Path,
+    *,
+    name: str,
+    encoder: EncoderSpec,
+    provenance: Mapping[str, Json],
+    windows: WindowSpec,
+    labels: Sequence[str],
+    replace: bool,
 ) -> None:
     """Refuse what `write_bundle` would refuse, before hours of training go into it.
 
@@ -161,8 +176,23 @@ def check_plan(
     """
     _check_target(target, replace)
     Section("", {"name": name}).text("name", NAME)
+    read_encoder(Section("encoder", encoder_section(encoder, provenance)))
     read_windows(Section("windows", dataclasses.asdict(windows)))
-    write_labels(tuple(labels))
+    parse_labels(write_labels(tuple(labels)), len(labels))
+    _new_directory(target).rmdir()
+
+
+def _new_directory(target: Path) -> Path:
+    """An empty directory with a hidden name beside the target."""
+    staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.new"
+    try:
+        staging.mkdir()
+    except OSError as error:
+        raise BundleError(
+            f"{target}: no directory can be made beside it: {error.strerror}",
+            hint="look at free space and permissions, or name another directory",
+        ) from error
+    return staging
 
 
 def _copy_encoder(staging: Path, sources: Mapping[str, Path]) -> None:

@@ -12,8 +12,10 @@ from support.onnx_bytes import external_tensor, node, tiny_encoder
 from support.tiny_bundle import AUDIO, ENCODER, GOLDEN, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import Label, open_bundle, verify
+from edge_probe.bundle.writer import check_plan
 from edge_probe.errors import BundleError, EncoderError
 from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.spec import WindowSpec
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -167,6 +169,49 @@ def test_what_would_be_refused_is_not_written(
         write_tiny_bundle(tmp_path / "b", **changes)
     assert not (tmp_path / "b").exists()
     assert {path.name for path in tmp_path.iterdir()} <= {"tiny.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"grid": replace(ENCODER.grid, band_edges_hz=(0.0, 4.0, 2e6))}, "E26"),
+        ({"grid": replace(ENCODER.grid, step_samples=1e9)}, "E26"),
+        ({"grid": replace(ENCODER.grid, band_edges_hz=(0.0, 4.0))}, "E27"),
+        ({"sample_rate_hz": 2_000_000}, "E26"),
+        ({"input_name": ""}, "E26"),
+        ({"graph": "encoder.bin"}, "E27"),
+        (None, "E24"),
+    ],
+)
+def test_plan_of_an_encoder_is_judged_before_the_head_is_made(
+    changes: dict[str, Any] | None, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match=reason):
+        plan(
+            tmp_path / "b",
+            encoder=replace(ENCODER, **changes or {}),
+            provenance={"name": "reshape"} | ({"licence": "MIT"} if changes else {}),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def plan(target: Path, **changes: Any) -> None:
+    arguments: dict[str, Any] = {
+        "name": "tiny", "encoder": ENCODER, "provenance": {"name": "reshape", "licence": "MIT"},
+        "windows": WindowSpec(2, 1, 0.0), "labels": ["a"], "replace": False,
+    }  # fmt: skip
+    check_plan(target, **(arguments | changes))
+
+
+def test_plan_needs_labels_and_a_place_to_write_to(tmp_path: Path) -> None:
+    plan(tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BundleError, match="E40"):
+        plan(tmp_path / "b", labels=["Strix_"])
+    with pytest.raises(BundleError, match="no directory can be made"):
+        plan(Path("/proc/b"))
+    with pytest.raises(BundleError, match="no directory can be made"):
+        plan(tmp_path / ("b" * 250))
 
 
 def test_an_encoder_of_other_dimensions_is_named(tmp_path: Path) -> None:
