@@ -94,6 +94,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         created_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         encoder=job.card.spec,
         graph=job.card.graph,
+        external_data=job.card.external_data,
         provenance=dict(job.card.provenance),
         head=head,
         windows=job.windows,

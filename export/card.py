@@ -10,10 +10,19 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from edge_probe.bundle import RejectedBundleError, files
+from edge_probe.bundle.graph import check_graph
+from edge_probe.bundle.manifest import MAX_GRAPH_BYTES
 from edge_probe.errors import EncoderError
 from edge_probe.spec import EncoderSpec, TokenGrid
 
 CARDS = Path(__file__).with_name("cards")
+
+GRAPH_NAME = "encoder.onnx"
+"""Of every graph in its bundle."""
+
+_TAKEN_NAMES = {*files.FIXED, files.MANIFEST, files.SIGNATURE, GRAPH_NAME}
+"""External data under these names would not survive in a bundle."""
 
 _TEXTS = {"name", "licence", "input", "output"}
 _COUNTS = {"sample_rate_hz", "chunk_samples"}
@@ -29,6 +38,8 @@ class EncoderCard:
     spec: EncoderSpec
     provenance: dict[str, str]
     """name and licence."""
+    external_data: tuple[Path, ...]
+    """Files beside the graph that hold some of its weights."""
 
 
 def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
@@ -45,16 +56,17 @@ def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
     Raises
     ------
     EncoderError
-        No graph or card there, or they contradict each other.
+        No graph or card there, they contradict each other, or a bundle cannot hold the graph.
     """
     if not graph.is_file():
         raise EncoderError(f"{graph}: no such encoder graph", hint="name an ONNX file")
+    external_data = _external_data(graph)
     path = card or _find(graph)
     facts = _facts(path)
     return EncoderCard(
         graph,
         EncoderSpec(
-            graph="encoder.onnx",
+            graph=GRAPH_NAME,
             input_name=facts["input"],
             output_name=facts["output"],
             sample_rate_hz=facts["sample_rate_hz"],
@@ -62,7 +74,29 @@ def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
             grid=_measured_grid(graph, facts),
         ),
         {"name": facts["name"], "licence": facts["licence"]},
+        external_data,
     )
+
+
+def _external_data(graph: Path) -> tuple[Path, ...]:
+    """The external data of a graph that a bundle may hold."""
+    if graph.stat().st_size > MAX_GRAPH_BYTES:
+        raise EncoderError(
+            f"{graph}: expected a graph of at most {MAX_GRAPH_BYTES} bytes",
+            hint="keep large weights as external data in files beside it",
+        )
+    beside = {
+        path.name: path.stat().st_size
+        for path in graph.parent.iterdir()
+        if path.is_file() and path.name.casefold() not in _TAKEN_NAMES
+    }
+    try:
+        names = check_graph(graph.read_bytes(), beside)
+    except RejectedBundleError as error:
+        raise EncoderError(
+            f"{graph}: no bundle may hold this graph: {error.message}", hint=error.hint
+        ) from error
+    return tuple(graph.parent / name for name in sorted(names))
 
 
 def _find(graph: Path) -> Path:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.onnx_bytes import tiny_encoder
+from support.onnx_bytes import external_tensor, node, tiny_encoder
 
 from edge_probe.errors import EncoderError
 from export.card import read_card
@@ -77,5 +77,32 @@ def test_missing_graph_and_card(tmp_path: Path) -> None:
 def test_graph_that_is_none(tmp_path: Path) -> None:
     graph = write(tmp_path)
     graph.write_text("not onnx")
-    with pytest.raises(EncoderError, match="does not run"):
+    with pytest.raises(EncoderError, match=r"no bundle may hold this graph.*E50"):
         read_card(graph)
+
+
+def test_graph_that_no_bundle_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = write(tmp_path)
+    graph.write_bytes(tiny_encoder([node("RandomNormalLike", ["x"], "unused")]))
+    with pytest.raises(EncoderError, match=r"RandomNormalLike.*E53"):
+        read_card(graph)
+    monkeypatch.setattr("export.card.MAX_GRAPH_BYTES", 10)
+    with pytest.raises(EncoderError, match="at most 10 bytes"):
+        read_card(graph)
+
+
+def test_external_data_is_found_beside_the_graph(tmp_path: Path) -> None:
+    graph = write(tmp_path)
+    for name, there in [("w.bin", True), ("none.bin", False), ("../w.bin", False),
+                        ("labels.txt", True)]:  # fmt: skip
+        tensor = external_tensor("e", (1,), location=name, length="4")
+        graph.write_bytes(tiny_encoder([node("Mul", ["x", "e"], "unused")], [tensor]))
+        if there:
+            (tmp_path / name).write_bytes(bytes(4))
+        if name == "w.bin":
+            assert read_card(graph).external_data == (tmp_path / name,)
+        else:
+            with pytest.raises(EncoderError, match="E55"):
+                read_card(graph)
+    graph.write_bytes(tiny_encoder())
+    assert read_card(graph).external_data == ()

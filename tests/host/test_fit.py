@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+from support.onnx_bytes import node, tiny_encoder
 from support.readme_world import make_world
 
 from edge_probe.bundle import open_bundle, selftest
 from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead, backends
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import TokenBits
+from export.card import CARDS
+from export.commands.tokens import DEMO_ENCODER
 
 SPECIES = ["Imaginarius ascendens_Rising Warbler", "Imaginarius pulsans_Pulsing Frog"]
 PARITY_STAGES = {
@@ -48,6 +51,10 @@ def refused(done: "subprocess.CompletedProcess[str]", *expected: str) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     make_world(folder)
+    (folder / "random.onnx").write_bytes(tiny_encoder([node("RandomNormalLike", ["x"], "z")]))
+    card = (CARDS / "demo_encoder.toml").read_text(encoding="utf-8")
+    (folder / "ultrasound.toml").write_text(card.replace("8000.0]", "2e6]"), encoding="utf-8")
+    shutil.copytree(folder / "my_clips" / SPECIES[0], folder / "odd_label" / "Strix_")
     return folder
 
 
@@ -147,6 +154,22 @@ def test_torch_and_onnxruntime_agree_with_the_kernels(bits: TokenBits, n_dims: i
     np.testing.assert_allclose(torch_scores(head, tokens, valid), scores, atol=1e-6)
 
 
+def test_encoder_with_external_data_goes_from_fit_to_selftest(world: Path) -> None:
+    import onnx
+
+    (world / "split").mkdir()
+    onnx.save_model(
+        onnx.load(DEMO_ENCODER), world / "split" / "demo_encoder.onnx",
+        save_as_external_data=True, location="weights.bin", size_threshold=1024,
+    )  # fmt: skip
+    encoder = world / "split" / "demo_encoder.onnx"
+    done = export("fit", "my_clips", "--out", "ext", "--encoder", encoder, *QUICK, cwd=world)
+    assert done.returncode == 0, done.stderr
+    bundle = open_bundle(world / "ext")
+    assert (bundle.path / "weights.bin").stat().st_size > 10 * bundle.graph_path.stat().st_size
+    assert all(stage.passed for stage in selftest(bundle))
+
+
 def test_background_is_wanted_or_waived_for_ever(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "my_clips", tmp_path / "clips")
     shutil.rmtree(tmp_path / "clips" / "Background")
@@ -223,6 +246,9 @@ def test_two_clips_are_enough_to_run(tmp_path: Path) -> None:
         (("my_clips", "--site-audio", "nowhere"), "nowhere"),
         (("my_clips", "--refractory-s", "nan"), "refractory"),
         (("my_clips", "--name", "has spaces"), "name"),
+        (("my_clips", "--encoder", "random.onnx"), "E53"),
+        (("my_clips", "--card", "ultrasound.toml"), "band_edges_hz"),
+        (("odd_label",), "E40"),
     ],
 )
 def test_bad_input_is_one_line_and_comes_before_the_work(
