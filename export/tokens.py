@@ -1,25 +1,26 @@
 """The token cache: every clip is encoded once, however often heads are trained on it.
 
-One safetensors file per clip, named by what it depends on: encoder, audio, part and code version.
-A changed clip gets another name, so nothing has to be invalidated; a file appears whole or not at
-all, so a killed run is simply run again.
+One safetensors file per clip, named by what it depends on: encoder and card, audio, part and code
+version. What changed gets another name, so nothing has to be invalidated; a file appears whole or
+not at all, so a killed run is simply run again.
 """
 
 import hashlib
 import os
-import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from edge_probe.chunk import Chunk, Chunker, ChunkGrid
 from edge_probe.encoder import Encoder
-from edge_probe.errors import AudioError, EdgeProbeError
+from edge_probe.errors import AudioError, EdgeProbeError, EncoderError
 from edge_probe.source.files import AudioFile
 from edge_probe.spec import EncoderSpec
 from export.card import EncoderCard
@@ -27,6 +28,9 @@ from export.clips import Clip
 
 CACHE_VERSION = "1"
 """Changes whenever the same audio would give other tokens."""
+
+_SMALLEST, _LARGEST = float(np.finfo(np.float16).tiny), float(np.finfo(np.float16).max)
+_KEPT = f"float16, as which they are kept, holds {_SMALLEST:.2g} to {_LARGEST:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,7 @@ class TokenCache:
     def __init__(self, folder: Path, card: EncoderCard, channel: int | None = None) -> None:
         self.card = card
         self._channel = channel
-        graph_sha = hashlib.sha256(card.graph.read_bytes()).hexdigest()
-        self._folder = folder / f"{card.graph.stem}-{graph_sha[:16]}-{card.spec.chunk_samples}"
+        self._folder = folder / f"{card.graph.stem}-{_encoder_key(card)}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._encoder: Encoder | None = None
 
@@ -77,6 +80,8 @@ class TokenCache:
         ------
         EdgeProbeError
             Not a single clip could be read.
+        EncoderError
+            The tokens do not fit into float16.
         """
         result = Encoded()
         for clip in tqdm(clips, desc=progress, unit="clip", disable=progress is None):
@@ -92,26 +97,25 @@ class TokenCache:
                 f"none of {len(clips)} clips could be read; the first: {result.unreadable[0]}",
                 hint="see the list of readable formats in README.md",
             )
+        if result.tokens:
+            self._refuse_underflow(result.tokens)
         return result
 
     def tokens(self, clip: Clip) -> ClipTokens:
         """Tokens of one clip, from the cache or from the encoder."""
         path = self._folder / f"{self._key(clip)}.safetensors"
-        if path.is_file():
-            arrays = load_file(path)
-            return ClipTokens(arrays["tokens"], arrays["valid"].astype(bool))
+        if kept := _load(path):
+            return kept
         encoded = self._encode(clip)
         fresh = path.with_suffix(f".part{os.getpid()}")
         save_file({"tokens": encoded.tokens, "valid": encoded.valid.astype(np.uint8)}, fresh)
         fresh.replace(path)
         return encoded
 
-    def clear(self) -> None:
-        """Forget everything encoded with this encoder."""
-        shutil.rmtree(self._folder)
-
     def _key(self, clip: Clip) -> str:
         try:
+            if not stat.S_ISREG(clip.path.stat().st_mode):  # a pipe would be waited for
+                raise AudioError(f"{clip.path}: is not a regular file")
             audio = clip.path.read_bytes()
         except OSError as error:
             raise AudioError(f"{clip.path}: {error.strerror}") from error
@@ -124,12 +128,49 @@ class TokenCache:
         grid = self.card.spec.grid
         maps, valid = [], []
         for chunk in clip_chunks(clip, self.card.spec, self._channel):
-            maps.append(self._encoder.tokens(chunk.samples).astype(np.float16))
+            maps.append(self._to_float16(self._encoder.tokens(chunk.samples), clip))
             valid.append(grid.valid_tokens(chunk.n_valid))
         mask = np.stack(valid)
         if not mask.any():
             raise AudioError(f"{clip.path}: is too short to hold a single token")
         return ClipTokens(np.stack(maps), mask)
+
+    def _to_float16(self, tokens: NDArray[np.float32], clip: Clip) -> NDArray[np.float16]:
+        largest = float(np.abs(tokens).max())
+        if largest > _LARGEST:
+            raise EncoderError(
+                f"{self.card.graph}: token components reach {largest:.3g} on {clip.path}; {_KEPT}",
+                hint="let the graph divide its output, so that components are around 1",
+            )
+        return tokens.astype(np.float16)
+
+    def _refuse_underflow(self, clips: Sequence[ClipTokens]) -> None:
+        """A silent clip may vanish in float16, but not all of them."""
+        largest = max(float(np.abs(clip.tokens).max()) for clip in clips)
+        if largest < _SMALLEST:
+            raise EncoderError(
+                f"{self.card.graph}: token components of {len(clips)} clips reach at most "
+                f"{largest:.3g} when rounded; {_KEPT}",
+                hint="let the graph multiply its output, so that components are around 1",
+            )
+
+
+def _encoder_key(card: EncoderCard) -> str:
+    """What tokens depend on besides the audio: graph, external data, everything in the spec."""
+    digest = hashlib.sha256(repr(card.spec).encode())
+    for path in (card.graph, *card.external_data):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:24]
+
+
+def _load(path: Path) -> ClipTokens | None:
+    """Tokens from the cache; None where there are none, or a damaged file."""
+    try:
+        arrays = load_file(path)
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return ClipTokens(arrays["tokens"], arrays["valid"].astype(bool))
 
 
 def clip_chunks(clip: Clip, spec: EncoderSpec, channel: int | None) -> Iterable[Chunk]:

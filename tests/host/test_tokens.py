@@ -6,14 +6,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from edge_probe.encoder import Encoder
-from edge_probe.errors import EdgeProbeError
+from edge_probe.errors import EdgeProbeError, EncoderError
 from export.card import CARDS, EncoderCard, read_card
 from export.clips import Clip
 from export.commands.tokens import DEMO_ENCODER
@@ -76,6 +78,59 @@ def test_a_moved_clip_is_known_and_a_changed_one_is_not(
     assert runs["chunks"] == 2
 
 
+def test_another_card_is_another_cache(tmp_path: Path, card: EncoderCard) -> None:
+    spec, grid = card.spec, card.spec.grid
+    changes: list[dict[str, Any]] = [
+        {"sample_rate_hz": 24_000}, {"chunk_samples": 24_000}, {"input_name": "x"},
+        {"output_name": "y"}, {"grid": replace(grid, start_samples=7.0)},
+        {"grid": replace(grid, step_samples=7.0)}, {"grid": replace(grid, n_time=7)},
+    ]  # fmt: skip
+    (tmp_path / "weights.bin").write_bytes(b"one")
+    with_data = replace(card, external_data=(tmp_path / "weights.bin",))
+    cards = [card, with_data]
+    cards += [replace(card, spec=replace(spec, **change)) for change in changes]
+    for each in (*cards, *cards):
+        TokenCache(tmp_path / "cache", each)
+    (tmp_path / "weights.bin").write_bytes(b"two")
+    TokenCache(tmp_path / "cache", with_data)
+    assert len(list((tmp_path / "cache").iterdir())) == len(cards) + 1
+
+
+@pytest.mark.parametrize("n_bytes", [0, 4, 100, -1])
+def test_a_damaged_cache_file_is_made_again(
+    tmp_path: Path, card: EncoderCard, runs: Counter[str], n_bytes: int
+) -> None:
+    first = clip(tmp_path, "a.wav", 1.28)
+    cache = TokenCache(tmp_path / "cache", card)
+    tokens = cache.tokens(first).tokens
+    (kept,) = (tmp_path / "cache").rglob("*.safetensors")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:n_bytes])
+    np.testing.assert_array_equal(cache.tokens(first).tokens, tokens)
+    assert runs["chunks"] == 2
+    assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("gain", "problem"),
+    [
+        (1e5, r"reach [\d.]+e\+0[56] on .*/a\.wav; float16.* holds 6\.1e-05 to 65504"),
+        (1e-6, r"1 clips reach at most [\d.]+e-0[56] when rounded"),
+        (1e-9, r"1 clips reach at most 0 when rounded"),
+    ],
+)
+def test_tokens_that_float16_cannot_hold(
+    tmp_path: Path, card: EncoderCard, monkeypatch: pytest.MonkeyPatch, gain: float, problem: str
+) -> None:
+    real = Encoder.tokens
+    monkeypatch.setattr(Encoder, "tokens", lambda *given: real(*given) * np.float32(gain))
+    sound = clip(tmp_path, "a.wav")
+    for _ in range(2):  # from the encoder, then from the cache
+        with pytest.raises(EncoderError, match=problem) as caught:
+            TokenCache(tmp_path / "cache", card).encode([sound])
+        assert "components are around 1" in str(caught.value.hint)
+
+
 def test_parts_and_channels_are_kept_apart(
     tmp_path: Path, card: EncoderCard, runs: Counter[str]
 ) -> None:
@@ -99,7 +154,9 @@ def test_parts_and_channels_are_kept_apart(
 
 def test_unreadable_clips_are_listed_and_stop_nothing(tmp_path: Path, card: EncoderCard) -> None:
     (tmp_path / "text.wav").write_text("no audio")
+    os.mkfifo(tmp_path / "pipe.wav")
     bad = [
+        Clip(tmp_path / "pipe.wav", (), ""),
         Clip(tmp_path / "text.wav", (), ""), Clip(tmp_path / "none.wav", (), ""),
         Clip(tmp_path, (), ""), clip(tmp_path, "short.wav", 0.001),
         Clip(clip(tmp_path, "a.wav").path, (), "", 9.0, 10.0),
