@@ -37,7 +37,8 @@ class Outcome:
     """What came of it."""
 
     bundle: Bundle
-    unreadable: list[str]
+    left_out: list[str]
+    """One line per clip that could not be used."""
     held_out_accuracy: float | None
     """Share of single-label clips whose highest logit, judged unseen, is their own class; None
     where there is no such clip."""
@@ -111,7 +112,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         },
         replace=replace,
     )
-    return Outcome(bundle, encoded.unreadable, accuracy, thresholds)
+    return Outcome(bundle, [*clips.left_out, *encoded.unreadable], accuracy, thresholds)
 
 
 def _held_out_logits(

@@ -1,5 +1,6 @@
 """The ``edge-export`` command."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``edge-export`` and return its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # labels are UTF-8 in any locale
     return run_program(
         "edge-export",
         "Teach a head from clips; export it for a small board.",

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background
     )
     outcome = fit_bundle(clips, cache, job, args.out, replace=args.replace)
-    report_unreadable(outcome.unreadable)
+    report_unreadable(outcome.left_out)
     print(f"bundle    {outcome.bundle.id}  ({args.out})")
     print(f"classes   {len(clips.labels)}; background clips: {clips.n_background}")
     if outcome.held_out_accuracy is not None:

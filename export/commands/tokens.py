@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     clips = read_clips(args.clips, args.folds)
     encoded = open_cache(args).encode(clips.clips, "encode")
-    report_unreadable(encoded.unreadable)
+    report_unreadable([*clips.left_out, *encoded.unreadable])
     print(f"{len(encoded.clips)} clips of {len(clips.labels)} classes are encoded")
     return 0
 

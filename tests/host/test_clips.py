@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_manifest(tmp_path: Path) -> None:
         ("file,label,start_s\na.wav,b,-1\n", "start_s is '-1'"),
         ("file,label,start_s,end_s\na.wav,b,2,1\n", "found 2.0 and 1.0"),
         ("file,label,fold\na.wav,b,1.5\n", "fold is '1.5'"),
+        ("file,label,fold\na.wav,b,٣\n", "fold is '٣'"),
+        (f"file,label,fold\na.wav,b,{'1' * 5000}\n", "not a whole number"),
+        ("file,label,file\na.wav,b,c.wav\n", "the column file stands twice"),
+        ("file,label,start\na.wav,b,1\n", "unknown column 'start' did you mean start_s?"),
+        ("File,label\na.wav,b\n", "did you mean file?"),
+        ("file,label\na.wav,Owl\nn.wav,background\n", "line 3: expected Background"),
+        ("file,label\na.wav,Owl;BACKGROUND\n", "line 2: expected Background"),
         ('file,label\na.wav,"b\n', "line"),
         ("file,label\na.wav,Background\n", "no labelled clip found"),
         (b"file,label\n\xff\xfe,b\n", "is not UTF-8"),
@@ -77,6 +85,61 @@ def test_bad_manifest_says_what_and_where(tmp_path: Path, text: str | bytes, pro
         read_clips(manifest(tmp_path, text))
     assert problem in f"{caught.value.message} {caught.value.hint}"
     assert "\n" not in caught.value.message
+
+
+def test_columns_that_mean_nothing_to_us_are_ignored(tmp_path: Path) -> None:
+    table = manifest(tmp_path, "file,label,filename,observer,,\na.wav,b,x.wav,me,,\n")
+    assert read_clips(table).clips == (Clip(tmp_path / "a.wav", ("b",), "a"),)
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_audio_of_other_kinds_is_listed_and_hidden_folders_are_not(tmp_path: Path) -> None:
+    kinds = [".mp3", ".M4A", ".aac", ".aif", ".aiff", ".opus", ".wma", ".mp4", ".caf", ".au"]
+    touch(tmp_path, "Owl/a.wav", "Owl/notes.txt", ".git/b.wav", "Owl/.trash/c.wav")
+    touch(tmp_path, *(f"Owl/x{kind}" for kind in kinds))
+    clips = read_clips(tmp_path)
+    assert [clip.path for clip in clips.clips] == [tmp_path / "Owl" / "a.wav"]
+    assert [line.split(": ")[0] for line in clips.left_out] == [
+        str(tmp_path / "Owl" / f"x{kind}") for kind in sorted(kinds)
+    ]
+
+
+@pytest.mark.parametrize("name", ["Wren/x.mp3", "Wren/notes.txt", "Background/.hidden/a.wav"])
+def test_class_folder_without_a_clip_is_named(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "Owl/a.wav", name)
+    with pytest.raises(ClipsError, match=f"{name.split('/')[0]}: holds no"):
+        read_clips(tmp_path)
+
+
+def test_background_folder_in_another_case(tmp_path: Path) -> None:
+    touch(tmp_path, "Owl/a.wav", "background/a.wav")
+    with pytest.raises(ClipsError, match="expected Background, found 'background'"):
+        read_clips(tmp_path)
+
+
+def test_folder_name_that_is_not_utf8(tmp_path: Path) -> None:
+    touch(tmp_path, "Owl/a.wav")
+    os.mkdir(os.fsencode(tmp_path) + b"/M\xf6we")  # noqa: PTH102
+    with pytest.raises(ClipsError, match="not UTF-8"):
+        read_clips(tmp_path)
+
+
+def test_names_that_tell_no_recordings_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "A/clip_0.wav", "B/clip_0.wav", "B/clip_1.wav", "Background/clip_0.wav")
+    clips = read_clips(tmp_path)
+    assert len({clip.group for clip in clips.clips}) == 4
+    (warning,) = clips.warnings
+    assert "'clip'" in warning
+    assert "column group" in warning
+    touch(tmp_path, "A/night_0.wav")
+    clips = read_clips(tmp_path)
+    assert {clip.group for clip in clips.clips} == {"clip", "night"}
+    assert clips.warnings == ()
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ PARITY_STAGES = {
 QUICK = ("--epochs", 15, "--prototypes-per-class", 8)
 
 
-def export(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def export(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     root = Path(__file__).parents[2]
     return subprocess.run(
         [sys.executable, "-m", "export", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, check=False, timeout=200,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)} | environment,
     )  # fmt: skip
 
 
@@ -224,6 +226,27 @@ def test_unreadable_clips_are_named_and_left_out(world: Path, tmp_path: Path) ->
     (tmp_path / "clips" / SPECIES[1] / "notes.wav").write_text("heard at dusk")
     done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, cwd=tmp_path)
     refused(done, f"no readable clip of {SPECIES[1]}", "notes.wav")
+
+
+def test_labels_are_utf8_in_any_locale(world: Path, tmp_path: Path) -> None:
+    """File names too, or it is said in one line: soundfile opens none that the locale lacks."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    name = "Imaginária_Hühnchen"
+    rows = [
+        f"{path},{name if path.parent.name == SPECIES[0] else path.parent.name}\n"
+        for path in sorted((world / "my_clips").rglob("*.wav"))
+    ]
+    table = tmp_path / "clips.csv"
+    table.write_text("file,label\n" + "".join(rows), encoding="utf-8")
+    done = export("fit", table, "--out", "b", "--site-audio", world / "site", *QUICK,
+                  cwd=tmp_path, **ascii_only)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [label.text for label in open_bundle(tmp_path / "b").labels] == [SPECIES[1], name]
+    (tmp_path / "clips" / name).mkdir(parents=True)
+    shutil.copy(world / "night.wav", tmp_path / "clips" / name / "a.wav")
+    assert export("tokens", "clips", cwd=tmp_path).returncode == 0
+    done = export("tokens", "clips", "--cache", "other", cwd=tmp_path, **ascii_only)
+    refused(done, "none of 1 clips could be read", "PYTHONUTF8=1")
 
 
 def test_two_clips_are_enough_to_run(tmp_path: Path) -> None:

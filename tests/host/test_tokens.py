@@ -155,8 +155,10 @@ def test_parts_and_channels_are_kept_apart(
 def test_unreadable_clips_are_listed_and_stop_nothing(tmp_path: Path, card: EncoderCard) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     os.mkfifo(tmp_path / "pipe.wav")
+    not_utf8 = Path(os.fsdecode(b"%s/M\xf6we.wav" % os.fsencode(tmp_path)))
+    clip(tmp_path, "moewe.wav", seed=1).path.rename(not_utf8)
     bad = [
-        Clip(tmp_path / "pipe.wav", (), ""),
+        Clip(tmp_path / "pipe.wav", (), ""), Clip(not_utf8, (), ""),
         Clip(tmp_path / "text.wav", (), ""), Clip(tmp_path / "none.wav", (), ""),
         Clip(tmp_path, (), ""), clip(tmp_path, "short.wav", 0.001),
         Clip(clip(tmp_path, "a.wav").path, (), "", 9.0, 10.0),
