@@ -14,9 +14,9 @@ from edge_probe.bundle.writer import check_plan
 from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import EncoderSpec, WindowSpec
 from export.card import EncoderCard
-from export.clips import Clip, ClipSet
+from export.clips import BACKGROUND, Clip, ClipSet
 from export.thresholds import Thresholds, fit_thresholds, held_out_folds, highest_logits
-from export.tokens import ClipTokens, TokenCache
+from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import Bags, HeadOptions, fit_head
 
 
@@ -43,6 +43,8 @@ class Outcome:
     """Share of single-label clips whose highest logit, judged unseen, is their own class; None
     where there is no such clip."""
     thresholds: Thresholds
+    warnings: list[str]
+    """One line each."""
 
 
 def targets_of(clips: Sequence[Clip], labels: Sequence[str]) -> NDArray[np.float32]:
@@ -73,21 +75,16 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "detect them everywhere",
             hint="add a folder Background of clips from the site, or say --no-background",
         )
-    encoded = cache.encode(clips.clips, "encode")
-    targets = targets_of(encoded.clips, clips.labels)
-    empty = [clips.labels[i] for i in np.flatnonzero(targets.sum(axis=0) == 0)]
-    if empty:
-        raise EdgeProbeError(
-            f"no readable clip of {', '.join(empty)}", hint="; ".join(encoded.unreadable[:3])
-        )
-    held_out = _held_out_logits(encoded.clips, encoded.tokens, targets, job)
+    encoded, targets = _encode(clips, cache)
+    held_out = held_out_logits(encoded.clips, encoded.tokens, targets, job)
     head = fit_head(
         Bags.of(encoded.tokens, targets), job.options, seed=job.seed, progress="final head"
     )
-    background = [encoded.tokens[row] for row in np.flatnonzero(targets.sum(axis=1) == 0)]
-    thresholds = fit_thresholds(
-        held_out, targets, [highest_logits(head, clip, job.windows) for clip in background]
-    )
+    heard = np.stack([highest_logits(head, clip, job.windows) for clip in encoded.tokens])
+    background = targets.sum(axis=1) == 0
+    judged: NDArray[np.bool_] = np.any((targets > 0) & ~np.isnan(held_out), axis=0)
+    highest = held_out if judged.any() else heard
+    thresholds = fit_thresholds(highest, targets, heard[background])
     accuracy = _accuracy(held_out, targets)
     bundle = write_bundle(
         out,
@@ -104,7 +101,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         threshold_off=thresholds.off,
         conformance_audio=conformance_audio(job.card.spec),
         training={
-            "background_clips": len(background),
+            "background_clips": int(background.sum()),
             "no_background": clips.n_background == 0,
             "clips": len(encoded.clips),
             "seed": job.seed,
@@ -112,30 +109,72 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         },
         replace=replace,
     )
-    return Outcome(bundle, [*clips.left_out, *encoded.unreadable], accuracy, thresholds)
+    return Outcome(
+        bundle,
+        [*clips.left_out, *encoded.unreadable],
+        accuracy,
+        thresholds,
+        [*clips.warnings, *_unjudged(clips.labels, judged)],
+    )
 
 
-def _held_out_logits(
+def _encode(clips: ClipSet, cache: TokenCache) -> tuple[Encoded, NDArray[np.float32]]:
+    """Tokens and targets of the readable clips; refuses a class that has none."""
+    encoded = cache.encode(clips.clips, "encode")
+    targets = targets_of(encoded.clips, clips.labels)
+    empty = [clips.labels[i] for i in np.flatnonzero(targets.sum(axis=0) == 0)]
+    if clips.n_background and targets.any(axis=1).all():
+        empty.append(BACKGROUND)
+    if empty:
+        raise EdgeProbeError(
+            f"no readable clip of {', '.join(empty)}", hint="; ".join(encoded.unreadable[:3])
+        )
+    return encoded, targets
+
+
+def held_out_logits(
     clips: Sequence[Clip], tokens: Sequence[ClipTokens], targets: NDArray[np.float32], job: Job
 ) -> NDArray[np.float64]:
-    """Highest logits of every clip by a head trained without its recording: (N, C)."""
+    """Highest logits of every clip by a head trained without its recording.
+
+    Returns
+    -------
+    (N, C) float64
+        NaN where that head had no clip of the class to learn from.
+    """
     folds = held_out_folds(targets, [clip.group for clip in clips], job.seed)
-    logits = np.empty(targets.shape)
+    logits = np.full(targets.shape, np.nan)
     for held_out in tqdm(folds, desc="held-out folds", unit="fold"):
         rest = np.setdiff1d(np.arange(len(clips)), held_out)
-        learnt = rest if len(rest) else held_out
-        bags = Bags.of([tokens[row] for row in learnt], targets[learnt])
+        known = targets[rest].any(axis=0)
+        if not known.any():
+            continue
+        bags = Bags.of([tokens[row] for row in rest], targets[rest])
         head = fit_head(bags, job.options, seed=job.seed, progress="head")
         for row in held_out:
-            logits[row] = highest_logits(head, tokens[row], job.windows)
+            logits[row, known] = highest_logits(head, tokens[row], job.windows)[known]
     return logits
 
 
+def _unjudged(labels: Sequence[str], judged: NDArray[np.bool_]) -> list[str]:
+    """A warning, if some classes have too few recordings to be judged unheard."""
+    if judged.all():
+        return []
+    names, thresholds = "any class", "thresholds come from clips that the head has heard"
+    if judged.any():
+        names = ", ".join(label for label, known in zip(labels, judged, strict=True) if not known)
+        thresholds = "their thresholds are the median of the others"
+    return [
+        f"no clip of {names} could be held out: {thresholds}; add recordings, or tell them apart "
+        "in a CSV file with a column group"
+    ]
+
+
 def _accuracy(highest: NDArray[np.float64], targets: NDArray[np.float32]) -> float | None:
-    single = targets.sum(axis=1) == 1
-    if not single.any():
+    counted = (targets.sum(axis=1) == 1) & ~np.isnan(highest).any(axis=1)
+    if not counted.any():
         return None
-    right = highest[single].argmax(axis=1) == targets[single].argmax(axis=1)
+    right = highest[counted].argmax(axis=1) == targets[counted].argmax(axis=1)
     return round(float(right.mean()), 4)
 
 

@@ -13,7 +13,9 @@ logits for every window of the held-out clips, background included. For each cla
   background, whichever is larger;
 * ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
 
-A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the others.
+A logit is NaN where the head of the other folds had no clip of the class to learn from, and counts
+for nothing. A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the
+others.
 """
 
 import warnings
@@ -21,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -72,7 +74,7 @@ def held_out_folds(
     """Rows of each fold; no group stands in two, classes are spread as evenly as groups allow.
 
     Fewer folds are made where there are fewer groups or clips of a class; a single fold of all
-    rows must be judged by the head that saw them.
+    rows leaves nothing to learn from.
     """
     kind = np.where(targets.any(axis=1), targets.argmax(axis=1), targets.shape[1])
     n_folds = min(N_FOLDS, len(set(groups)), np.bincount(kind).max())
@@ -88,30 +90,33 @@ def held_out_folds(
 def fit_thresholds(
     highest: NDArray[np.float64],
     targets: NDArray[np.float32],
-    shipped: Sequence[NDArray[np.float64]],
+    shipped: ArrayLike,
 ) -> Thresholds:
     """Thresholds from the highest logits of clips.
 
     Parameters
     ----------
     highest : (N, C) float64
-        Over the windows of each clip, under a head that never heard the clip's recording.
+        Over the windows of each clip, under a head that never heard the clip's recording; NaN
+        where that head knew no clip of the class.
     targets : (N, C) float32
         Rows without any class are background.
-    shipped : sequence of (C,) float64
-        The same of each background clip under the head that is shipped.
+    shipped : (K, C) float64
+        The same of the K background clips under the head that is shipped.
     """
     background = targets.sum(axis=1) == 0
     n_classes = targets.shape[1]
     quiet = np.full(n_classes, -np.inf)
     if background.any():
         loudest = np.max(shipped, axis=0)
-        quiet = np.maximum((highest[background].max(axis=0) + loudest) / 2, loudest)
+        unseen = np.fmax.reduce(highest[background], axis=0)
+        quiet = np.fmax((unseen + loudest) / 2, loudest)
     on, off = np.full(n_classes, np.nan), np.full(n_classes, np.nan)
     for label in range(n_classes):
-        present = targets[:, label] > 0
+        judged = ~np.isnan(highest[:, label])
+        present = targets[judged, label] > 0
         if present.sum() >= MIN_CLIPS and not present.all():
-            on[label], off[label] = _of_class(highest[:, label], present, quiet[label])
+            on[label], off[label] = _of_class(highest[judged, label], present, quiet[label])
     known = ~np.isnan(on)
     if not known.any():
         return Thresholds(np.zeros(n_classes), np.full(n_classes, -1.0))

@@ -1,6 +1,7 @@
 """``edge-export fit``: clips in, bundle out."""
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ from export.commands.tokens import add_clip_arguments, open_cache, report_unread
 
 if TYPE_CHECKING:
     from edge_probe.bundle import Bundle
+
+_log = logging.getLogger(__name__)
 
 BITS = ("1", "4", "8", "float")
 
@@ -76,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     )
     outcome = fit_bundle(clips, cache, job, args.out, replace=args.replace)
     report_unreadable(outcome.left_out)
+    for line in outcome.warnings:
+        _log.warning("%s", line)
     print(f"bundle    {outcome.bundle.id}  ({args.out})")
     print(f"classes   {len(clips.labels)}; background clips: {clips.n_background}")
     if outcome.held_out_accuracy is not None:

@@ -226,6 +226,11 @@ def test_unreadable_clips_are_named_and_left_out(world: Path, tmp_path: Path) ->
     (tmp_path / "clips" / SPECIES[1] / "notes.wav").write_text("heard at dusk")
     done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, cwd=tmp_path)
     refused(done, f"no readable clip of {SPECIES[1]}", "notes.wav")
+    shutil.rmtree(tmp_path / "clips" / SPECIES[1])
+    for path in (tmp_path / "clips" / "Background").iterdir():
+        path.write_text("silence")
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, cwd=tmp_path)
+    refused(done, "no readable clip of Background")
 
 
 def test_labels_are_utf8_in_any_locale(world: Path, tmp_path: Path) -> None:
@@ -249,14 +254,78 @@ def test_labels_are_utf8_in_any_locale(world: Path, tmp_path: Path) -> None:
     refused(done, "none of 1 clips could be read", "PYTHONUTF8=1")
 
 
-def test_two_clips_are_enough_to_run(tmp_path: Path) -> None:
-    """Nobody should deploy this; it must not crash either."""
+def noise(folder: Path, *names: str) -> None:
+    """Clips of white noise: there is nothing to learn from them."""
     rng = np.random.default_rng(0)
-    for name in ("Owl", "Background"):
-        (tmp_path / "clips" / name).mkdir(parents=True)
-        sf.write(tmp_path / "clips" / name / "x.wav", rng.normal(0, 0.1, 30_000), 16_000)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(folder / name, rng.normal(0, 0.1, 30_000), 16_000)
+
+
+def held_out_of(bundle: Path) -> object:
+    return open_bundle(bundle).manifest.training["held_out_accuracy"]
+
+
+def test_two_clips_are_enough_to_run(tmp_path: Path) -> None:
+    """Nobody should deploy this; it must not crash, nor call what it heard held out."""
+    noise(tmp_path / "clips", "Owl/x.wav", "Background/x.wav")
     done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", *QUICK, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert held_out_of(tmp_path / "b") is None
+    assert "held out" not in done.stdout
+    (warning,) = (line for line in done.stderr.splitlines() if "could be held out" in line)
+    assert "thresholds come from clips that the head has heard" in warning
+
+
+def test_clips_of_one_name_are_still_judged_unheard(tmp_path: Path) -> None:
+    """clip_0.wav in every folder was one recording, and noise was named right every time."""
+    folders = ("Owl", "Wren", "Background")
+    noise(tmp_path / "clips", *(f"{name}/clip_{n}.wav" for name in folders for n in range(6)))
+    done = export("fit", "clips", "--out", "b", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert float(held_out_of(tmp_path / "b")) < 0.9  # type: ignore[arg-type]
+    assert "WARNING: clips: by their names all clips" in done.stderr
+    assert "could be held out" not in done.stderr
+
+
+def test_class_of_one_recording_is_not_judged(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "my_clips", tmp_path / "clips")
+    for path in sorted((tmp_path / "clips" / SPECIES[1]).iterdir()):
+        path.rename(path.with_name(f"frog_{path.name}"))
+    done = export("fit", "clips", "--out", "b", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"no clip of {SPECIES[1]} could be held out" in done.stderr
+    bundle = open_bundle(tmp_path / "b")
+    assert bundle.threshold_on[0] == bundle.threshold_on[1]
+    assert bundle.threshold_off[0] == bundle.threshold_off[1]
+
+
+def test_held_out_logits_of_an_unheard_class_are_nan() -> None:
+    from edge_probe.spec import WindowSpec
+    from export.assemble import Job, held_out_logits
+    from export.clips import Clip
+    from export.tokens import ClipTokens
+    from export.train import HeadOptions
+
+    rng = np.random.default_rng(0)
+    labels = [0] * 6 + [1] * 6 + [None] * 6
+    groups = [f"a{n}" for n in range(6)] + ["one"] * 6 + [f"b{n}" for n in range(6)]
+    targets = np.array([[label == 0, label == 1] for label in labels], np.float32)
+    tokens = [ClipTokens(rng.normal(size=(1, 4, 3)).astype(np.float16), np.ones((1, 4), bool))
+              for _ in labels]  # fmt: skip
+    options = HeadOptions(epochs=1, prototypes_per_class=2)
+    card: Any = None  # not needed for training
+    job = Job("x", card, options, WindowSpec(1, 1, 0.0), 0, no_background=False)
+
+    def logits(groups: list[str]) -> np.ndarray:
+        clips = [Clip(Path("x"), (), group) for group in groups]
+        return held_out_logits(clips, tokens, targets, job)
+
+    found = logits(groups)
+    assert np.isfinite(found[:, 0]).all()
+    assert np.isnan(found[6:12, 1]).all()
+    assert np.isfinite(found[:, 1]).any()
+    assert np.isnan(logits(["one"] * 18)).all()
 
 
 @pytest.mark.parametrize(

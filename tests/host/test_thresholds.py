@@ -60,6 +60,19 @@ def test_rare_class_takes_the_median_of_the_others() -> None:
     assert fitted.off[2] == np.median(fitted.off[:2])
 
 
+def test_unjudged_logits_count_for_nothing() -> None:
+    highest, targets = one_class([6, 7, 8, np.nan], [0, 1, 2, np.nan], [5, np.nan])
+    highest[targets[:, 1] > 0, 1] = np.nan
+    shipped = [[3.0, 0.0], [1.0, 0.0]]
+    judged = ~np.isnan(highest[:, 0])
+    fitted = fit_thresholds(highest, targets, shipped)
+    expected = fit_thresholds(highest[judged], targets[judged], shipped)
+    assert fitted.on[0] == expected.on[0]
+    assert fitted.off[0] == expected.off[0]
+    assert fitted.on[1] == fitted.on[0]
+    assert np.isfinite(fit_thresholds(highest * np.nan, targets, shipped).on).all()
+
+
 def test_nothing_to_judge_by() -> None:
     fitted = fit_thresholds(np.zeros((2, 1)), np.ones((2, 1), np.float32), [])
     assert (fitted.on.tolist(), fitted.off.tolist()) == ([0.0], [-1.0])
