@@ -2,9 +2,12 @@
 
 import argparse
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.errors import EdgeProbeError
 from export.commands.tokens import add_clip_arguments, open_cache, report_unreadable
 
 if TYPE_CHECKING:
@@ -31,32 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     head = parser.add_argument_group("head")
     head.add_argument("--head", choices=("protobin", "mean-linear"), default="protobin")
+    head.add_argument("--bits", choices=BITS, help="token precision of a protobin head (default 1)")
     head.add_argument(
-        "--bits", choices=BITS, default="1", help="token precision of a protobin head (default 1)"
+        "--linear", choices=("int8", "float32"),
+        help="weights of a protobin head's linear layer (default int8)",
+    )  # fmt: skip
+    head.add_argument(
+        "--prototypes-per-class", type=_whole_number(1, 10_000), default=20, metavar="J"
     )
-    head.add_argument("--linear", choices=("int8", "float32"), default="int8")
-    head.add_argument("--prototypes-per-class", type=_count, default=20, metavar="J")
     head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
-    head.add_argument("--epochs", type=_count, default=40)
-    head.add_argument("--seed", type=int, default=0)
+    head.add_argument("--epochs", type=_whole_number(1, 10_000), default=40)
+    head.add_argument("--seed", type=_whole_number(0, 2**32 - 1), default=0)
     window = parser.add_argument_group("window")
-    window.add_argument("--window-chunks", type=_count, default=2, metavar="K")
-    window.add_argument("--hop-chunks", type=_count, default=1, metavar="H")
+    window.add_argument("--window-chunks", type=_whole_number(1, 10_000), default=2, metavar="K")
+    window.add_argument("--hop-chunks", type=_whole_number(1, 10_000), default=1, metavar="H")
     window.add_argument("--refractory-s", type=float, default=0.0, metavar="S")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, write, report."""
-    from edge_probe.errors import EdgeProbeError
     from edge_probe.spec import WindowSpec
     from export.clips import read_clips
     from export.site_audio import recordings_below
 
-    if args.hop_chunks > args.window_chunks:
-        raise EdgeProbeError(
-            f"a hop of {args.hop_chunks} chunks is longer than a window of {args.window_chunks}",
-            hint="choose --hop-chunks between 1 and --window-chunks",
-        )
+    _refuse_contradictions(args)
     clips = read_clips(args.clips, args.folds)
     site = recordings_below(args.site_audio) if args.site_audio else []
     cache = open_cache(args)
@@ -65,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
     from export.train import HeadOptions
 
     mean = args.head == "mean-linear"
+    bits = args.bits or ("float" if mean else "1")
     options = HeadOptions(
         kind=args.head,
-        bits="float" if mean or args.bits == "float" else int(args.bits),  # type: ignore[arg-type]
-        linear="float32" if mean else args.linear,
+        bits="float" if bits == "float" else int(bits),  # type: ignore[arg-type]
+        linear=args.linear or ("float32" if mean else "int8"),
         prototypes_per_class=args.prototypes_per_class,
         learn_offset=not args.no_offset,
         epochs=args.epochs,
@@ -100,8 +102,25 @@ def _show_site(bundle: "Bundle", site: list[Path], channel: int | None) -> None:
         print(f"{count / rate.hours:10.1f}  {label}")
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    if args.hop_chunks > args.window_chunks:
+        raise EdgeProbeError(
+            f"a hop of {args.hop_chunks} chunks is longer than a window of {args.window_chunks}",
+            hint="choose --hop-chunks between 1 and --window-chunks",
+        )
+    if args.head == "mean-linear" and (args.bits or args.linear):
+        raise EdgeProbeError(
+            "a mean-linear head is float throughout: --bits and --linear do not apply to it",
+            hint="leave them out, or choose --head protobin",
+        )
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,10}", text) and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high}, found {text!r}"
+            )
+        return int(text)
+
+    return parse

@@ -341,6 +341,8 @@ def test_held_out_logits_of_an_unheard_class_are_nan() -> None:
         (("my_clips", "--encoder", "random.onnx"), "E53"),
         (("my_clips", "--card", "ultrasound.toml"), "band_edges_hz"),
         (("odd_label",), "E40"),
+        (("my_clips", "--head", "mean-linear", "--bits", 8), "--head protobin"),
+        (("my_clips", "--head", "mean-linear", "--linear", "int8"), "--head protobin"),
     ],
 )
 def test_bad_input_is_one_line_and_comes_before_the_work(
@@ -349,4 +351,22 @@ def test_bad_input_is_one_line_and_comes_before_the_work(
     done = export("fit", *arguments, "--out", "refused", cwd=world)
     refused(done, expected)
     assert not (world / "refused").exists()
-    assert "head" not in done.stderr  # the name of the progress bar of training
+    assert "head:" not in done.stderr  # the name of the progress bar of training
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "limits"),
+    [
+        ("--seed", "-1", "from 0 to 4294967295"),
+        ("--seed", "4294967296", "from 0 to 4294967295"),
+        ("--epochs", "10001", "from 1 to 10000"),
+        ("--epochs", "0", "from 1 to 10000"),
+        ("--prototypes-per-class", "1" * 5000, "from 1 to 10000"),
+        ("--prototypes-per-class", "many", "from 1 to 10000"),
+    ],
+)
+def test_numbers_beyond_reason_are_usage_errors(option: str, value: str, limits: str) -> None:
+    done = export("fit", "clips", "--out", "b", f"{option}={value}")
+    assert done.returncode == 2
+    assert limits in done.stderr
+    assert "Traceback" not in done.stderr
