@@ -5,10 +5,12 @@ python -m export.crossval ESC10 --encoder yamnet_encoder_w8.onnx --out esc10_yam
 
 For each fold the head (with ``--demo`` the encoder too) is trained on the other three folds with
 the default recipe; the held-out fold is only counted. A clip's class is the highest logit over
-all its chunks. Interrupted, the same command goes on where it was.
+all its chunks. Interrupted, the same command goes on where it was; encoders and results are kept
+in a folder whose name is a hash of all that made them.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ from export.card import CARDS, EncoderCard, read_card
 from export.clips import Clip
 from export.demo import data, train
 from export.demo.graph import export_onnx
-from export.tokens import ClipTokens, TokenCache
+from export.tokens import ClipTokens, TokenCache, encoder_key
 from export.train import Bags, HeadOptions, fit_head, fit_protobin, match_scores
 
 FOLDS = (1, 2, 3, 4)
@@ -48,11 +50,25 @@ def accuracy(head: Head, clips: Sequence[ClipTokens], targets: NDArray[np.int64]
     return right / len(clips)
 
 
-def fold_card(args: argparse.Namespace, fold: int) -> EncoderCard:
+def work_folder(args: argparse.Namespace) -> Path:
+    """Where encoders and results of these clips, this background or encoder and recipe are kept."""
+    made_of: list[object] = [train.N_STEPS, train.RECIPE, HeadOptions(), SEEDS]
+    sources = [clip.path for clip in data.esc10_clips(args.esc10)[0]] + [args.esc10 / "meta.csv"]
+    if args.encoder:
+        made_of.append(encoder_key(read_card(args.encoder, args.card)))
+    else:
+        sources += data.field_background(args.background)
+    digest = hashlib.sha256(repr(made_of).encode())
+    for path in sources:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return Path(args.work) / digest.hexdigest()[:16]
+
+
+def fold_card(args: argparse.Namespace, folder: Path, fold: int) -> EncoderCard:
     """The encoder for a fold: the frozen one, or one trained without the fold."""
     if args.encoder:
         return read_card(args.encoder, args.card)
-    graph = args.work / f"fold{fold}.onnx"
+    graph = folder / f"fold{fold}.onnx"
     if not graph.is_file():
         rest = [other for other in FOLDS if other != fold]
         material = train.load_material(args.esc10, args.background, rest, seed=0)
@@ -63,10 +79,10 @@ def fold_card(args: argparse.Namespace, fold: int) -> EncoderCard:
     return read_card(graph, CARDS / "demo_encoder.toml")
 
 
-def evaluate_fold(args: argparse.Namespace, fold: int) -> list[dict[str, Any]]:
+def evaluate_fold(args: argparse.Namespace, folder: Path, fold: int) -> list[dict[str, Any]]:
     """Accuracy on one fold for every precision and seed."""
     clips, names = data.esc10_clips(args.esc10)
-    cache = TokenCache(args.work / "cache", fold_card(args, fold))
+    cache = TokenCache(args.work / "cache", fold_card(args, folder, fold))
     encoded = cache.encode(
         [Clip(clip.path, (names[clip.target],), clip.path.stem) for clip in clips], "encode"
     )
@@ -127,12 +143,13 @@ def main() -> int:
     if args.demo and args.background is None:
         parser.error("--demo needs --background")
     torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
+    folder = work_folder(args)
+    folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for fold in FOLDS:
-        part = args.work / f"{args.out.stem}_fold{fold}.json"
+        part = folder / f"fold{fold}.json"
         if not part.is_file():
-            part.write_text(json.dumps(evaluate_fold(args, fold)), encoding="utf-8")
+            part.write_text(json.dumps(evaluate_fold(args, folder, fold)), encoding="utf-8")
         rows += json.loads(part.read_text(encoding="utf-8"))
     result = {
         "what": "ESC-10 accuracy, 4-fold cross-validation on folds 1-4",

@@ -68,7 +68,7 @@ class TokenCache:
     def __init__(self, folder: Path, card: EncoderCard, channel: int | None = None) -> None:
         self.card = card
         self._channel = channel
-        self._folder = folder / f"{card.graph.stem}-{_encoder_key(card)}"
+        self._folder = folder / f"{card.graph.stem}-{encoder_key(card)}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._encoder: Encoder | None = None
 
@@ -154,7 +154,7 @@ class TokenCache:
             )
 
 
-def _encoder_key(card: EncoderCard) -> str:
+def encoder_key(card: EncoderCard) -> str:
     """What tokens depend on besides the audio: graph, external data, everything in the spec."""
     digest = hashlib.sha256(repr(card.spec).encode())
     for path in (card.graph, *card.external_data):

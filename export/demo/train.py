@@ -37,6 +37,8 @@ EMA_DECAY = 0.995
 
 PROTOTYPES_PER_CLASS = 20
 
+RECIPE = (BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKENS_KEPT, EMA_DECAY, PROTOTYPES_PER_CLASS)
+
 
 @dataclass(frozen=True, slots=True)
 class Material:
@@ -179,8 +181,7 @@ def train(
 
 def _run_key(material: Material, seed: int, n_steps: int) -> str:
     """What a checkpoint may be continued with: the sounds, the labels, the seed, the recipe."""
-    recipe = (seed, n_steps, BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKENS_KEPT, EMA_DECAY)
-    digest = hashlib.sha256(repr(recipe).encode())
+    digest = hashlib.sha256(repr((seed, n_steps, *RECIPE)).encode())
     for part in (material.clips[0], material.targets, material.background):
         digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()
