@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from edge_probe.errors import AudioError, EdgeProbeError
-from edge_probe.source.files import AudioFile
+from edge_probe.errors import EdgeProbeError
 
 BACKGROUND = "Background"
 """Folder or label of clips that hold none of the classes."""
@@ -144,22 +143,6 @@ def _told_apart(root: Path, clips: list[Clip]) -> tuple[list[Clip], list[str]]:
         "now counts as a recording of its own: a CSV file with a column group says it better"
     )
     return [replace(clip, group=str(clip.path)) for clip in clips], [warning]
-
-
-def open_audio(path: Path, channel: int | None) -> AudioFile:
-    """Open an audio file, whatever its name.
-
-    Raises
-    ------
-    AudioError
-        As `AudioFile`, or the name has bytes that the locale does not know.
-    """
-    try:
-        return AudioFile(path, channel)
-    except UnicodeEncodeError as error:  # soundfile knows no os.fsencode
-        raise AudioError(
-            f"{path}: the locale cannot write this name; rename the file, or set PYTHONUTF8=1"
-        ) from error
 
 
 def source_recording(path: Path) -> str:

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from edge_probe.bundle import Bundle
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.errors import AudioError
-from export.clips import SUFFIXES, ClipsError, open_audio
+from edge_probe.source.files import AudioFile
+from export.clips import SUFFIXES, ClipsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def site_rate(bundle: Bundle, paths: Sequence[Path], channel: int | None = None)
     seconds, unreadable = 0.0, []
     for path in tqdm(paths, desc="site audio", unit="file"):
         try:
-            with open_audio(path, channel) as audio:
+            with AudioFile(path, channel) as audio:
                 run = Run(audio.name, audio.channel, audio.sample_rate_hz)
                 classifier = RunClassifier(analyser, run)
                 events = [event for block in audio for event in classifier.push(block)]

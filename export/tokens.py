@@ -21,9 +21,10 @@ from tqdm import tqdm
 from edge_probe.chunk import Chunk, Chunker, ChunkGrid
 from edge_probe.encoder import Encoder
 from edge_probe.errors import AudioError, EdgeProbeError, EncoderError
+from edge_probe.source.files import AudioFile
 from edge_probe.spec import EncoderSpec
 from export.card import EncoderCard
-from export.clips import Clip, open_audio
+from export.clips import Clip
 
 CACHE_VERSION = "1"
 """Changes whenever the same audio would give other tokens."""
@@ -180,7 +181,7 @@ def clip_chunks(clip: Clip, spec: EncoderSpec, channel: int | None) -> Iterable[
     AudioError
         The clip cannot be read, or lies outside its file.
     """
-    with open_audio(clip.path, channel) as audio:
+    with AudioFile(clip.path, channel) as audio:
         rate = audio.sample_rate_hz
         begin = 0 if clip.start_s is None else round(clip.start_s * rate)
         end = audio.n_samples if clip.end_s is None else round(clip.end_s * rate)
