@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto
 from torch import Tensor
 
 from edge_probe.bundle import Bundle
@@ -20,11 +20,10 @@ from edge_probe.encoder import Encoder
 from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead, backends
 from edge_probe.head.packing import unpack_signs
 from edge_probe.head.quantize import STEP_RMS, Digits
+from export.head_graph import digits_model, head_model, logits_model, scores_model
 
 FLOAT_SCORE_TOLERANCE = 1e-6
 """Absolute, of a score whose sum or scale was rounded in another order."""
-
-_OPSET, _IR_VERSION = 18, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,9 @@ def compare(bundle: Bundle, chunks: list[Chunk]) -> list[Stage]:
     Returns
     -------
     list of Stage
-        Encoder sessions against each other; from the same tokens digits in torch; from the same
-        digits scores of every kernel, of torch and of onnxruntime; from the same scores logits in
-        torch.
+        Encoder sessions against each other; from the same tokens digits in torch and in
+        onnxruntime; from the same digits scores of every kernel, of torch and of onnxruntime;
+        from the same scores logits in torch and in onnxruntime.
     """
     low, fast = (
         Encoder(bundle.graph_path, bundle.encoder, profile=profile)
@@ -79,51 +78,77 @@ def _protobin_stages(
     head: ProtobinHead, tokens: list[NDArray[np.float32]], valid: list[NDArray[np.bool_]]
 ) -> list[Stage]:
     digits = [head.digits(token, mask) for token, mask in zip(tokens, valid, strict=True)]
-    stages = []
-    if head.bits != "float":
-        in_torch = [torch_digits(head, token).numpy() for token in tokens]
-        stages.append(Stage("digits: torch", _apart([d.values for d in digits], in_torch), 0.0))
     chosen = [head.backend.max_scores(each, head.prototypes)[0] for each in digits]
     exact = 0.0 if head.bits != "float" else FLOAT_SCORE_TOLERANCE
+    stages = _digit_stages(head, tokens, valid, digits)
     for backend in backends.available(head.bits, head.n_dims):
         scores = [backend.max_scores(each, head.prototypes)[0] for each in digits]
         stages.append(Stage(f"scores: {backend.name}", _apart(chosen, scores), exact))
-    session = onnx_scores(head)
-    in_graph = [session(each) for each in digits]
+    match = onnx_scores(head)
+    in_graph = [match(each) for each in digits]
     stages.append(Stage("scores: onnxruntime", _apart(chosen, in_graph), exact))
     cosines = [torch_scores(head, token, mask) for token, mask in zip(tokens, valid, strict=True)]
     stages.append(Stage("scores: torch cosine", _apart(chosen, cosines), FLOAT_SCORE_TOLERANCE))
     logits = [head.linear.logits(score) for score in chosen]
-    name = f"logits: torch, {head.linear.kind}"
-    return [*stages, _logit_stage(name, head, chosen, logits)]
+    linear = _onnx(logits_model(head))
+    found = {
+        "torch": [_torch_logits(head, score) for score in chosen],
+        "onnxruntime": [linear(scores=score)[0] for score in chosen],
+    }
+    return [*stages, *_logit_stages(head, chosen, logits, found)]
+
+
+def _digit_stages(
+    head: ProtobinHead,
+    tokens: list[NDArray[np.float32]],
+    valid: list[NDArray[np.bool_]],
+    digits: list[Digits],
+) -> list[Stage]:
+    """Digits of every token; scales of the valid ones, because neither graph knows masks."""
+    quantise = onnx_digits(head)
+    in_graph = [quantise(token) for token in tokens]
+    pairs = list(zip(digits, in_graph, valid, strict=True))
+    error = _apart([each.values for each in digits], [each.values for each in in_graph])
+    scales = [(ours.scale[mask], theirs.scale[mask]) for ours, theirs, mask in pairs if mask.any()]
+    error = max([error, *(_apart([ours], [theirs]) for ours, theirs in scales)])
+    if head.bits == "float":
+        return [Stage("digits: onnxruntime", error, FLOAT_SCORE_TOLERANCE)]
+    in_torch = [torch_digits(head, token).numpy() for token in tokens]
+    apart = _apart([each.values for each in digits], in_torch)
+    return [Stage("digits: torch", apart, 0.0), Stage("digits: onnxruntime", error, 0.0)]
 
 
 def _mean_stages(
     head: MeanLinearHead, tokens: list[NDArray[np.float32]], valid: list[NDArray[np.bool_]]
 ) -> list[Stage]:
-    logits = [
-        head.logits(head.summarise(token, mask)) for token, mask in zip(tokens, valid, strict=True)
-    ]
-    means = [
-        torch.tensor(token[mask]).double().mean(dim=0).numpy() if mask.any() else 0 * token[0]
-        for token, mask in zip(tokens, valid, strict=True)
-    ]
-    return [_logit_stage("logits: torch, mean token", head, means, logits)]
+    pairs = list(zip(tokens, valid, strict=True))
+    logits = [head.logits(head.summarise(token, mask)) for token, mask in pairs]
+    # The mean of no tokens is zero.
+    kept = [token[mask] if mask.any() else 0 * token[:1] for token, mask in pairs]
+    means = [torch.tensor(token).double().mean(dim=0).numpy() for token in kept]
+    graph = _onnx(head_model(head))
+    found = {
+        "torch": [_torch_logits(head, mean) for mean in means],
+        "onnxruntime": [graph(tokens=token)[0] for token in kept],
+    }
+    return _logit_stages(head, means, logits, found)
 
 
-def _logit_stage(
-    name: str,
+def _logit_stages(
     head: ProtobinHead | MeanLinearHead,
     inputs: Sequence[NDArray[np.floating]],
     logits: list[NDArray[np.float64]],
-) -> Stage:
-    """The linear layer in torch; the tolerance is that of DESIGN section 3."""
-    in_torch = [_torch_logits(head, each) for each in inputs]
-    if isinstance(head.linear, Int8Linear):
-        return Stage(name, _apart(logits, in_torch), 0.0)
-    weights = np.abs(head.linear.weights.astype(np.float64))
-    size = max(float((weights @ np.abs(each)).max()) for each in inputs)
-    return Stage(name, _apart(logits, in_torch), 1e-5 * size)
+    found: dict[str, list[NDArray[np.float64]]],
+) -> list[Stage]:
+    """The linear layer elsewhere; the tolerance is that of DESIGN section 3."""
+    tolerance = 0.0
+    if not isinstance(head.linear, Int8Linear):
+        weights = np.abs(head.linear.weights.astype(np.float64))
+        tolerance = 1e-5 * max(float((weights @ np.abs(each)).max()) for each in inputs)
+    return [
+        Stage(f"logits: {name}, {head.linear.kind}", _apart(logits, others), tolerance)
+        for name, others in found.items()
+    ]
 
 
 def torch_digits(head: ProtobinHead, tokens: NDArray[np.float32]) -> Tensor:
@@ -168,53 +193,37 @@ def torch_scores(
     return best
 
 
-def onnx_scores(head: ProtobinHead) -> Callable[[Digits], NDArray[np.float32]]:
-    """Prototype scores by standard operators in onnxruntime: MatMulInteger on ±1 int8.
+def onnx_digits(head: ProtobinHead) -> Callable[[NDArray[np.float32]], Digits]:
+    """The quantiser in onnxruntime: (T, D) float32 valid tokens -> Digits."""
+    run = _onnx(digits_model(head))
 
-    ``K = 2 sum_d p_d u_d - (2^B - 1) sum_d p_d``; float tokens take MatMul.
-    """
-    signs = unpack_signs(head.prototypes, head.n_dims).T
-    floats = head.bits == "float"
-    constants: dict[str, Any] = {
-        "signs": signs.astype(np.float32) if floats else np.ascontiguousarray(signs)
-    }
-    product = "MatMul" if floats else "MatMulInteger"
-    nodes = [helper.make_node(product, ["digits", "signs"], ["sums"])]
-    if not floats:
-        top = np.int32(2 ** int(head.bits) - 1)
-        constants |= {"two": np.int32(2), "level": top * signs.sum(axis=0, dtype=np.int32)}
-        nodes += [
-            helper.make_node("Mul", ["sums", "two"], ["doubled"]),
-            helper.make_node("Sub", ["doubled", "level"], ["integers"]),
-            helper.make_node("Cast", ["integers"], ["sums32"], to=TensorProto.FLOAT),
-        ]
-    nodes += [
-        helper.make_node("Mul", ["sums" if floats else "sums32", "scale"], ["scores"]),
-        helper.make_node("ReduceMax", ["scores", "tokens"], ["best"], keepdims=0),
-    ]
-    constants["tokens"] = np.array([0], np.int64)
-    kind = TensorProto.FLOAT if floats else TensorProto.UINT8
-    graph = helper.make_graph(
-        nodes, "scores",
-        [
-            helper.make_tensor_value_info("digits", kind, ["T", head.n_dims]),
-            helper.make_tensor_value_info("scale", TensorProto.FLOAT, ["T", 1]),
-        ],
-        [helper.make_tensor_value_info("best", TensorProto.FLOAT, [head.n_prototypes])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )  # fmt: skip
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION
-    )
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    def digits(tokens: NDArray[np.float32]) -> Digits:
+        values, scale = run(tokens=tokens)
+        return Digits(values, scale[:, 0], head.bits)
+
+    return digits
+
+
+def onnx_scores(head: ProtobinHead) -> Callable[[Digits], NDArray[np.float32]]:
+    """Prototype scores in onnxruntime: Digits -> (M,) float32."""
+    run = _onnx(scores_model(head))
 
     def scores(digits: Digits) -> NDArray[np.float32]:
-        feed = {"digits": digits.values, "scale": digits.scale[:, None]}
-        (best,) = session.run(None, feed)
+        (best,) = run(digits=digits.values, scale=digits.scale[:, None])
         found: NDArray[np.float32] = best
         return found
 
     return scores
+
+
+def _onnx(model: ModelProto) -> Callable[..., list[NDArray[Any]]]:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def run(**inputs: NDArray[Any]) -> list[NDArray[Any]]:
+        outputs: list[NDArray[Any]] = session.run(None, inputs)
+        return outputs
+
+    return run
 
 
 def _torch_logits(

@@ -23,10 +23,10 @@ from export.commands.tokens import DEMO_ENCODER
 
 SPECIES = ["Imaginarius ascendens_Rising Warbler", "Imaginarius pulsans_Pulsing Frog"]
 PARITY_STAGES = {
-    "1": ["tokens", "digits", *["scores"] * 4, "logits"],
-    "8": ["tokens", "digits", *["scores"] * 4, "logits"],
-    "float": ["tokens", *["scores"] * 3, "logits"],
-    "mean-linear": ["tokens", "logits"],
+    "1": ["tokens", *["digits"] * 2, *["scores"] * 4, *["logits"] * 2],
+    "8": ["tokens", *["digits"] * 2, *["scores"] * 4, *["logits"] * 2],
+    "float": ["tokens", "digits", *["scores"] * 3, *["logits"] * 2],
+    "mean-linear": ["tokens", *["logits"] * 2],
 }
 QUICK = ("--epochs", 15, "--prototypes-per-class", 8)
 
@@ -136,7 +136,7 @@ def test_parity_sees_a_broken_kernel(world: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("n_dims", [1, 7, 64, 130, 1024])
 def test_torch_and_onnxruntime_agree_with_the_kernels(bits: TokenBits, n_dims: int) -> None:
     """The other implementations are right on tokens of any loudness, so a difference means us."""
-    from export.parity import onnx_scores, torch_digits, torch_scores
+    from export.parity import onnx_digits, onnx_scores, torch_digits, torch_scores
 
     rng = np.random.default_rng([n_dims])
     loudness = rng.choice([1e-42, 1e-20, 1.0, 1e20, 1e37], (12, 1)).astype(np.float32)
@@ -151,6 +151,7 @@ def test_torch_and_onnxruntime_agree_with_the_kernels(bits: TokenBits, n_dims: i
     scores = head.summarise(tokens, valid).scores
     if bits != "float":
         assert (torch_digits(head, tokens).numpy() == digits.values).all()
+        assert (onnx_digits(head)(tokens).values == digits.values).all()
         assert (onnx_scores(head)(digits) == scores).all()
     np.testing.assert_allclose(onnx_scores(head)(digits), scores, atol=1e-6)
     np.testing.assert_allclose(torch_scores(head, tokens, valid), scores, atol=1e-6)
