@@ -3,9 +3,9 @@
     tokens ─► quantiser ─► digits, scale ─► Scan over blocks of prototypes ─► scores
                                             Scan over blocks of classes ───► logits
 
-Packed prototypes and int8 weights are widened inside a Scan. An unpack outside of one is folded
-to a dense tensor when onnxruntime loads the model: 151 MB in place of 12 for 10,000 prototypes of
-768 dimensions. XNOR and popcount were 57 times slower than ±2 int8 and MatMulInteger.
+Packed prototypes and int8 weights are widened inside a Scan: outside of one, onnxruntime folds
+them to dense float tensors when it loads the model. ONNX has no popcount; XNOR and a table were
+57 times slower than signs in int8 and MatMulInteger (kernels.md section 4 of the project's notes).
 """
 
 from typing import Any
@@ -250,12 +250,13 @@ def _matching_body(head: ProtobinHead, digits: str, scale: str, block: int) -> G
     ``K = sum_d (2 p_d) u_d - (2^B - 1) sum_d p_d``; ±2 in int8 saves the doubling of K.
     """
     floats = head.bits == "float"
-    unit = np.float32(1) if floats else np.int8(2)
+    # onnxruntime 1.18 has no Where for int8. Cast from uint8 is defined to wrap 254 to -2.
+    plus, minus = (np.float32(1), np.float32(-1)) if floats else (np.uint8(2), np.uint8(254))
     body = Nodes("head/matching/")
     columns = body.add("Unsqueeze", "head/packed", body.constant([2]))
     masks = body.constant(np.uint8(1) << np.arange(8, dtype=np.uint8))
     isset = body.add("Cast", body.add("BitwiseAnd", columns, masks), to=TensorProto.BOOL)
-    signs = body.add("Where", isset, body.constant(unit), body.constant(-unit))
+    signs = body.add("Where", isset, body.constant(plus), body.constant(minus))
     weights = body.add("Reshape", signs, body.constant([head.n_dims, block]))
     packed = helper.make_tensor_value_info(
         "head/packed", TensorProto.UINT8, [head.n_dims, block // 8]
@@ -264,6 +265,7 @@ def _matching_body(head: ProtobinHead, digits: str, scale: str, block: int) -> G
     if floats:
         sums = body.add("MatMul", digits, weights)
     else:
+        weights = body.add("Cast", weights, to=TensorProto.INT8)
         doubled = body.add("MatMulInteger", digits, weights)
         integers = body.add("Sub", doubled, "head/level")
         sums = body.add("Cast", integers, to=TensorProto.FLOAT)
