@@ -15,7 +15,7 @@ from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import EncoderSpec, WindowSpec
 from export.card import EncoderCard
 from export.clips import BACKGROUND, Clip, ClipSet
-from export.thresholds import Thresholds, fit_thresholds, held_out_folds, highest_logits
+from export.thresholds import FAVOURS, Thresholds, fit_thresholds, held_out_folds, highest_logits
 from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import Bags, HeadOptions, fit_head
 
@@ -30,6 +30,8 @@ class Job:
     windows: WindowSpec
     seed: int
     no_background: bool
+    favour: str = "balance"
+    """Of the thresholds; a key of `export.thresholds.FAVOURS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
     background = targets.sum(axis=1) == 0
     judged: NDArray[np.bool_] = np.any((targets > 0) & ~np.isnan(held_out), axis=0)
     highest = held_out if judged.any() else heard
-    thresholds = fit_thresholds(highest, targets, heard[background])
+    thresholds = fit_thresholds(highest, targets, heard[background], beta=FAVOURS[job.favour])
     accuracy = _accuracy(held_out, targets)
     bundle = write_bundle(
         out,
@@ -105,6 +107,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "no_background": clips.n_background == 0,
             "clips": len(encoded.clips),
             "seed": job.seed,
+            "favour": job.favour,
             "held_out_accuracy": accuracy,
         },
         replace=replace,

@@ -5,12 +5,12 @@ logits for every window of the held-out clips, background included. For each cla
 
 * a clip that holds it counts with its highest window (the label is weak), and so does every other
   clip, background or of another class, as a negative;
-* ``on`` lies in the middle of the gap below the clip that gives the best F-score; `BETA` weighs
-  precision above recall, because somebody has to review every false alarm. But it is at least
-  ``quiet + MARGIN (typical - quiet)``, where ``typical`` is the median logit of the clips that
-  hold the class and ``quiet`` what background reaches: its highest logit under the head that is
-  shipped, or the mean of that and of its highest logit under the held-out heads, which heard less
-  background, whichever is larger;
+* ``on`` lies in the gap below the clip that gives the best F-score, `IN_GAP` of the way up from
+  the next clip: the recall of this gap costs nothing here, and in the field sounds overlap and
+  come from farther away. But it is at least ``quiet + MARGIN (typical - quiet)``, where
+  ``typical`` is the median logit of the clips that hold the class and ``quiet`` what background
+  reaches: its highest logit under the head that is shipped, or the mean of that and of its
+  highest logit under the held-out heads, which heard less background, whichever is larger;
 * ``off = on - HYSTERESIS (typical - rest)``, where ``rest`` is the median logit of the negatives.
 
 A logit is NaN where the head of the other folds had no clip of the class to learn from, and counts
@@ -32,8 +32,10 @@ from edge_probe.spec import WindowSpec
 from edge_probe.window import Windower
 from export.tokens import ClipTokens
 
-BETA = 0.5
-IN_GAP = 0.5
+FAVOURS = {"recall": 2.0, "balance": 1.0, "precision": 0.5}
+"""Beta of the F-score by what the user cares for: calls that are missed, or alarms to review."""
+
+IN_GAP = 0.25
 MARGIN = 0.2
 HYSTERESIS = 0.15
 MIN_CLIPS = 3
@@ -91,6 +93,8 @@ def fit_thresholds(
     highest: NDArray[np.float64],
     targets: NDArray[np.float32],
     shipped: ArrayLike,
+    *,
+    beta: float = 1.0,
 ) -> Thresholds:
     """Thresholds from the highest logits of clips.
 
@@ -103,6 +107,8 @@ def fit_thresholds(
         Rows without any class are background.
     shipped : (K, C) float64
         The same of the K background clips under the head that is shipped.
+    beta : float
+        Of the F-score: recall counts beta times as much as precision.
     """
     background = targets.sum(axis=1) == 0
     n_classes = targets.shape[1]
@@ -116,7 +122,7 @@ def fit_thresholds(
         judged = ~np.isnan(highest[:, label])
         present = targets[judged, label] > 0
         if present.sum() >= MIN_CLIPS and not present.all():
-            on[label], off[label] = _of_class(highest[judged, label], present, quiet[label])
+            on[label], off[label] = _of_class(highest[judged, label], present, quiet[label], beta)
     known = ~np.isnan(on)
     if not known.any():
         return Thresholds(np.zeros(n_classes), np.full(n_classes, -1.0))
@@ -125,11 +131,11 @@ def fit_thresholds(
 
 
 def _of_class(
-    logits: NDArray[np.float64], present: NDArray[np.bool_], quiet: float
+    logits: NDArray[np.float64], present: NDArray[np.bool_], quiet: float, beta: float
 ) -> tuple[float, float]:
     precision, recall, candidates = precision_recall_curve(present, logits)
-    weighed = BETA**2 * precision + recall
-    f_score = (1 + BETA**2) * precision * recall / np.maximum(weighed, 1e-12)
+    weighed = beta**2 * precision + recall
+    f_score = (1 + beta**2) * precision * recall / np.maximum(weighed, 1e-12)
     on = candidates[int(np.argmax(f_score[:-1]))]
     if (below := logits[logits < on]).size:
         on = below.max() + IN_GAP * (on - below.max())

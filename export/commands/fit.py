@@ -45,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
     head.add_argument("--epochs", type=_whole_number(1, 10_000), default=40)
     head.add_argument("--seed", type=_whole_number(0, 2**32 - 1), default=0)
+    parser.add_argument(
+        "--favour", choices=("recall", "balance", "precision"), default="balance",
+        help="what thresholds should spare you: missed calls or false alarms (default: balance)",
+    )  # fmt: skip
     window = parser.add_argument_group("window")
     window.add_argument("--window-chunks", type=_whole_number(1, 10_000), default=2, metavar="K")
     window.add_argument("--hop-chunks", type=_whole_number(1, 10_000), default=1, metavar="H")
@@ -77,8 +81,9 @@ def run(args: argparse.Namespace) -> int:
     )
     windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
     job = Job(
-        args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background
-    )
+        args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background,
+        args.favour,
+    )  # fmt: skip
     outcome = fit_bundle(clips, cache, job, args.out, replace=args.replace)
     report_unreadable(outcome.left_out)
     for line in outcome.warnings:

@@ -90,7 +90,10 @@ def main() -> None:
         folder = Path(scratch)
         clips = esc10_clipset(args.esc10, args.folds, args.background, folder)
         cache = TokenCache(folder / "cache", read_card(args.encoder, CARDS / "demo_encoder.toml"))
-        job = Job("esc10-demo", cache.card, HeadOptions(), WINDOWS, SEED, no_background=False)
+        job = Job(
+            "esc10-demo", cache.card, HeadOptions(), WINDOWS, SEED, no_background=False,
+            favour="precision",
+        )  # fmt: skip
         outcome = fit_bundle(clips, cache, job, args.out, replace=True)
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{outcome.bundle.id}: {size / 1024:.0f} KiB, on {outcome.thresholds.on.round(2)}")

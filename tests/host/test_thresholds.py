@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edge_probe.spec import WindowSpec
 from export.thresholds import (
+    FAVOURS,
     HYSTERESIS,
     IN_GAP,
     MARGIN,
@@ -45,9 +46,20 @@ def test_background_lifts_the_threshold_above_itself() -> None:
 
 
 def test_best_f_score_is_taken_where_classes_mix() -> None:
-    """Positives 1, 4, 5, negatives 0, 2, 3: the cut above 3 has F0.5 0.91, above 0 only 0.65."""
+    """Positives 1, 4, 5 and negatives 0, 2, 3: the cut above 3 has F1 0.8, above 0 only 0.75."""
     highest, targets = one_class([1, 4, 5], [0, 2, 3], [])
     assert fit_thresholds(highest, targets, []).on[0] == pytest.approx(3 + IN_GAP)
+
+
+def test_favour_moves_the_cut() -> None:
+    """Above 3 there are 3 of 6 calls and nothing else, above 0 all of them and two others."""
+    highest, targets = one_class([1, 1.5, 1.6, 4, 5, 6], [0, 2, 3], [])
+    cuts = {
+        name: fit_thresholds(highest, targets, [], beta=beta).on[0]
+        for name, beta in FAVOURS.items()
+    }
+    assert cuts["precision"] == pytest.approx(3 + IN_GAP)
+    assert cuts["recall"] == pytest.approx(IN_GAP)
 
 
 def test_rare_class_takes_the_median_of_the_others() -> None:
