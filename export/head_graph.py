@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from onnx.numpy_helper import from_array
 
 from edge_probe.head import Head, MeanLinearHead, ProtobinHead
-from edge_probe.head.linear import SCORE_BITS, Int8Linear, Linear
+from edge_probe.head.linear import SCORE_BITS, GroupedInt8Linear, Int8Linear, Linear
 from edge_probe.head.packing import unpack_signs
 from edge_probe.head.quantize import STEP_RMS
 
@@ -279,6 +279,8 @@ def _matching_body(head: ProtobinHead, digits: str, scale: str, block: int) -> G
 def _logits(graph: Nodes, linear: Linear, inputs: str) -> str:
     """The linear layer on (M,) inputs, some classes at a time: (C,) float64."""
     scale = None
+    if isinstance(linear, GroupedInt8Linear):
+        linear = linear.dense()
     if isinstance(linear, Int8Linear):
         grid = graph.add("Mul", inputs, graph.constant(np.float32(2**SCORE_BITS)))
         inputs = graph.add("Round", grid)

@@ -17,7 +17,14 @@ from torch import Tensor
 from edge_probe.bundle import Bundle
 from edge_probe.chunk import Chunk
 from edge_probe.encoder import Encoder
-from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead, backends
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+    backends,
+)
 from edge_probe.head.packing import unpack_signs
 from edge_probe.head.quantize import STEP_RMS, Digits
 from export.head_graph import digits_model, head_model, logits_model, scores_model
@@ -142,7 +149,7 @@ def _logit_stages(
 ) -> list[Stage]:
     """The linear layer elsewhere; the tolerance is that of DESIGN section 3."""
     tolerance = 0.0
-    if not isinstance(head.linear, Int8Linear):
+    if isinstance(head.linear, FloatLinear):
         weights = np.abs(head.linear.weights.astype(np.float64))
         tolerance = 1e-5 * max(float((weights @ np.abs(each)).max()) for each in inputs)
     return [
@@ -230,6 +237,8 @@ def _torch_logits(
     head: ProtobinHead | MeanLinearHead, inputs: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     linear = head.linear
+    if isinstance(linear, GroupedInt8Linear):
+        linear = linear.dense()
     if isinstance(linear, Int8Linear):
         integers = torch.round(torch.tensor(inputs) * 2**20).long()
         sums = torch.tensor(linear.weights).long() @ integers

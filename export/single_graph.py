@@ -15,7 +15,7 @@ from edge_probe.bundle.conformance import FLOAT_LOGIT_TOLERANCE, FLOAT_SCORE_TOL
 from edge_probe.bundle.reader import read_conformance
 from edge_probe.encoder import Encoder, session_options
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import Int8Linear, MeanLinearHead
+from edge_probe.head import FloatLinear, MeanLinearHead
 from export.head_graph import HEAD_OPSET, Nodes, add_head, head_outputs
 
 OPSET, IR_VERSION = 20, 9
@@ -176,7 +176,7 @@ def _prove_head(bundle: Bundle, found: dict[str, NDArray[np.floating]]) -> None:
         inputs = found["scores"].astype(np.float64)
         logits = head.linear.logits(found["scores"].astype(np.float32))
     tolerance = 0.0
-    if not isinstance(head.linear, Int8Linear):
+    if isinstance(head.linear, FloatLinear):
         sizes = np.abs(head.linear.weights.astype(np.float64)) @ np.abs(inputs)
         tolerance = FLOAT_LOGIT_TOLERANCE * float(sizes.max())
     _expect(bundle, "logits", float(np.abs(found["logits"] - logits).max()), tolerance)

@@ -41,9 +41,9 @@ def pytest_runtest_makereport(
 
 def pytest_report_header() -> list[str]:
     """Name the kernels under test, so that every log says what was proven."""
-    from edge_probe.head.backends import BACKENDS
+    from edge_probe.head.backends import backends
 
-    names = ", ".join(backend.name for backend in BACKENDS)
+    names = ", ".join(backend.name for backend in backends())
     shared = "present" if SHARED.is_dir() else "absent"
     return [
         f"edge-probe: kernels {names}; numpy {np.__version__}; {platform.machine()}",

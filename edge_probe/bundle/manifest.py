@@ -47,7 +47,7 @@ class HeadSpec:
     token_bits: TokenBits
     n_prototypes: int
     """M; 0 for mean-linear."""
-    linear: Literal["int8", "float32"]
+    linear: Literal["int8", "int8-grouped", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ def _read_head(section: Section) -> HeadSpec:
         kind=section.choice("kind", ["protobin", "mean-linear"]),
         token_bits=section.choice("token_bits", ["float", *range(1, 9)]),
         n_prototypes=section.integer("n_prototypes", 0, MAX_PROTOTYPES),
-        linear=section.choice("linear", ["int8", "float32"]),
+        linear=section.choice("linear", ["int8", "int8-grouped", "float32"]),
     )
     section.finish()
     return head
@@ -377,6 +377,10 @@ def _check_agreement(manifest: Manifest) -> None:
             "a mean-linear head has token_bits float, n_prototypes 0 and linear float32",
         ),
         (head.kind != "protobin" or head.n_prototypes > 0, "a protobin head has prototypes"),
+        (
+            head.linear != "int8-grouped" or head.n_prototypes % manifest.n_classes == 0,
+            "n_prototypes of a class-grouped head is a multiple of n_classes",
+        ),
         (windows.hop_chunks <= windows.window_chunks, "hop_chunks is at most window_chunks"),
         (not untrained, "no_background means that background_clips is 0"),
     ])  # fmt: skip

@@ -1,7 +1,7 @@
 """Heads, thresholds and conformance vectors as safetensors: exact names, types and shapes."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,14 @@ from safetensors.numpy import load, save
 from edge_probe.bundle import files
 from edge_probe.bundle.manifest import HeadSpec, Manifest
 from edge_probe.bundle.reject import Rejection, reject, shown
-from edge_probe.head import FloatLinear, Head, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    Head,
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+)
 from edge_probe.head.linear import Linear
 from edge_probe.head.packing import n_bytes, padding_is_zero
 
@@ -62,25 +69,23 @@ def head_layout(head: HeadSpec, n_dims: int, n_classes: int) -> Layout:
     """Tensors that ``head.safetensors`` must hold."""
     if head.kind == "mean-linear":
         return {"weights": (np.float32, (n_classes, n_dims)), "bias": (np.float64, (n_classes,))}
-    weights = np.int8 if head.linear == "int8" else np.float32
+    weights = np.float32 if head.linear == "float32" else np.int8
+    n_seen = head.n_prototypes // (n_classes if head.linear == "int8-grouped" else 1)
     layout: Layout = {
         "prototypes": (np.uint8, (head.n_prototypes, n_bytes(n_dims))),
         "offset": (np.float32, (n_dims,)),
-        "weights": (weights, (n_classes, head.n_prototypes)),
+        "weights": (weights, (n_classes, n_seen)),
         "bias": (np.float64, (n_classes,)),
         "reference_scores": (np.float32, (head.n_prototypes,)),
     }
-    return layout | ({"scale": (np.float64, (n_classes,))} if head.linear == "int8" else {})
+    return layout | ({} if head.linear == "float32" else {"scale": (np.float64, (n_classes,))})
 
 
 def head_spec(head: Head) -> HeadSpec:
     """What the manifest must say about a head."""
     if isinstance(head, MeanLinearHead):
         return HeadSpec("mean-linear", "float", 0, "float32")
-    linear: Literal["int8", "float32"] = (
-        "int8" if isinstance(head.linear, Int8Linear) else "float32"
-    )
-    return HeadSpec("protobin", head.bits, head.n_prototypes, linear)
+    return HeadSpec("protobin", head.bits, head.n_prototypes, head.linear.kind)
 
 
 def pack_head(head: Head) -> bytes:
@@ -93,7 +98,7 @@ def pack_head(head: Head) -> bytes:
         arrays["prototypes"] = head.prototypes
         arrays["offset"] = head.offset
         arrays["reference_scores"] = head.reference_scores
-    if isinstance(head.linear, Int8Linear):
+    if not isinstance(head.linear, FloatLinear):
         arrays["scale"] = head.linear.scale
     return _pack(arrays)
 
@@ -122,11 +127,12 @@ def parse_head(data: bytes, manifest: Manifest) -> Head:
             f"{files.HEAD}: prototypes: bits beyond dimension {n_dims} are not zero",
             hint=_EXPORT_AGAIN,
         )
-    if spec.linear == "int8":
-        _check_range(files.HEAD, "scale", np.all(arrays["scale"] > 0), "positive numbers")
-        linear: Linear = Int8Linear(arrays["weights"], arrays["scale"], arrays["bias"])
+    if spec.linear == "float32":
+        linear: Linear = FloatLinear(arrays["weights"], arrays["bias"])
     else:
-        linear = FloatLinear(arrays["weights"], arrays["bias"])
+        _check_range(files.HEAD, "scale", np.all(arrays["scale"] > 0), "positive numbers")
+        kind = Int8Linear if spec.linear == "int8" else GroupedInt8Linear
+        linear = kind(arrays["weights"], arrays["scale"], arrays["bias"])
     return ProtobinHead(
         arrays["prototypes"],
         arrays["offset"],

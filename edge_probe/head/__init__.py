@@ -1,6 +1,6 @@
 """The head: token map in, logits out. Formula, kernels and rules: ``head/README.md``."""
 
-from edge_probe.head.linear import FloatLinear, Int8Linear
+from edge_probe.head.linear import FloatLinear, GroupedInt8Linear, Int8Linear
 from edge_probe.head.mean_linear import MeanLinearHead, TokenSum
 from edge_probe.head.protobin import ProtobinHead, PrototypeMaxima, WindowMaxima
 
@@ -16,6 +16,7 @@ WindowSummary = WindowMaxima | TokenSum
 __all__ = [
     "ChunkSummary",
     "FloatLinear",
+    "GroupedInt8Linear",
     "Head",
     "Int8Linear",
     "MeanLinearHead",

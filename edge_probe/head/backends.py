@@ -1,30 +1,44 @@
 """Which kernel matches the prototypes: a matter of speed only, never of the result.
 
-Every backend returns the same bits for integer digits, so the choice is made by a short timing
-on this machine and shown by ``edge-probe info``; ``EDGE_PROBE_KERNEL`` forces one.
+Every backend returns the same bits for integer digits. ``edge-probe info`` shows the choice;
+``EDGE_PROBE_KERNEL`` forces another.
 """
 
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import gemm, popcount
+from edge_probe.head import gemm, native, popcount
+from edge_probe.head.native import Matcher
 from edge_probe.head.packing import n_bytes
-from edge_probe.head.quantize import Digits
+from edge_probe.head.quantize import Digits, quantize
 from edge_probe.spec import TokenBits
-
-Kernel = Callable[[Digits, NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.int32]]]
 
 FORCE_VARIABLE = "EDGE_PROBE_KERNEL"
 
 _TIMING_S = 0.02
-"""Time spent on choosing, in seconds, all candidates together."""
+"""Time spent on choosing between NumPy kernels, in seconds, both together."""
+
+FASTEST = {
+    1: ("avx512-popcount", "neon-popcount", "avx2-lut", "scalar"),
+    2: ("avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+    3: ("avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+    4: ("avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+    5: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+    6: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+    7: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+    8: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
+}
+"""C kernels by digit width, the fastest first; the first one that this CPU has is taken.
+
+x86-64: measured, ``benchmarks/results/kernels.json`` (M = 10,000, T = 512, D = 768). AArch64:
+extrapolated from instruction counts and llvm-mca (A53, A72, A76); no board was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +46,46 @@ class Backend:
     """One implementation of `edge_probe.head.reference.max_scores`."""
 
     name: str
-    max_scores: Kernel
-    supports: Callable[[object, int], bool]
+    prepare: Callable[[NDArray[np.uint8], int], Matcher]
+    """Packed prototypes (M, ceil(D/8)) and D -> a function from digits to scores and tokens."""
+    supports: Callable[[TokenBits, int], bool]
+    """Bits and D -> whether it scores such digits exactly."""
+    quantize: Callable[..., Digits] = quantize
+    """As `edge_probe.head.quantize.quantize`."""
+
+    def max_scores(
+        self, digits: Digits, packed: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Prototype scores of one chunk; see `edge_probe.head.reference.max_scores`."""
+        return self.prepare(packed, digits.values.shape[1])(digits)
 
 
-BACKENDS = tuple(
-    Backend(module.NAME, module.max_scores, module.supports) for module in (gemm, popcount)
+def _in_numpy(
+    max_scores: Callable[..., tuple[NDArray[np.float32], NDArray[np.int32]]],
+    packed: NDArray[np.uint8],
+    _n_dims: int,
+) -> Matcher:
+    return partial(max_scores, packed=packed)
+
+
+NUMPY = tuple(
+    Backend(module.NAME, partial(_in_numpy, module.max_scores), module.supports)
+    for module in (gemm, popcount)
 )
-"""Every backend of this build, the preferred one first."""
+
+
+@cache
+def backends() -> tuple[Backend, ...]:
+    """Every backend that this build has and this CPU can run."""
+    in_c = [
+        Backend(kernel.name, kernel.prepare, kernel.supports, native.native_quantize)
+        for kernel in native.kernels()
+    ]
+    return (*in_c, *NUMPY)
 
 
 def available(bits: TokenBits, n_dims: int) -> list[Backend]:
-    """Backends that score such digits exactly.
+    """Backends that score such digits exactly, here.
 
     Parameters
     ----------
@@ -51,7 +93,7 @@ def available(bits: TokenBits, n_dims: int) -> list[Backend]:
     n_dims : int
         D.
     """
-    return [backend for backend in BACKENDS if backend.supports(bits, n_dims)]
+    return [backend for backend in backends() if backend.supports(bits, n_dims)]
 
 
 def choose(bits: TokenBits, n_dims: int, n_prototypes: int, n_tokens: int) -> Backend:
@@ -68,26 +110,27 @@ def choose(bits: TokenBits, n_dims: int, n_prototypes: int, n_tokens: int) -> Ba
     EdgeProbeError
         ``EDGE_PROBE_KERNEL`` names a backend that does not exist or cannot score such digits.
     """
-    candidates = available(bits, n_dims)
+    candidates = {backend.name: backend for backend in available(bits, n_dims)}
     forced = os.environ.get(FORCE_VARIABLE)
     if forced:
-        for backend in candidates:
-            if backend.name == forced:
-                return backend
-        names = ", ".join(backend.name for backend in candidates)
+        if forced in candidates:
+            return candidates[forced]
         raise EdgeProbeError(
             f"{FORCE_VARIABLE}={forced}: no such kernel for {bits}-bit tokens, D = {n_dims}",
-            hint=f"choose one of: {names}; or unset {FORCE_VARIABLE}",
+            hint=f"choose one of: {', '.join(candidates)}; or unset {FORCE_VARIABLE}",
         )
+    for name in FASTEST.get(bits, ()) if bits != "float" else ():
+        if f"native-{name}" in candidates:
+            return candidates[f"native-{name}"]
     if len(candidates) == 1:
-        return candidates[0]
+        return next(iter(candidates.values()))
     return _fastest(bits, n_dims, min(n_prototypes, 512), min(n_tokens, 128))
 
 
 @cache
 def _fastest(bits: TokenBits, n_dims: int, n_prototypes: int, n_tokens: int) -> Backend:
-    """Time the candidates in turns on one made-up chunk and keep the quickest single run."""
-    candidates = available(bits, n_dims)
+    """Time the NumPy kernels in turns on one made-up chunk and keep the quickest single run."""
+    candidates = [backend for backend in NUMPY if backend.supports(bits, n_dims)]
     rng = np.random.default_rng(0)
     levels = 2 if bits == "float" else 2**bits
     digits = Digits(

@@ -1,9 +1,12 @@
 """The linear layer: exact with int8 weights, float64 with float32 weights."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edge_probe.head import native
 
 SCORE_BITS = 20
 """Scores are rounded to multiples of 2^-20 before they meet int8 weights."""
@@ -28,15 +31,14 @@ class Int8Linear:
     bias: NDArray[np.float64]
     """(C,)"""
 
-    kind = "int8"
+    kind: ClassVar[Literal["int8"]] = "int8"
 
     def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Logits of one window: (M,) float32 scores in [-1, 1] -> (C,) float64."""
-        integers = np.rint(scores * np.float32(2**SCORE_BITS)).astype(np.float64)
-        logits: NDArray[np.float64] = (self.scale * 2.0**-SCORE_BITS) * _product(
-            self.weights, integers
-        ) + self.bias
-        return logits
+        integers = _integers(scores)
+        sums = native.linear_sums(self.weights, integers, grouped=False)
+        exact = _product(self.weights, integers.astype(np.float64)) if sums is None else sums
+        return _scaled(exact, self.scale, self.bias)
 
     def row(self, class_index: int) -> NDArray[np.float64]:
         """Real weights of one class: (M,) float64."""
@@ -60,6 +62,47 @@ class Int8Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupedInt8Linear:
+    """The int8 layer of a class-bound head: class c sees its own J prototypes, c J to (c + 1) J.
+
+    The same integers as `Int8Linear` whose other weights are zero, in C J bytes instead of C² J.
+    """
+
+    weights: NDArray[np.int8]
+    """(C, J)"""
+    scale: NDArray[np.float64]
+    """(C,)"""
+    bias: NDArray[np.float64]
+    """(C,)"""
+
+    kind: ClassVar[Literal["int8-grouped"]] = "int8-grouped"
+
+    def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits of one window: (C J,) float32 scores in [-1, 1] -> (C,) float64."""
+        integers = _integers(scores)
+        sums = native.linear_sums(self.weights, integers, grouped=True)
+        if sums is None:
+            own = integers.reshape(self.weights.shape)
+            sums = np.einsum("cj,cj->c", self.weights.astype(np.int64), own)
+        return _scaled(sums, self.scale, self.bias)
+
+    def row(self, class_index: int) -> NDArray[np.float64]:
+        """Real weights of one class on all prototypes: (C J,) float64."""
+        n_own = self.weights.shape[1]
+        row = np.zeros(self.weights.size)
+        own = self.weights[class_index] * self.scale[class_index]
+        row[class_index * n_own : (class_index + 1) * n_own] = own
+        return row
+
+    def dense(self) -> Int8Linear:
+        """The same layer with its zeros written out, (C, C J), for those who know no groups."""
+        n_classes, n_own = self.weights.shape
+        weights = np.zeros((n_classes, n_classes, n_own), np.int8)
+        weights[np.arange(n_classes), np.arange(n_classes)] = self.weights
+        return Int8Linear(weights.reshape(n_classes, -1), self.scale, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
 class FloatLinear:
     """float32 weights, summed in float64 (tolerance ``1e-5 * sum |W * score|``)."""
 
@@ -68,7 +111,7 @@ class FloatLinear:
     bias: NDArray[np.float64]
     """(C,)"""
 
-    kind = "float32"
+    kind: ClassVar[Literal["float32"]] = "float32"
 
     def logits(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Logits of one window: (M,) float scores -> (C,) float64."""
@@ -80,7 +123,23 @@ class FloatLinear:
         return row
 
 
-Linear = Int8Linear | FloatLinear
+Linear = Int8Linear | GroupedInt8Linear | FloatLinear
+
+
+def _integers(scores: NDArray[np.float32]) -> NDArray[np.int32]:
+    """S: scores as multiples of 2^-20."""
+    integers: NDArray[np.int32] = np.rint(scores * np.float32(2**SCORE_BITS)).astype(np.int32)
+    return integers
+
+
+def _scaled(
+    sums: NDArray[np.int64] | NDArray[np.float64],
+    scale: NDArray[np.float64],
+    bias: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Logits from exact integer sums."""
+    logits: NDArray[np.float64] = (scale * 2.0**-SCORE_BITS) * sums + bias
+    return logits
 
 
 def _product(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edge_probe.head import backends
 from edge_probe.head.linear import Linear
-from edge_probe.head.quantize import Digits, quantize
+from edge_probe.head.native import Matcher
+from edge_probe.head.quantize import Digits
 from edge_probe.spec import TokenBits
 
 
@@ -70,9 +71,14 @@ class ProtobinHead:
         """The kernel in use; every kernel gives the same bits."""
         return backends.choose(self.bits, self.n_dims, self.n_prototypes, 128)
 
+    @cached_property
+    def _match(self) -> Matcher:
+        """The prototypes in the kernel's own order, ready for digits."""
+        return self.backend.prepare(self.prototypes, self.n_dims)
+
     def digits(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> Digits:
         """Tokens of a chunk as digits: (T, D) float32 and (T,) bool."""
-        return quantize(tokens, self.offset, valid, self.bits)
+        return self.backend.quantize(tokens, self.offset, valid, self.bits)
 
     def summarise(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> PrototypeMaxima:
         """Prototype scores of one chunk.
@@ -84,9 +90,7 @@ class ProtobinHead:
         valid : (T,) bool
             False for padding tokens; they score 0.
         """
-        return PrototypeMaxima(
-            *self.backend.max_scores(self.digits(tokens, valid), self.prototypes)
-        )
+        return PrototypeMaxima(*self._match(self.digits(tokens, valid)))
 
     def merge(self, chunks: Sequence[PrototypeMaxima]) -> WindowMaxima:
         """Prototype scores of the window made of these consecutive chunks (one at least)."""

@@ -28,7 +28,7 @@ def run(command: Any, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("profile", ["low-memory", "fast"])
-@pytest.mark.parametrize("linear", ["int8", "float32", "mean"])
+@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "float32", "mean"])
 @pytest.mark.parametrize("bits", ["float", 1, 3, 8])
 def test_a_new_bundle_passes(bits: Any, linear: str, profile: Any, tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "b", head=tiny_head(bits, linear))

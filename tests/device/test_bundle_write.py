@@ -65,7 +65,7 @@ def test_head_survives_to_the_bit() -> None:
         assert not one.flags.writeable
 
 
-@pytest.mark.parametrize("linear", ["int8", "float32", "mean"])
+@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "float32", "mean"])
 @pytest.mark.parametrize("bits", ["float", 1, 2, 4, 8])
 def test_every_kind_of_head_makes_a_bundle(bits: Any, linear: str, tmp_path: Path) -> None:
     head = tiny_head(bits, linear)

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_probe.head import FloatLinear, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+)
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import TokenBits
 
@@ -62,6 +68,17 @@ def test_a_large_layer_is_never_held_as_float64(kind: str) -> None:
     else:
         integers = np.rint(scores.astype(np.float64) * 2**20).astype(np.int64)
         assert (found * 2**20 == weights.astype(np.int64) @ integers).all()
+
+
+def test_grouped_layer_is_the_dense_one_with_its_zeros_left_out() -> None:
+    rng = np.random.default_rng(0)
+    own = Int8Linear.from_float(rng.normal(size=(5, 4)), rng.normal(size=5))
+    grouped = GroupedInt8Linear(own.weights, own.scale, own.bias)
+    dense = grouped.dense()
+    scores = rng.uniform(-1, 1, 20).astype(np.float32)
+    assert grouped.logits(scores).tobytes() == dense.logits(scores).tobytes()
+    assert all((grouped.row(c) == dense.row(c)).all() for c in range(5))
+    assert np.count_nonzero(dense.weights) == np.count_nonzero(own.weights)
 
 
 def test_int8_rows_keep_their_largest_weight() -> None:

@@ -16,7 +16,9 @@ from support.readme_world import make_world
 
 from edge_probe.bundle import open_bundle, selftest
 from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead, backends
+from edge_probe.head.native import Matcher
 from edge_probe.head.packing import pack_signs
+from edge_probe.head.quantize import Digits
 from edge_probe.spec import TokenBits
 from export.card import CARDS
 from export.commands.tokens import DEMO_ENCODER
@@ -120,12 +122,15 @@ def test_parity_sees_a_broken_kernel(world: Path, monkeypatch: pytest.MonkeyPatc
     def with_a_liar(*arguments: object) -> list[backends.Backend]:
         good = real(*arguments)  # type: ignore[arg-type]
 
-        def wrong(digits: object, prototypes: object) -> tuple:
-            scores, tokens = good[0].max_scores(digits, prototypes)  # type: ignore[arg-type]
-            scores[3] += 2.0 / bundle.encoder.grid.n_dims
-            return scores, tokens
+        def prepare(packed: np.ndarray, n_dims: int) -> Matcher:
+            def wrong(digits: Digits) -> tuple:
+                scores, tokens = good[0].max_scores(digits, packed)
+                scores[3] += 2.0 / n_dims
+                return scores, tokens
 
-        return [*good, backends.Backend("liar", wrong, good[0].supports)]
+            return wrong
+
+        return [*good, backends.Backend("liar", prepare, good[0].supports)]
 
     monkeypatch.setattr(backends, "available", with_a_liar)
     broken = [stage.name for stage in compare(bundle, chunks) if not stage.passed]

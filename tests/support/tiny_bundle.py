@@ -15,7 +15,15 @@ import numpy as np
 from edge_probe.bundle import Bundle, verify, write_bundle
 from edge_probe.bundle.manifest import canonical
 from edge_probe.bundle.sign import sign_with_development_key
-from edge_probe.head import FloatLinear, Head, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    Head,
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+)
+from edge_probe.head.linear import Linear
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import EncoderSpec, TokenBits, TokenGrid, WindowSpec
 
@@ -51,15 +59,15 @@ def tiny_head(bits: TokenBits = 1, linear: str = "int8") -> Head:
         real = np.array([[1, -1, 0.5, 2], [0, 1, -2, 0.25]], np.float32)
         return MeanLinearHead(FloatLinear(real, bias))
     signs = np.array([[1, 1, -1, -1], [-1, 1, 1, -1], [1, -1, 1, 1]])
-    return ProtobinHead(
-        pack_signs(signs),
-        np.array([0.0, 0.25, -0.5, 0.0], np.float32),
-        bits,
-        Int8Linear.from_float(weights, bias)
-        if linear == "int8"
-        else FloatLinear(weights.astype(np.float32), bias),
-        np.array([0.5, 0.25, 0.0], np.float32),
-    )
+    offset, reference = np.array([0.0, 0.25, -0.5, 0.0], np.float32), np.array([0.5, 0.25, 0.0])
+    layer: Linear = FloatLinear(weights.astype(np.float32), bias)
+    if linear == "int8":
+        layer = Int8Linear.from_float(weights, bias)
+    elif linear == "int8-grouped":  # two prototypes a class
+        signs, reference = np.concatenate([signs, -signs[:1]]), np.array([0.5, 0.25, 0.0, 0.125])
+        own = Int8Linear.from_float(weights[:, 1:], bias)
+        layer = GroupedInt8Linear(own.weights, own.scale, own.bias)
+    return ProtobinHead(pack_signs(signs), offset, bits, layer, reference.astype(np.float32))
 
 
 def write_tiny_bundle(directory: Path, **changes: Any) -> Bundle:

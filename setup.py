@@ -1,0 +1,84 @@
+"""Builds the C kernels into the package where there is a C compiler; without one, NumPy serves.
+
+Everything else about the distribution stands in ``pyproject.toml``. The environment may set
+
+    CC                     the compiler (default: cc, gcc or clang, whichever is there)
+    EDGE_PROBE_NO_NATIVE   1: leave the kernels out, for a wheel that runs anywhere
+    EDGE_PROBE_PLATFORM    the platform of the wheel, such as manylinux_2_17_aarch64
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+NATIVE = Path("edge_probe", "head", "native")
+LIBRARY = "libedgeprobe.so"
+FLAGS = [
+    "-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
+    "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+]  # fmt: skip
+"""No fused multiply-add: scores are one product rounded once, the same on every CPU."""
+
+
+def compiler() -> str | None:
+    """The C compiler to use, or None."""
+    if os.environ.get("EDGE_PROBE_NO_NATIVE") == "1" or not sys.platform.startswith("linux"):
+        return None
+    if os.environ.get("CC"):
+        return os.environ["CC"]
+    return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+
+
+def build_library(folder: Path) -> None:
+    """Compile every kernel into one library in this folder, or say why there is none."""
+    cc = compiler()
+    if cc is None:
+        print("edge-probe: no C compiler: NumPy kernels only")
+        return
+    sources = sorted(map(str, NATIVE.glob("*.c")))
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f"{LIBRARY}.part"
+    done = subprocess.run(
+        [*cc.split(), *FLAGS, *sources, "-lm", "-o", str(fresh)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode == 0:
+        fresh.replace(folder / LIBRARY)
+        return
+    if os.environ.get("EDGE_PROBE_PLATFORM"):
+        raise SystemExit(f"{cc} failed:\n{done.stderr}")
+    print(f"edge-probe: {cc} failed, NumPy kernels only:\n{done.stderr}")
+
+
+class BuildWithKernels(build_py):
+    """Copies the packages and adds the library, in place for an editable installation."""
+
+    def run(self) -> None:
+        """Build."""
+        super().run()
+        build_library(NATIVE if self.editable_mode else Path(self.build_lib) / NATIVE)
+
+
+class WheelOfOnePlatform(bdist_wheel):
+    """A wheel for any Python on one platform, or for all where it holds no library."""
+
+    def finalize_options(self) -> None:
+        """Decide which."""
+        super().finalize_options()
+        self.root_is_pure = compiler() is None
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Python, ABI and platform."""
+        _, _, platform = super().get_tag()
+        if self.root_is_pure:
+            return "py3", "none", "any"
+        return "py3", "none", os.environ.get("EDGE_PROBE_PLATFORM", platform)
+
+
+setup(cmdclass={"build_py": BuildWithKernels, "bdist_wheel": WheelOfOnePlatform})
