@@ -1,13 +1,13 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
-# make bench  figures of this machine
+# make bench  figures of this machine; make bench-kernels: the head against its peers, for hours
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench bench-kernels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -17,6 +17,10 @@ test: $(VENV)/.all
 
 bench: $(VENV)/.all
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
+
+bench-kernels: $(VENV)/.all
+	@$(PIP) -e '.[export,bench]'
+	$(BIN)/python benchmarks/bench_kernels.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("edge-probe needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -3,9 +3,14 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
 
 
 def test_every_benchmark_runs_and_is_right() -> None:
@@ -25,10 +30,80 @@ def test_ten_streamed_minutes_stay_below_85_mib_and_flat() -> None:
 
     ``make bench`` does the same for ten hours, where keeping a KiB a chunk would show.
     """
-    sys.path.insert(0, str(BENCHMARKS))
     from bench_memory import measure
 
     memory = measure(minutes=10)
     assert memory["minutes"] >= 10
     assert memory["peak_rss_mib"] <= 85
     assert memory["growth_after_warm_up_mib"] <= 3
+
+
+@pytest.fixture(scope="module")
+def kernels() -> dict[str, Any]:
+    """One round of every peer that is installed, at a tiny size."""
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "bench_kernels.py", "--smoke"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_kernel_rows_carry_their_error_and_exact_ones_have_none(kernels: dict[str, Any]) -> None:
+    rows = kernels["rows"]
+    assert all(row["error"] == 0 for row in rows if row["exact"])
+    assert all(0 <= row["error"] < 0.02 for row in rows)
+    assert all(row["exact"] for row in rows if row["who"] == "ours" and row["bits"] != "float")
+    assert all(row["cpu_ms"] > 0 and row["n"] >= 1 and row["weight_bytes"] for row in rows)
+
+
+def test_every_peer_is_measured_or_named_as_absent(kernels: dict[str, Any]) -> None:
+    from kernel_tables import render
+    from peers import PEERS
+
+    measured = {row["peer"] for row in kernels["rows"]}
+    assert measured.isdisjoint(kernels["missing"])
+    assert measured | set(kernels["missing"]) == {peer.name for peer in PEERS}
+    for peer in PEERS:
+        if find_spec(peer.module) is None:
+            assert peer.name in kernels["missing"]
+        assert peer.name in render(kernels)
+
+
+def test_every_kernel_of_ours_meets_the_baseline(kernels: dict[str, Any]) -> None:
+    from edge_probe.head.backends import available
+
+    rows = [row for row in kernels["rows"] if row["peer"] == "numpy float32"]
+    for bits in ("float", 8, 4, 1):
+        names = {backend.name for backend in available(bits, rows[0]["n_dims"])}
+        for kind in ("match", "step"):
+            ours = {
+                r["name"] for r in rows if (r["bits"], r["kind"], r["who"]) == (bits, kind, "ours")
+            }
+            assert ours == names
+
+
+def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench_kernels
+    from peers import BASELINE
+
+    monkeypatch.setattr(bench_kernels, "PEERS", (BASELINE,))
+    row = {"name": "x", "bits": 1, "kind": "match", "cpu_ms": 1.0}
+    asked: list[object] = []
+    kept: list[dict[str, Any]] = []
+
+    def contest(peer: object, size: object, rounds: object) -> list[dict[str, object]] | str:
+        asked.append(size)
+        return "out of luck" if len(asked) == 1 else [row, row]
+
+    monkeypatch.setattr(bench_kernels, "contest", contest)
+    sizes = bench_kernels.FULL[:3]
+    first = bench_kernels.measure(sizes, {}, [], kept.append)
+    assert asked == sizes
+    assert [part["size"] for part in first["failed"]] == sizes[:1]
+    parts = json.loads(json.dumps(kept))
+    second = bench_kernels.measure(sizes, {}, parts, kept.append)
+    assert asked == [*sizes, sizes[0]]
+    assert not second["failed"]
+    assert len(second["rows"]) == 6
