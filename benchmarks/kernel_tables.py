@@ -52,11 +52,11 @@ def _preface(result: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['architecture']} ({', '.join(machine['flags'])}), one core, "
         f"{machine['date']}. {versions}.",
         "",
-        "Medians of CPU time, in brackets the 5th and 95th percentile. Each peer ran in a process "
-        "of its own, in turns with our kernels: `x` is the median of its time over ours there. "
-        "Error: the largest difference of a prototype score from the reference. Weights: as given "
-        "to the library, its own copies not counted. Temporaries: what one call allocates, its "
-        "result included; tracemalloc for NumPy, growth of resident memory for the others. "
+        "Medians of CPU time, in brackets the 5th and 95th percentile and n. Each peer ran in a "
+        "process of its own, in turns with our kernels: `x` is the median of its time over ours "
+        "there. Error: the largest difference of a prototype score from the reference. Weights: as "
+        "given to the library, its own copies not counted. Temporaries: what one call allocates, "
+        "its result included; tracemalloc for NumPy, growth of resident memory for the others. "
         "`(AMX)`: the library uses it on this CPU. Written by `benchmarks/bench_kernels.py`.",
     ]
     if result["missing"]:
@@ -172,7 +172,7 @@ def _ms(row: Row, value: float | None = None) -> str:
 
 def _time(row: Row) -> str:
     low, high = (_ms(row, value) for value in row["cpu_ms_p5_p95"])
-    return f"{_ms(row)} [{low}, {high}]"
+    return f"{_ms(row)} [{low}, {high}; {row['n']}]"
 
 
 def _error(row: Row) -> str:

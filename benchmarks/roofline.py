@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 N_TOKENS, N_DIMS = 512, 768
 
-_MARKERS = "osv^<>DPX*hpd"
+_MARKERS = "osv^<>DPX*+"
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -29,7 +29,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.set(xscale="log", yscale="log", xlabel="prototypes M")
         ticks = sorted({row["n_prototypes"] for row in rows})
         panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     _draw_ceiling(panels[0], result["ceiling"])
