@@ -20,7 +20,7 @@ import peers
 from numpy.typing import NDArray
 from problem import Problem, Size
 
-from edge_probe.head import backends
+from edge_probe.head import backends, native
 from edge_probe.head.packing import to_words
 from edge_probe.head.popcount import popcount
 from edge_probe.head.quantize import Digits
@@ -90,8 +90,10 @@ class Contender:
 
 def bind(backend: backends.Backend, problem: Problem) -> tuple[ScoresOf, int]:
     """One of our backends with its prototypes, and the bytes it holds of them."""
-    packed = problem.packed
-    return lambda digits: backend.max_scores(digits, packed), packed.nbytes
+    n_bytes = {kernel.name: kernel.layout_bytes for kernel in native.kernels()}
+    held = n_bytes.get(backend.name, lambda *_: problem.packed.nbytes)
+    scores_of = backend.prepare(problem.packed, problem.size.n_dims)
+    return scores_of, held(problem.size.n_prototypes, problem.size.n_dims)
 
 
 def cpu_s(call: Callable[[], object]) -> float:
@@ -146,12 +148,12 @@ def ours(problem: Problem, bits: TokenBits, with_step: bool, all_of_them: bool) 
     pairs = []
     for backend in backends.available(bits, problem.size.n_dims):
         scores_of, weight_bytes = bind(backend, problem)
-        pairs.append((_match(backend.name, scores_of, weight_bytes, digits, expected), scores_of))
+        match = _match(backend.name, scores_of, weight_bytes, digits, expected)
+        pairs.append((match, _step(match, scores_of, backend, problem)))
     if not all_of_them:
         limit = TOO_SLOW * min(match.first.seconds for match, _ in pairs)
         pairs = [pair for pair in pairs if pair[0].first.seconds <= limit]
-    steps = [_step(match, scores_of, problem) for match, scores_of in pairs] if with_step else []
-    return [match for match, _ in pairs] + steps
+    return [match for match, _ in pairs] + [step for _, step in pairs if with_step]
 
 
 def _match(
@@ -176,11 +178,13 @@ def _match(
     )  # fmt: skip
 
 
-def _step(match: Contender, scores_of: ScoresOf, problem: Problem) -> Contender:
+def _step(
+    match: Contender, scores_of: ScoresOf, backend: backends.Backend, problem: Problem
+) -> Contender:
     """What the device does: quantise, pack and match, from float32 tokens."""
 
     def call() -> object:
-        return scores_of(problem.digits(match.bits))
+        return scores_of(problem.digits(match.bits, backend.quantize))
 
     first = FirstCall.of(call, traced=match.name.startswith("numpy"))
     if not np.array_equal(first.result[0], match.first.result[0]):

@@ -1,5 +1,6 @@
 """One made-up head and one made-up chunk: what ours and a peer are both given."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -50,10 +51,10 @@ class Problem:
         shape = (self.size.n_tokens, self.size.n_dims)
         return np.random.default_rng(1).standard_normal(shape, np.float32)
 
-    def digits(self, bits: TokenBits) -> Digits:
-        """The tokens as digits; offset zero, every token valid."""
+    def digits(self, bits: TokenBits, by: Callable[..., Digits] = quantize) -> Digits:
+        """The tokens as digits of this quantiser; offset zero, every token valid."""
         offset = np.zeros(self.size.n_dims, np.float32)
-        return quantize(self.tokens, offset, np.ones(self.size.n_tokens, bool), bits)
+        return by(self.tokens, offset, np.ones(self.size.n_tokens, bool), bits)
 
     @property
     def unit_tokens(self) -> NDArray[np.float32]:

@@ -46,6 +46,10 @@ class NativeKernel:
         """Whether it scores such digits."""
         return bits in self.bits and n_dims <= self.max_dims
 
+    def layout_bytes(self, n_prototypes: int, n_dims: int) -> int:
+        """Bytes of M prototypes of D dimensions in the kernel's own order."""
+        return int(_library().ep_layout_bytes(self.index, n_prototypes, n_dims))
+
     def prepare(self, packed: NDArray[np.uint8], n_dims: int) -> Matcher:
         """Put prototypes into the kernel's own order, once.
 
@@ -55,9 +59,9 @@ class NativeKernel:
         n_dims : int
             D.
         """
-        library, n_prototypes = _library(), len(packed)
-        layout = _aligned(library.ep_layout_bytes(self.index, n_prototypes, n_dims))
-        library.ep_make_layout(
+        n_prototypes = len(packed)
+        layout = _aligned(self.layout_bytes(n_prototypes, n_dims))
+        _library().ep_make_layout(
             self.index, np.ascontiguousarray(packed).ctypes.data, n_prototypes, n_dims,
             layout.ctypes.data,
         )  # fmt: skip
