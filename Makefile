@@ -1,10 +1,12 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
-# make bench  figures of this machine; make bench-kernels: the head against its peers, for hours
+# make bench  figures of this machine
+# make wheels any machine (NumPy), x86-64 and AArch64 (kernels in C); make bench-kernels: the head against its peers, for hours
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test bench bench-kernels clean
@@ -26,7 +28,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("edge-probe needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.base: pyproject.toml constraints.txt setup.py $(wildcard edge_probe/head/native/*.[ch]) | $(VENV)/bin/python
 	@echo "installing edge-probe into $(VENV) ..."
 	@$(PIP) -e .
 	@touch $@
@@ -35,6 +37,13 @@ $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and the test tools into $(VENV) ..."
 	@$(PIP) -e '.[export,desk,test,dev]'
 	@touch $@
+
+wheels: $(VENV)/.all  # needs gcc and gcc-aarch64-linux-gnu
+	rm -rf dist
+	EDGE_PROBE_NO_NATIVE=1 $(WHEEL)
+	EDGE_PROBE_PLATFORM=manylinux_2_17_x86_64 CC=gcc $(WHEEL)
+	EDGE_PROBE_PLATFORM=manylinux_2_17_aarch64 CC=aarch64-linux-gnu-gcc $(WHEEL)
+	@ls dist
 
 clean:
 	rm -rf $(VENV) build *.egg-info

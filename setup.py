@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -62,16 +62,13 @@ class BuildWithKernels(build_py):
     def run(self) -> None:
         """Build."""
         super().run()
-        build_library(NATIVE if self.editable_mode else Path(self.build_lib) / NATIVE)
+        folder = NATIVE if self.editable_mode else Path(self.build_lib) / NATIVE
+        (folder / LIBRARY).unlink(missing_ok=True)  # perhaps of another platform
+        build_library(folder)
 
 
 class WheelOfOnePlatform(bdist_wheel):
     """A wheel for any Python on one platform, or for all where it holds no library."""
-
-    def finalize_options(self) -> None:
-        """Decide which."""
-        super().finalize_options()
-        self.root_is_pure = compiler() is None
 
     def get_tag(self) -> tuple[str, str, str]:
         """Python, ABI and platform."""
@@ -81,4 +78,15 @@ class WheelOfOnePlatform(bdist_wheel):
         return "py3", "none", os.environ.get("EDGE_PROBE_PLATFORM", platform)
 
 
-setup(cmdclass={"build_py": BuildWithKernels, "bdist_wheel": WheelOfOnePlatform})
+class MaybeOfOnePlatform(Distribution):
+    """A distribution whose files depend on the platform if there is a compiler."""
+
+    def has_ext_modules(self) -> bool:
+        """Whether it goes where compiled code goes."""
+        return compiler() is not None
+
+
+setup(
+    distclass=MaybeOfOnePlatform,
+    cmdclass={"build_py": BuildWithKernels, "bdist_wheel": WheelOfOnePlatform},
+)

@@ -90,10 +90,12 @@ class Contender:
 
 def bind(backend: backends.Backend, problem: Problem) -> tuple[ScoresOf, int]:
     """One of our backends with its prototypes, and the bytes it holds of them."""
-    n_bytes = {kernel.name: kernel.layout_bytes for kernel in native.kernels()}
-    held = n_bytes.get(backend.name, lambda *_: problem.packed.nbytes)
-    scores_of = backend.prepare(problem.packed, problem.size.n_dims)
-    return scores_of, held(problem.size.n_prototypes, problem.size.n_dims)
+    packed, n_dims = problem.packed, problem.size.n_dims
+    in_c = {kernel.name: kernel for kernel in native.kernels()}
+    held = packed.nbytes
+    if backend.name in in_c:
+        held = in_c[backend.name].layout_bytes(len(packed), n_dims)
+    return backend.prepare(packed, n_dims), held
 
 
 def cpu_s(call: Callable[[], object]) -> float:

@@ -1,0 +1,57 @@
+"""9,736 species with 20 prototypes each: what such a head takes in memory."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edge_probe.head import backends
+
+MEASURE = """
+import gc, json, sys
+from pathlib import Path
+import numpy as np
+from edge_probe.head import GroupedInt8Linear, ProtobinHead
+
+def mib(field):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+
+bits, n_classes, n_own, n_dims, n_tokens = int(sys.argv[1]), 9_736, 20, 768, 512
+rng = np.random.default_rng(0)
+packed = rng.integers(0, 256, (n_classes * n_own, n_dims // 8), np.uint8)
+weights = rng.integers(-127, 128, (n_classes, n_own)).astype(np.int8)
+linear = GroupedInt8Linear(weights, np.ones(n_classes), np.zeros(n_classes))
+reference = np.zeros(len(packed), np.float32)
+tokens = rng.standard_normal((n_tokens, n_dims), np.float32)
+warm = ProtobinHead(packed[:64], np.zeros(n_dims, np.float32), bits,
+                    GroupedInt8Linear(weights[:16, :4].copy(), np.ones(16), np.zeros(16)),
+                    reference[:64])
+valid = np.ones(n_tokens, bool)
+warm.logits(warm.merge([warm.summarise(tokens, valid)]))
+gc.collect()
+Path("/proc/self/clear_refs").write_text("5")
+before = mib("VmRSS")
+head = ProtobinHead(packed, np.zeros(n_dims, np.float32), bits, linear, reference)
+window = head.merge([head.summarise(tokens, valid)])
+logits = head.logits(window)
+exact = (weights * np.rint(window.scores * 2**20).astype(np.int64).reshape(n_classes, n_own)).sum(1)
+print(json.dumps({"mib": mib("VmHWM") - before, "right": bool((logits * 2**20 == exact).all()),
+                  "kernel": head.backend.name}))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc (Linux)")
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_194720_prototypes_take_at_most_25_mib_more(bits: int) -> None:
+    """Beyond the packed bits and W: the kernel's own order of the bits, and one chunk's work."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(bits)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["kernel"] == backends.choose(bits, 768, 194_720, 512).name  # type: ignore[arg-type]
+    assert result["right"]
+    assert result["mib"] <= 25
