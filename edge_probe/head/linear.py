@@ -128,8 +128,8 @@ Linear = Int8Linear | GroupedInt8Linear | FloatLinear
 
 def _integers(scores: NDArray[np.float32]) -> NDArray[np.int32]:
     """S: scores as multiples of 2^-20."""
-    integers: NDArray[np.int32] = np.rint(scores * np.float32(2**SCORE_BITS)).astype(np.int32)
-    return integers
+    scaled: NDArray[np.float32] = scores * np.float32(2**SCORE_BITS)
+    return np.rint(scaled, out=scaled).astype(np.int32)
 
 
 def _scaled(

@@ -94,11 +94,14 @@ class ProtobinHead:
 
     def merge(self, chunks: Sequence[PrototypeMaxima]) -> WindowMaxima:
         """Prototype scores of the window made of these consecutive chunks (one at least)."""
-        scores = np.stack([chunk.scores for chunk in chunks])
-        best = np.argmax(scores, axis=0).astype(np.int32)
-        everyone = np.arange(scores.shape[1])
-        tokens = np.stack([chunk.tokens for chunk in chunks])
-        return WindowMaxima(scores[best, everyone], best, tokens[best, everyone])
+        scores, tokens = chunks[0].scores.copy(), chunks[0].tokens.copy()
+        positions = np.zeros(len(scores), np.int32)
+        for position, chunk in enumerate(chunks[1:], start=1):
+            better = chunk.scores > scores
+            np.copyto(scores, chunk.scores, where=better)
+            np.copyto(tokens, chunk.tokens, where=better)
+            positions[better] = position
+        return WindowMaxima(scores, positions, tokens)
 
     def logits(self, window: WindowMaxima) -> NDArray[np.float64]:
         """(C,) float64."""

@@ -37,9 +37,11 @@ TARGET static inline __attribute__((always_inline)) void keep_best(
     }
 }
 
-static inline void give_out(const ep_job *job, const float *best, const int32_t *where) {
-    for (int64_t m = 0; m < job->n_prototypes; m++) {
-        job->scores[m] = ep_positive_zero(best[slot(m)]);
-        job->tokens[m] = where[slot(m)];
+/* Prototypes begin .. end in their own order; best and where are those of this block. */
+static inline void give_out(const ep_job *job, int64_t begin, int64_t end, const float *best,
+                            const int32_t *where) {
+    for (int64_t m = begin; m < end && m < job->n_prototypes; m++) {
+        job->scores[m] = ep_positive_zero(best[slot(m) - begin]);
+        job->tokens[m] = where[slot(m) - begin];
     }
 }

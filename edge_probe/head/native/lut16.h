@@ -86,10 +86,15 @@ TARGET static void prepare(const ep_job *job, int64_t n_padded_dims, uint8_t *ro
     }
 }
 
+/* What is kept of a block of prototypes while all tokens pass. */
+typedef struct {
+    int32_t *shift, *where;
+    float *best;
+} block_state;
+
 /* All tokens against a block of prototypes that stays in the cache beside one tile of tables. */
 TARGET static void match_block(const ep_job *job, const uint8_t *tables, const int32_t *constants,
-                               const int32_t *shift, int64_t begin, int64_t end, float *best,
-                               int32_t *where) {
+                               int64_t begin, int64_t end, block_state kept) {
     const int64_t n_units = ep_row_bytes(job->n_dims), stride = 4 * ep_round_up(job->n_dims, 16);
     const int32_t top = (1 << job->bits) - 1, n_nibbles = job->bits > 4 ? 2 : 1;
     const int64_t depth = 255 / (4 * (top > 15 ? 15 : top)) / 2; /* bytes of bits, two lookups each */
@@ -97,42 +102,44 @@ TARGET static void match_block(const ep_job *job, const uint8_t *tables, const i
     uint16_t sums[TILE][LANES] __attribute__((aligned(64)));
     for (int64_t i = 0; i < n_tables; i += TILE)
         for (int64_t m = begin; m < end; m += LANES) {
+            const int64_t at = m - begin;
             sum_tile(job->layout + m * n_units, tables + i * stride, stride, n_units, depth, sums);
             for (int64_t k = 0; k < TILE && i + k < n_tables; k += n_nibbles) {
                 const int64_t t = (i + k) / n_nibbles;
                 if (n_nibbles == 1)
-                    keep_best(sums[k], NULL, 4, shift + m, constants[t], job->scale[t], (int32_t)t, best + m,
-                              where + m);
+                    keep_best(sums[k], NULL, 4, kept.shift + at, constants[t], job->scale[t], (int32_t)t,
+                              kept.best + at, kept.where + at);
                 else
-                    keep_best(sums[k], sums[k + 1], 4, shift + m, constants[t], job->scale[t], (int32_t)t,
-                              best + m, where + m);
+                    keep_best(sums[k], sums[k + 1], 4, kept.shift + at, constants[t], job->scale[t],
+                              (int32_t)t, kept.best + at, kept.where + at);
             }
         }
+    give_out(job, begin, end, kept.best, kept.where);
 }
 
 TARGET static int match(const ep_job *job) {
     const int64_t n_padded = padded(job->n_prototypes), n_padded_dims = ep_round_up(job->n_dims, 16);
-    const int64_t block = ep_round_up(BLOCK_BYTES / ep_row_bytes(job->n_dims), LANES);
+    const int64_t whole_block = ep_round_up(BLOCK_BYTES / ep_row_bytes(job->n_dims), LANES);
+    const int64_t block = whole_block < n_padded ? whole_block : n_padded;
     const int64_t n_tables = job->n_tokens * (job->bits > 4 ? 2 : 1);
     const int64_t bits_bytes = ep_interleaved_bytes(job->n_prototypes, job->n_dims, LANES, 1);
     const int32_t *ones = (const int32_t *)(const void *)(job->layout + bits_bytes);
     uint8_t *tables = ep_calloc((n_tables + TILE) * 4 * n_padded_dims), *row = ep_calloc(n_padded_dims);
-    int32_t *constants = ep_calloc(4 * job->n_tokens), *shift = ep_calloc(4 * n_padded);
-    int32_t *where = ep_calloc(4 * n_padded);
-    float *best = ep_calloc(4 * n_padded);
-    const int failed = !tables || !row || !constants || !shift || !where || !best;
-    if (!failed) {
-        prepare(job, n_padded_dims, row, tables, constants);
-        for (int64_t m = 0; m < n_padded; m++) {
-            shift[m] = 2 * ((1 << job->bits) - 1) * ones[m];
-            best[m] = -__builtin_inff();
+    int32_t *constants = ep_calloc(4 * job->n_tokens);
+    const block_state kept = {ep_calloc(4 * block), ep_calloc(4 * block), ep_calloc(4 * block)};
+    const int failed = !tables || !row || !constants || !kept.shift || !kept.where || !kept.best;
+    if (!failed) prepare(job, n_padded_dims, row, tables, constants);
+    for (int64_t begin = 0; !failed && begin < n_padded; begin += block) {
+        const int64_t end = begin + block < n_padded ? begin + block : n_padded;
+        for (int64_t m = begin; m < end; m++) {
+            kept.shift[m - begin] = 2 * ((1 << job->bits) - 1) * ones[m];
+            kept.best[m - begin] = -__builtin_inff();
+            kept.where[m - begin] = 0;
         }
-        for (int64_t m = 0; m < n_padded; m += block)
-            match_block(job, tables, constants, shift, m, m + block < n_padded ? m + block : n_padded, best,
-                        where);
-        give_out(job, best, where);
+        match_block(job, tables, constants, begin, end, kept);
     }
-    ep_free(tables), ep_free(row), ep_free(constants), ep_free(shift), ep_free(where), ep_free(best);
+    ep_free(tables), ep_free(row), ep_free(constants);
+    ep_free(kept.shift), ep_free(kept.where), ep_free(kept.best);
     return failed ? -1 : 0;
 }
 

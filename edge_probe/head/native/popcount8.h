@@ -36,27 +36,26 @@ TARGET static inline __attribute__((always_inline)) void count_tile(const uint8_
 }
 
 TARGET static int match(const ep_job *job) {
-    const int64_t n_units = ep_row_bytes(job->n_dims), n_padded = padded(job->n_prototypes);
-    uint8_t *rows = ep_calloc((job->n_tokens + TILE) * n_units);
-    int32_t *where = ep_calloc(4 * n_padded);
-    float *best = ep_calloc(4 * n_padded);
-    const int failed = !rows || !where || !best;
+    const int64_t n_units = ep_row_bytes(job->n_dims);
     const int32_t no_shift[LANES] = {0};
-    uint16_t counts[TILE][LANES] __attribute__((aligned(64)));
-    if (!failed) {
-        ep_planes(job, n_units, rows);
-        for (int64_t m = 0; m < n_padded; m++) best[m] = -__builtin_inff();
-        for (int64_t m = 0; m < n_padded; m += LANES)
-            for (int64_t t = 0; t < job->n_tokens; t += TILE) {
-                count_tile(job->layout + m * n_units, rows + t * n_units, n_units, counts);
-                for (int64_t k = 0; k < TILE && t + k < job->n_tokens; k++)
-                    keep_best(counts[k], NULL, -2, no_shift, (int32_t)job->n_dims, job->scale[t + k],
-                              (int32_t)(t + k), best + m, where + m);
-            }
-        give_out(job, best, where);
+    uint8_t *rows = ep_calloc((job->n_tokens + TILE) * n_units);
+    if (!rows) return -1;
+    ep_planes(job, n_units, rows);
+    for (int64_t m = 0; m < job->n_prototypes; m += LANES) {
+        uint16_t counts[TILE][LANES] __attribute__((aligned(64)));
+        float best[LANES];
+        int32_t where[LANES];
+        for (int j = 0; j < LANES; j++) best[j] = -__builtin_inff(), where[j] = 0;
+        for (int64_t t = 0; t < job->n_tokens; t += TILE) {
+            count_tile(job->layout + m * n_units, rows + t * n_units, n_units, counts);
+            for (int64_t k = 0; k < TILE && t + k < job->n_tokens; k++)
+                keep_best(counts[k], NULL, -2, no_shift, (int32_t)job->n_dims, job->scale[t + k],
+                          (int32_t)(t + k), best, where);
+        }
+        give_out(job, m, m + LANES, best, where);
     }
-    ep_free(rows), ep_free(where), ep_free(best);
-    return failed ? -1 : 0;
+    ep_free(rows);
+    return 0;
 }
 
 EP_KERNEL(popcount8, .name = NAME, .bits = EP_BITS_1, .features = FEATURES, .max_dims = MAX_DIMS,
