@@ -64,7 +64,7 @@ def machine_facts() -> Facts:
     import platform
 
     from edge_probe import __version__
-    from edge_probe.head import backends
+    from edge_probe.head import backends, native
 
     bits, n_dims, n_prototypes, n_tokens = TYPICAL
     return {
@@ -73,6 +73,7 @@ def machine_facts() -> Facts:
         **{package: _version(package) for package in PACKAGES},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
+        "cpu features": ", ".join(native.cpu_features()) or "not asked: no C kernels were built",
         "kernel": _kernel(
             [backend.name for backend in backends.available(1, n_dims)],
             backends.choose(1, n_dims, n_prototypes, n_tokens).name,
@@ -158,7 +159,9 @@ def _kernel(candidates: list[str], chosen: str, case: str) -> str:
         return f"{chosen} (forced by {FORCE_VARIABLE})"
     if len(candidates) == 1:
         return f"{chosen} (the only one that can, {case})"
-    return f"{chosen} (the fastest of {', '.join(candidates)} in a short timing, {case})"
+    why = "by CPU features" if chosen.startswith("native-") else "the faster in a short timing"
+    others = ", ".join(name for name in candidates if name != chosen)
+    return f"{chosen} ({why}, {case}; also here: {others})"
 
 
 def _version(package: str) -> str:
