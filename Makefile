@@ -1,7 +1,8 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
 # make bench  figures of this machine
-# make wheels any machine (NumPy), x86-64 and AArch64 (kernels in C); make bench-kernels: the head against its peers, for hours
+# make bench-kernels  the head against its peers, for hours
+# make wheels  for any machine (NumPy), x86-64 and AArch64 (kernels in C)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench bench-kernels clean
+.PHONY: demo test bench bench-kernels wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo

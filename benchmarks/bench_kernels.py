@@ -37,7 +37,7 @@ FULL = [REFERENCE] + [
 QUICK = [REFERENCE, Size(420, 512, 768)]
 SMOKE = [Size(100, 40, 128)]
 
-ROUNDS = {"seconds": 4.0, "least": 5, "most": 200}
+ROUNDS = {"seconds": 1.5, "least": 3, "most": 200}
 """Rounds of one process: as many as fit into the seconds, within limits."""
 ONE_ROUND = {"seconds": 0.0, "least": 1, "most": 1}
 

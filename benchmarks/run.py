@@ -7,7 +7,6 @@ import argparse
 import json
 from pathlib import Path
 
-import bench_head
 import bench_memory
 import bench_overhead
 import table
@@ -32,7 +31,6 @@ def main() -> None:
         "demo_bundle_kib": round(size / 1024),
         "memory": bench_memory.measure(5 if args.smoke else bench_memory.MINUTES),
         "overhead": bench_overhead.measure(rounds),
-        "head": bench_head.measure(rounds),
     }
     print(json.dumps(result, indent=1))
     if not args.smoke:

@@ -20,9 +20,8 @@ def test_every_benchmark_runs_and_is_right() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
-    for part in ("overhead", "head"):
-        assert result[part]["rows"]
-        assert all(row["max_error"] == 0 for row in result[part]["rows"])
+    assert result["overhead"]["rows"]
+    assert all(row["max_error"] == 0 for row in result["overhead"]["rows"])
 
 
 def test_ten_streamed_minutes_stay_below_85_mib_and_flat() -> None:
