@@ -19,13 +19,16 @@ from typing import Any
 
 import ceiling
 import kernel_tables
+import table
 from machine import KEPT_MEMORY, ONE_THREAD, cpu_flags, machine, pin, refuse_emulation
 from peers import PEERS, Peer
 from problem import Size
 
 from edge_probe import head
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+KERNELS_README = ROOT / "edge_probe" / "head" / "native" / "README.md"
 PARTS = RESULTS / "kernels.part.jsonl"
 
 REFERENCE = Size(10_000, 512, 768)
@@ -161,9 +164,11 @@ def as_json(result: Result) -> str:
 
 
 def write(result: Result) -> None:
-    """``kernels.json``, ``kernels.md`` and ``kernels_roofline.png``."""
+    """``kernels.json``, ``kernels.md``, ``kernels_roofline.png``, and the tables in READMEs."""
     (RESULTS / "kernels.json").write_text(as_json(result), encoding="utf-8")
     (RESULTS / "kernels.md").write_text(kernel_tables.render(result), encoding="utf-8")
+    table.put(KERNELS_README, kernel_tables.of_ours(result))
+    table.put(ROOT / "README.md", table.render(table.load(RESULTS)))
     import roofline
 
     roofline.draw(result, RESULTS / "kernels_roofline.png")

@@ -28,6 +28,17 @@ def render(result: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def of_ours(result: dict[str, Any]) -> str:
+    """All our kernels at the reference size, for the README of the kernels."""
+    size, machine = next(iter(HEADLINES)), result["machine"]
+    here = [row for row in result["rows"] if _size(row) == size]
+    about = (
+        f"{_named(size)}; one core of {machine['cpu']} ({', '.join(machine['flags'])}), "
+        f"{machine['date']}; measured-here, CPU time, medians [p5, p95; n]; digits given."
+    )
+    return f"{_ours(here, ceiling.bit_operations(result['ceiling']))}\n\n{about}\n"
+
+
 def best(rows: Iterable[Row], bits: object, kind: str = "match") -> Row | None:
     """Our quickest kernel at such tokens."""
     ours = [row for row in rows if (row["who"], row["bits"], row["kind"]) == ("ours", bits, kind)]

@@ -37,7 +37,7 @@ def main() -> None:
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps(result, indent=1) + "\n"
         (RESULTS / "machine.json").write_text(text, encoding="utf-8")
-        table.update(HERE.parent / "README.md", RESULTS)
+        table.put(HERE.parent / "README.md", table.render(table.load(RESULTS)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- figures: begin (benchmarks/run.py writes this) -->\n", "<!-- figures: end -->"
+BEGIN, END = "<!-- figures: begin (benchmarks write this) -->\n", "<!-- figures: end -->"
 
 Results = dict[str, Any]
 
@@ -91,9 +91,9 @@ def in_document(text: str) -> str:
     return text.split(BEGIN, 1)[1].split(END, 1)[0]
 
 
-def update(document: Path, results: Path) -> None:
-    """Put the current table into a document."""
+def put(document: Path, table: str) -> None:
+    """Put a table into a document, in place of the one that stands there."""
     text = document.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    document.write_text(before + BEGIN + render(load(results)) + END + after, encoding="utf-8")
+    document.write_text(before + BEGIN + table + END + after, encoding="utf-8")

@@ -86,3 +86,7 @@ def test_figures_in_readme_are_the_measured_ones() -> None:
         for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     }
     assert table.render(results) == table.in_document(README)
+    import kernel_tables
+
+    native = (ROOT / "edge_probe" / "head" / "native" / "README.md").read_text(encoding="utf-8")
+    assert kernel_tables.of_ours(results["kernels"]) == table.in_document(native)

@@ -363,6 +363,8 @@ HOSTILE: dict[Rejection, dict[str, Hostile]] = {
         "mean-linear with prototypes": setting("head.kind", "mean-linear"),
         "mean-linear in bits": mean_linear(token_bits=1),
         "mean-linear in int8": mean_linear(linear="int8"),
+        "mean-linear in groups": mean_linear(linear="int8-grouped"),
+        "three prototypes for two classes": setting("head.linear", "int8-grouped"),
         "background denied": setting("training.no_background", True),
         "labels not listed": manifest(lambda found: found["files"].pop("labels.txt")),
         "large graph": manifest(
@@ -421,6 +423,9 @@ HOSTILE: dict[Rejection, dict[str, Hostile]] = {
         "wide prototypes": tensors("head", prototypes=lambda a: np.repeat(a, 2, 1)),
         "rank": tensors("head", bias=lambda a: a[None].copy()),
         "transposed": tensors("head", weights=lambda a: a.T.copy()),
+        "dense weights in groups": manifest(
+            lambda found: found["head"].update(linear="int8-grouped", n_prototypes=4)
+        ),
         "other D": manifest(lambda found: found["encoder"].update(n_dims=5)),
         "thresholds": tensors("calibration", threshold_on=np.zeros(3)),
         "tokens": tensors("conformance", tokens=lambda a: a[:1].copy()),
