@@ -31,8 +31,8 @@ ScoresOf = Callable[[Digits], tuple[NDArray[np.float32], NDArray[np.int32]]]
 
 OUR_BITS: tuple[TokenBits, ...] = ("float", 8, 4, 1)
 
-TOO_SLOW = 4
-"""A kernel this many times slower than our fastest is timed beside the baseline only."""
+ALL_UP_TO = 10_000
+"""Prototypes up to which all our kernels are timed beside the baseline: slow ones take minutes."""
 
 _OUR_FLOAT_TOLERANCE = 1e-6
 
@@ -145,17 +145,17 @@ def _token_error(problem: Problem, tokens: NDArray[Any], expected: NDArray[Any])
 
 
 def ours(problem: Problem, bits: TokenBits, with_step: bool, all_of_them: bool) -> list[Contender]:
-    """Our kernels for such tokens, each checked against the reference."""
-    expected, digits = problem.expected(bits), problem.digits(bits)
-    pairs = []
-    for backend in backends.available(bits, problem.size.n_dims):
+    """Our kernels for such tokens, or the one that would run, checked against the reference."""
+    expected, digits, size = problem.expected(bits), problem.digits(bits), problem.size
+    chosen = [backends.choose(bits, size.n_dims, size.n_prototypes, size.n_tokens)]
+    found, steps = [], []
+    for backend in backends.available(bits, size.n_dims) if all_of_them else chosen:
         scores_of, weight_bytes = bind(backend, problem)
         match = _match(backend.name, scores_of, weight_bytes, digits, expected)
-        pairs.append((match, _step(match, scores_of, backend, problem)))
-    if not all_of_them:
-        limit = TOO_SLOW * min(match.first.seconds for match, _ in pairs)
-        pairs = [pair for pair in pairs if pair[0].first.seconds <= limit]
-    return [match for match, _ in pairs] + [step for _, step in pairs if with_step]
+        found.append(match)
+        if with_step:
+            steps.append(_step(match, scores_of, backend, problem))
+    return found + steps
 
 
 def _match(
@@ -242,8 +242,9 @@ def main() -> None:
     peer, size = peers.find(request["peer"]), Size(*request["size"])
     problem = Problem(size)
     contenders = [the_peer(peer, problem)]
+    all_of_them = peer is peers.BASELINE and size.n_prototypes <= ALL_UP_TO
     for bits in OUR_BITS if peer.bits != 1 else (1,):
-        contenders += ours(problem, bits, "float32" in peer.name, peer is peers.BASELINE)
+        contenders += ours(problem, bits, "float32" in peer.name, all_of_them)
     take_turns(contenders, request["seconds"], request["least"], request["most"])
     print(json.dumps([row(contender, contenders[0], size) for contender in contenders]))
 
