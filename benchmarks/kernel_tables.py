@@ -201,7 +201,8 @@ def _memory(row: Row) -> list[str]:
 def _bit_operations(row: Row, roof: float | None) -> str:
     if row["gbit_op_s"] is None:
         return ""
-    share = f" ({row['gbit_op_s'] / roof:.0%})" if roof else ""
+    counts_bits = "popcount" in row["name"] or row["name"] == "native-scalar"
+    share = f" ({row['gbit_op_s'] / roof:.0%})" if roof and counts_bits else ""
     return f"{row['gbit_op_s']:,.0f}{share}"
 
 

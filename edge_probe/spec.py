@@ -14,6 +14,10 @@ TokenBits = Literal["float", 1, 2, 3, 4, 5, 6, 7, 8]
 """Precision of a token component: float32, or an odd integer digit of that many bits."""
 
 
+MAX_COMPONENT = 1e38
+"""Largest magnitude of a token or offset component: their difference stays a float32."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenGrid:
     """Where the tokens of one chunk lie in time and frequency.

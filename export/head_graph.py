@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from onnx.numpy_helper import from_array
 
 from edge_probe.head import Head, MeanLinearHead, ProtobinHead
-from edge_probe.head.linear import SCORE_BITS, GroupedInt8Linear, Int8Linear, Linear
+from edge_probe.head.linear import SCORE_BITS, FloatLinear, GroupedInt8Linear, Linear
 from edge_probe.head.packing import unpack_signs
 from edge_probe.head.quantize import STEP_RMS
 
@@ -277,23 +277,35 @@ def _matching_body(head: ProtobinHead, digits: str, scale: str, block: int) -> G
 
 
 def _logits(graph: Nodes, linear: Linear, inputs: str) -> str:
-    """The linear layer on (M,) inputs, some classes at a time: (C,) float64."""
-    scale = None
-    if isinstance(linear, GroupedInt8Linear):
-        linear = linear.dense()
-    if isinstance(linear, Int8Linear):
-        grid = graph.add("Mul", inputs, graph.constant(np.float32(2**SCORE_BITS)))
-        inputs = graph.add("Round", grid)
-        scale = graph.constant(linear.scale * 2.0**-SCORE_BITS)
+    """The linear layer on (M,) inputs: (C,) float64."""
+    if isinstance(linear, FloatLinear):
+        sums = _dense_sums(graph, linear, inputs)
+        return graph.add("Add", sums, graph.constant(linear.bias))
+    grid = graph.add("Mul", inputs, graph.constant(np.float32(2**SCORE_BITS)))
+    integers = graph.add("Round", grid)
+    grouped = isinstance(linear, GroupedInt8Linear)
+    sums = (_grouped_sums if grouped else _dense_sums)(graph, linear, integers)
+    scaled = graph.add("Mul", sums, graph.constant(linear.scale * 2.0**-SCORE_BITS))
+    return graph.add("Add", scaled, graph.constant(linear.bias))
+
+
+def _grouped_sums(graph: Nodes, linear: Linear, inputs: str) -> str:
+    """Each class on its own prototypes; sums of integers, exact in float64."""
+    wide = graph.add("Cast", inputs, to=TensorProto.DOUBLE)
+    own = graph.add("Reshape", wide, graph.constant(list(linear.weights.shape)))
+    weights = graph.add("Cast", graph.constant(linear.weights), to=TensorProto.DOUBLE)
+    product = graph.add("Mul", own, weights)
+    return graph.add("ReduceSum", product, graph.constant([1]), keepdims=0)
+
+
+def _dense_sums(graph: Nodes, linear: Linear, inputs: str) -> str:
+    """All classes on all inputs, some classes at a time."""
     wide = graph.add("Cast", inputs, to=TensorProto.DOUBLE)
     blocks = _class_blocks(linear)
     body = _linear_body(blocks, wide)
     product = graph.add("Scan", graph.constant(blocks), num_scan_inputs=1, body=body)
     flat = graph.add("Reshape", product, graph.constant([-1]))
-    kept = graph.add("Slice", flat, graph.constant([0]), graph.constant([len(linear.bias)]))
-    if scale is not None:
-        kept = graph.add("Mul", kept, scale)
-    return graph.add("Add", kept, graph.constant(linear.bias))
+    return graph.add("Slice", flat, graph.constant([0]), graph.constant([len(linear.bias)]))
 
 
 def _class_blocks(linear: Linear) -> NDArray[np.int8] | NDArray[np.float32]:

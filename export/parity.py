@@ -20,7 +20,6 @@ from edge_probe.encoder import Encoder
 from edge_probe.head import (
     FloatLinear,
     GroupedInt8Linear,
-    Int8Linear,
     MeanLinearHead,
     ProtobinHead,
     backends,
@@ -99,7 +98,7 @@ def _protobin_stages(
     logits = [head.linear.logits(score) for score in chosen]
     linear = _onnx(logits_model(head))
     found = {
-        "torch": [_torch_logits(head, score) for score in chosen],
+        "torch": [torch_logits(head, score) for score in chosen],
         "onnxruntime": [linear(scores=score)[0] for score in chosen],
     }
     return [*stages, *_logit_stages(head, chosen, logits, found)]
@@ -135,7 +134,7 @@ def _mean_stages(
     means = [torch.tensor(token).double().mean(dim=0).numpy() for token in kept]
     graph = _onnx(head_model(head))
     found = {
-        "torch": [_torch_logits(head, mean) for mean in means],
+        "torch": [torch_logits(head, mean) for mean in means],
         "onnxruntime": [graph(tokens=token)[0] for token in kept],
     }
     return _logit_stages(head, means, logits, found)
@@ -233,18 +232,23 @@ def _onnx(model: ModelProto) -> Callable[..., list[NDArray[Any]]]:
     return run
 
 
-def _torch_logits(
+def torch_logits(
     head: ProtobinHead | MeanLinearHead, inputs: NDArray[np.floating]
 ) -> NDArray[np.float64]:
+    """Logits of one window in torch: (M,) scores or the (D,) mean token -> (C,) float64."""
     linear = head.linear
-    if isinstance(linear, GroupedInt8Linear):
-        linear = linear.dense()
-    if isinstance(linear, Int8Linear):
+    if not isinstance(linear, FloatLinear):
         integers = torch.round(torch.tensor(inputs) * 2**20).long()
-        sums = torch.tensor(linear.weights).long() @ integers
-        return (torch.tensor(linear.scale) * 2.0**-20 * sums + torch.tensor(linear.bias)).numpy()
-    weights = torch.tensor(linear.weights)
-    return (weights @ torch.tensor(inputs).float() + torch.tensor(linear.bias)).numpy()
+        weights = torch.tensor(linear.weights).long()
+        if isinstance(linear, GroupedInt8Linear):
+            sums = (weights * integers.reshape(weights.shape)).sum(dim=1)
+        else:
+            sums = weights @ integers
+        step = torch.tensor(linear.scale) * 2.0**-20
+        return (step * sums + torch.tensor(linear.bias)).numpy()
+    return (
+        torch.tensor(linear.weights) @ torch.tensor(inputs).float() + torch.tensor(linear.bias)
+    ).numpy()
 
 
 def _apart(one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> float:

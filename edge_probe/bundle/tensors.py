@@ -21,6 +21,7 @@ from edge_probe.head import (
 )
 from edge_probe.head.linear import Linear
 from edge_probe.head.packing import n_bytes, padding_is_zero
+from edge_probe.spec import MAX_COMPONENT
 
 Arrays = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
@@ -127,6 +128,8 @@ def parse_head(data: bytes, manifest: Manifest) -> Head:
             f"{files.HEAD}: prototypes: bits beyond dimension {n_dims} are not zero",
             hint=_EXPORT_AGAIN,
         )
+    fits = np.all(np.abs(arrays["offset"]) <= MAX_COMPONENT)
+    _check_range(files.HEAD, "offset", fits, f"at most {MAX_COMPONENT:g} in magnitude")
     if spec.linear == "float32":
         linear: Linear = FloatLinear(arrays["weights"], arrays["bias"])
     else:

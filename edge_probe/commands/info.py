@@ -73,7 +73,7 @@ def machine_facts() -> Facts:
         **{package: _version(package) for package in PACKAGES},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
-        "cpu features": ", ".join(native.cpu_features()) or "not asked: no C kernels were built",
+        "cpu features": native.why_not() or ", ".join(native.cpu_features()) or "none we use",
         "kernel": _kernel(
             [backend.name for backend in backends.available(1, n_dims)],
             backends.choose(1, n_dims, n_prototypes, n_tokens).name,
@@ -153,7 +153,7 @@ def _kernel(candidates: list[str], chosen: str, case: str) -> str:
     """The kernel and why it was chosen."""
     import os
 
-    from edge_probe.head.backends import FORCE_VARIABLE
+    from edge_probe.head.native import FORCE_VARIABLE
 
     if os.environ.get(FORCE_VARIABLE):
         return f"{chosen} (forced by {FORCE_VARIABLE})"

@@ -15,38 +15,35 @@ from numpy.typing import NDArray
 
 from edge_probe.errors import EdgeProbeError
 from edge_probe.head import gemm, native, popcount
-from edge_probe.head.native import Matcher
+from edge_probe.head.native import FORCE_VARIABLE, Matcher
 from edge_probe.head.packing import n_bytes
 from edge_probe.head.quantize import Digits, quantize
 from edge_probe.spec import TokenBits
 
-FORCE_VARIABLE = "EDGE_PROBE_KERNEL"
-
 _TIMING_S = 0.02
 """Time spent on choosing between NumPy kernels, in seconds, both together."""
 
-FASTEST = {
-    1: ("avx512-popcount", "neon-popcount", "avx2-popcount", "scalar"),
-    2: ("avx512-popcount", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
-    3: ("avx512-popcount", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
-    4: ("avx512-lut", "neon-lut", "avx2-lut", "scalar"),
-    5: (
-        "avx512-popcount",
-        "avx512-vnni",
-        "neon-dot",
-        "avx512-lut",
-        "neon-lut",
-        "avx2-lut",
-        "scalar",
-    ),
-    6: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
-    7: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
-    8: ("avx512-vnni", "neon-dot", "avx512-lut", "neon-lut", "avx2-lut", "scalar"),
-}
-"""C kernels by digit width, the fastest first; the first one that this CPU has is taken.
+_WIDE = (
+    "avx512-vnni", "neon-dot", "avx512-popcount", "avx512-lut", "neon-lut", "avx2-lut",
+)  # fmt: skip
+_NARROW = ("avx512-popcount", "avx512-lut", "neon-lut", "neon-dot", "avx2-lut", "scalar")
 
-x86-64: measured on a Zen 4, ``benchmarks/results/kernels.json`` (M = 420 and 10,000, T = 512,
-D = 768). AArch64: extrapolated from instruction counts (A53, A72, A76); no board was measured."""
+FASTEST = {
+    1: ("avx512-popcount", "neon-popcount", "avx2-popcount", "neon-dot", "scalar"),
+    2: _NARROW,
+    3: _NARROW,
+    4: ("avx512-lut", *_NARROW),
+    5: ("avx512-popcount", *_WIDE),
+    6: _WIDE,
+    7: _WIDE,
+    8: _WIDE,
+}
+"""C kernels by digit width, the fastest first; the first one that serves such a head here is taken.
+
+x86-64: 1, 4 and 8 bits as measured on a Zen 4, ``benchmarks/results/kernels.json`` (M = 420 and
+10,000, T = 512, D = 768); the widths between them from one run of the same sizes that was not
+kept. AArch64: extrapolated from instruction counts (A53, A72, A76); no board was measured. From 5
+bits NumPy's matrix product beats the scalar kernel."""
 
 
 @dataclass(frozen=True, slots=True)

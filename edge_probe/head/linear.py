@@ -94,13 +94,6 @@ class GroupedInt8Linear:
         row[class_index * n_own : (class_index + 1) * n_own] = own
         return row
 
-    def dense(self) -> Int8Linear:
-        """The same layer with its zeros written out, (C, C J), for those who know no groups."""
-        n_classes, n_own = self.weights.shape
-        weights = np.zeros((n_classes, n_classes, n_own), np.int8)
-        weights[np.arange(n_classes), np.arange(n_classes)] = self.weights
-        return Int8Linear(weights.reshape(n_classes, -1), self.scale, self.bias)
-
 
 @dataclass(frozen=True, slots=True)
 class FloatLinear:

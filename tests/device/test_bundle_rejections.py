@@ -95,6 +95,17 @@ def tensors(file: str, **changes: Any) -> Hostile:
     return spoil
 
 
+def grouped_but_dense(directory: Path) -> None:
+    """Four prototypes, two for each class, and weights for all four."""
+    four = {"prototypes": 4, "reference_scores": 4}
+    arrays = load((directory / "head.safetensors").read_bytes())
+    for name, n_rows in four.items():
+        arrays[name] = np.resize(arrays[name], (n_rows, *arrays[name].shape[1:]))
+    arrays["weights"] = np.ones((2, 4), np.int8)
+    (directory / "head.safetensors").write_bytes(save(arrays))
+    resign(directory, lambda found: found["head"].update(linear="int8-grouped", n_prototypes=4))
+
+
 def put(index: Any, value: Any) -> Callable[[Any], Any]:
     def change(array: Any) -> Any:
         array[index] = value
@@ -423,9 +434,7 @@ HOSTILE: dict[Rejection, dict[str, Hostile]] = {
         "wide prototypes": tensors("head", prototypes=lambda a: np.repeat(a, 2, 1)),
         "rank": tensors("head", bias=lambda a: a[None].copy()),
         "transposed": tensors("head", weights=lambda a: a.T.copy()),
-        "dense weights in groups": manifest(
-            lambda found: found["head"].update(linear="int8-grouped", n_prototypes=4)
-        ),
+        "dense weights in groups": grouped_but_dense,
         "other D": manifest(lambda found: found["encoder"].update(n_dims=5)),
         "thresholds": tensors("calibration", threshold_on=np.zeros(3)),
         "tokens": tensors("conformance", tokens=lambda a: a[:1].copy()),
@@ -444,6 +453,7 @@ HOSTILE: dict[Rejection, dict[str, Hostile]] = {
         "NaN logit": tensors("conformance", logits=put(0, np.nan)),
     },
     R.TENSOR_RANGE: {
+        "offset": tensors("head", offset=put(0, np.float32(2e38))),
         "scale zero": tensors("head", scale=put(0, 0.0)),
         "scale negative": tensors("head", scale=put(0, -1.0)),
         "slope zero": tensors("calibration", slope=put(0, 0.0)),

@@ -16,7 +16,7 @@ from edge_probe.bundle.inspect import describe_prototypes
 from edge_probe.commands import info
 from edge_probe.commands import selftest as selftest_command
 from edge_probe.errors import BundleError, EdgeProbeError
-from edge_probe.head import Int8Linear, ProtobinHead, backends
+from edge_probe.head import Int8Linear, ProtobinHead, backends, native
 from edge_probe.head.packing import pack_signs
 
 
@@ -123,7 +123,7 @@ def test_info_names_versions_and_kernel(capsys: pytest.CaptureFixture[str]) -> N
 def test_info_says_why_a_kernel_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(backends.FORCE_VARIABLE, "numpy-popcount")
+    monkeypatch.setenv(native.FORCE_VARIABLE, "numpy-popcount")
     run(info)
     assert "numpy-popcount (forced by EDGE_PROBE_KERNEL)" in capsys.readouterr().out
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.vectors import DIMS, write_vectors
+from support.vectors import BLOCKS, DIMS, write_vectors
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(map(str, (ROOT / "edge_probe" / "head" / "native").glob("*.c")))
@@ -17,6 +17,7 @@ BOARDS = {"cortex-a53": False, "cortex-a72": False, "cortex-a76": True}
 """CPUs of the Raspberry Pi 3 and Zero 2, 4 and 5: whether they have dot-product instructions."""
 
 SIGILL = 132
+N_SIZES = len(DIMS) + len(BLOCKS)
 
 
 def tool(name: str) -> str:
@@ -39,7 +40,7 @@ def build(compiler: str, target: Path, *flags: str) -> Path:
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vectors") / "all.bin"
-    assert write_vectors(path) == 8 * len(DIMS)
+    assert write_vectors(path) == 8 * N_SIZES
     return path
 
 
@@ -65,8 +66,8 @@ def test_kernels_of_a_board_under_emulation(board: str, for_arm: Path, vectors: 
     counts = checked(run(tool("qemu-aarch64-static"), "-cpu", board, for_arm, vectors))
     expected = {"native-scalar", "native-neon-popcount", "native-neon-lut"}
     assert counts.keys() == expected | ({"native-neon-dot"} if BOARDS[board] else set())
-    assert counts["native-neon-lut"] == 8 * len(DIMS)
-    assert counts["native-neon-popcount"] == len(DIMS)
+    assert counts["native-neon-lut"] == 8 * N_SIZES
+    assert counts["native-neon-popcount"] == N_SIZES
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -87,7 +88,7 @@ def test_nothing_is_read_or_written_out_of_bounds(
     flags = ("-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all")
     check = build(tool("gcc"), tmp_path / "check", *flags)
     counts = checked(run(check, vectors))
-    assert counts["native-scalar"] == 8 * len(DIMS)
+    assert counts["native-scalar"] == 8 * N_SIZES
 
 
 def test_a_wrong_bit_is_noticed(tmp_path: Path, vectors: Path) -> None:

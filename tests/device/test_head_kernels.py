@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import backends, popcount, reference
+from edge_probe.head import backends, native, popcount, reference
 from edge_probe.head.packing import n_bytes, pack_signs, padding_is_zero, to_words, unpack_signs
 from edge_probe.head.quantize import STEP_RMS, Digits, quantize
 
@@ -194,11 +194,11 @@ def test_scale_of_a_token_cancels() -> None:
 
 
 def test_forced_kernel_is_used_and_a_wrong_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(backends.FORCE_VARIABLE, popcount.NAME)
+    monkeypatch.setenv(native.FORCE_VARIABLE, popcount.NAME)
     assert backends.choose(1, 768, 200, 32).name == popcount.NAME
     with pytest.raises(EdgeProbeError, match="no such kernel"):
         backends.choose("float", 768, 200, 32)
-    monkeypatch.setenv(backends.FORCE_VARIABLE, "abacus")
+    monkeypatch.setenv(native.FORCE_VARIABLE, "abacus")
     with pytest.raises(EdgeProbeError, match="abacus") as caught:
         backends.choose(1, 768, 200, 32)
     assert "numpy-gemm" in str(caught.value.hint)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from edge_probe.head import Int8Linear, backends, native, reference
+from edge_probe.head import GroupedInt8Linear, Int8Linear, backends, native, reference
 from edge_probe.head.packing import pack_signs
-from edge_probe.head.quantize import quantize
+from edge_probe.head.quantize import Digits, quantize
 
 LIMIT = float(np.float32(1e38))
-needs_library = pytest.mark.skipif(not native.is_built(), reason="needs a C compiler at install")
+needs_library = pytest.mark.skipif(not native.is_usable(), reason="needs a C compiler at install")
 
 
 @needs_library
@@ -122,7 +122,7 @@ def test_a_kernel_that_disagrees_is_dropped_with_a_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = native.kernels()[0]
-    real = native._match
+    real = native._Prepared.__call__
 
     def wrong(*arguments: object) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         scores, tokens = real(*arguments)  # type: ignore[arg-type]
@@ -130,29 +130,113 @@ def test_a_kernel_that_disagrees_is_dropped_with_a_line(
         return scores, tokens
 
     assert native._agrees(good)
-    monkeypatch.setattr(native, "_match", wrong)
+    monkeypatch.setattr(native._Prepared, "__call__", wrong)
     with caplog.at_level(logging.WARNING):
         assert not native._agrees(good)
     assert f"{good.name} disagrees with NumPy" in caplog.text
 
 
-def test_without_the_library_numpy_serves(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path\n"
-        "from edge_probe.head import native, backends\n"
-        f"native.LIBRARY = Path({str(tmp_path / 'none.so')!r})\n"
-        "print(backends.choose(1, 96, 200, 32).name, *(b.name for b in backends.available(8, 96)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    chosen, *rest = done.stdout.split()
+@needs_library
+def test_what_c_would_read_beyond_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    packed = pack_signs(rng.normal(size=(20, 64)))
+    digits = quantize(np.ones((3, 64), np.float32), np.zeros(64, np.float32), np.ones(3, bool), 1)
+    longer = quantize(np.ones((3, 80), np.float32), np.zeros(80, np.float32), np.ones(3, bool), 1)
+    kernel = native.kernels()[0]
+    with pytest.raises(ValueError, match="prototypes"):
+        kernel.prepare(packed, 80)
+    match = kernel.prepare(packed, 64)
+    with pytest.raises(ValueError, match="digits"):
+        match(longer)
+    with pytest.raises(ValueError, match="digits"):
+        match(Digits(digits.values, digits.scale[:2], 1))
+    with pytest.raises(ValueError, match="offset and valid"):
+        native.native_quantize(
+            np.ones((3, 64), np.float32), np.zeros(5, np.float32), np.ones(3, bool), 4
+        )
+    weights = np.ones((2, 300), np.int8)
+    with pytest.raises(ValueError, match="scores"):
+        native.linear_sums(weights, np.ones(5, np.int32), grouped=False)
+    with pytest.raises(ValueError, match="scores"):
+        native.linear_sums(weights, np.ones(300, np.int32), grouped=True)
+
+
+@needs_library
+def test_arrays_in_any_order_will_do() -> None:
+    rng = np.random.default_rng(0)
+    packed = pack_signs(rng.normal(size=(768, 3_000)).T)  # Fortran order
+    assert not packed.flags.c_contiguous
+    tokens = rng.normal(size=(9, 768)).astype(np.float32)
+    digits = quantize(tokens, np.zeros(768, np.float32), np.ones(9, bool), 8)
+    sliced = Digits(digits.values[::2], digits.scale[::2], 8)
+    expected = reference.max_scores(sliced, packed)
+    for kernel in native.kernels():
+        if kernel.supports(8, 768):
+            found = kernel.prepare(packed, 768)(sliced)
+            assert [a.tobytes() for a in found] == [a.tobytes() for a in expected], kernel.name
+
+
+WITHOUT = """
+from pathlib import Path
+from edge_probe.head import native, backends
+native.LIBRARY = Path({path!r})
+print(native.why_not())
+print(backends.choose(1, 96, 200, 32).name, *(b.name for b in backends.available(8, 96)))
+"""
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x7fELF" + bytes(2_000)])
+def test_without_a_library_that_can_be_loaded_numpy_serves(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    """None, or one for another CPU, or half of one."""
+    path = tmp_path / "libedgeprobe.so"
+    if content is not None:
+        path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(path=str(path))],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    why, names = done.stdout.splitlines()
+    assert ("cannot be loaded" in why) == (content is not None)
+    chosen, *rest = names.split()
     assert chosen.startswith("numpy-")
     assert rest == ["numpy-gemm", "numpy-popcount"]
 
 
-def test_logits_are_the_same_with_and_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_library
+@pytest.mark.parametrize("problem", ["interface", "disagrees"])
+def test_a_library_of_another_version_or_with_a_fault_is_not_used(
+    problem: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    native.why_not.cache_clear()
+    if problem == "interface":
+        monkeypatch.setattr(native, "ABI", 99)
+    else:
+        monkeypatch.setattr(native, "_sums_agree", lambda: False)
+    try:
+        assert problem in str(native.why_not())
+        assert problem in caplog.text
+    finally:
+        native.why_not.cache_clear()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_logits_are_the_same_without_c(grouped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    linear = Int8Linear.from_float(rng.normal(size=(30, 500)), rng.normal(size=30))
-    scores = rng.uniform(-1, 1, 500).astype(np.float32)
-    one = linear.logits(scores)
-    monkeypatch.setattr(native, "linear_sums", lambda *_, **__: None)
-    assert linear.logits(scores).tobytes() == one.tobytes()
+    n_columns = 20 if grouped else 600
+    dense = Int8Linear.from_float(rng.normal(size=(30, n_columns)), rng.normal(size=30))
+    linear = GroupedInt8Linear(dense.weights, dense.scale, dense.bias) if grouped else dense
+    scores = rng.uniform(-1, 1, 600).astype(np.float32)
+    with_c = linear.logits(scores)
+    monkeypatch.setenv(native.FORCE_VARIABLE, "numpy-gemm")
+    integers = np.ones(600, np.int32)
+    assert native.linear_sums(linear.weights, integers, grouped=grouped) is None
+    assert linear.logits(scores).tobytes() == with_c.tobytes()
+
+
+def test_wide_tokens_of_many_dimensions_have_a_fast_kernel() -> None:
+    """The nibble tables end at 4,096 dimensions."""
+    for bits in (2, 4, 8):
+        chosen = backends.choose(bits, 8_192, 200, 32).name
+        assert chosen != "native-scalar" or len(native.kernels()) == 1

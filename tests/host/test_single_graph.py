@@ -32,7 +32,14 @@ from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.bundle.operators import STANDARD
 from edge_probe.encoder import Encoder, session_options
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import FloatLinear, Head, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    Head,
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+)
 from edge_probe.head.packing import pack_signs, unpack_signs
 from edge_probe.spec import TokenBits
 from export import single_graph as module
@@ -96,7 +103,7 @@ def expect(head: Head, tokens: NDArray[np.float32], found: dict[str, Array]) -> 
             assert found["scores"].tobytes() == scores.tobytes()
         inputs, logits = found["scores"], head.linear.logits(found["scores"])
     assert found["logits"].dtype == np.float64
-    if isinstance(head.linear, Int8Linear):
+    if isinstance(head.linear, Int8Linear | GroupedInt8Linear):
         assert found["logits"].tobytes() == logits.tobytes()
     else:
         tolerance = 1e-5 * (np.abs(head.linear.weights) @ np.abs(inputs))
@@ -110,6 +117,17 @@ def test_head_is_exact_for_every_precision(n_dims: int, bits: TokenBits) -> None
     for offset in (False, True):
         head = made_up(n_dims, 70, bits, offset=offset)
         expect(head, tokens, run(head_model(head), tokens=tokens))
+
+
+@pytest.mark.parametrize("n_classes", [1, 5, 10, 70])
+def test_class_bound_head_is_exact(n_classes: int) -> None:
+    head = made_up(130, 70, 1, offset=True)
+    weights = np.random.default_rng(n_classes).normal(size=(n_classes, 70 // n_classes))
+    rows = Int8Linear.from_float(weights, np.linspace(-1, 1, n_classes))
+    linear = GroupedInt8Linear(rows.weights, rows.scale, rows.bias)
+    head = dataclasses.replace(head, linear=linear)
+    tokens = made_up_tokens(130)
+    expect(head, tokens, run(head_model(head), tokens=tokens))
 
 
 @pytest.mark.parametrize("n_prototypes", [1, 7, 8, 9, 63, 64, 65, 72, 127, 128, 129, 420])

@@ -55,4 +55,5 @@ def test_wheel_without_a_compiler_runs_anywhere(tmp_path: Path) -> None:
 
 def test_a_compiler_that_fails_leaves_numpy(tmp_path: Path) -> None:
     path = wheel(tmp_path, CC="false")
+    assert path.name.endswith("-py3-none-any.whl")
     assert not [name for name in zipfile.ZipFile(path).namelist() if name.endswith(".so")]

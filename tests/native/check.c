@@ -20,6 +20,8 @@ int32_t ep_match(int32_t index, const uint8_t *digits, const float *scale, const
                  int32_t *tokens);
 int32_t ep_quantize(const float *tokens, const float *offset, const uint8_t *valid, int64_t n_tokens,
                     int64_t n_dims, int32_t bits, double step_rms, uint8_t *digits, float *scale);
+void ep_linear(const int8_t *weights, const int32_t *scores, int64_t n_classes, int64_t n_columns, int64_t stride,
+               int64_t *sums);
 
 typedef struct {
     int64_t n_tokens, n_dims, n_prototypes, bits;
@@ -78,6 +80,26 @@ static int check(FILE *file, const header *h, const char *forced, int64_t *n_che
     return n_bad;
 }
 
+/* Both forms of the linear layer with the largest integers it may meet, in exact buffers. */
+static int check_linear(int64_t n_columns, int grouped) {
+    const int64_t n_classes = 3, stride = grouped ? n_columns : 0, n_scores = n_columns + 2 * stride;
+    int8_t *weights = malloc((size_t)(n_classes * n_columns));
+    int32_t *scores = malloc(4 * (size_t)n_scores);
+    int64_t *sums = malloc(8 * (size_t)n_classes);
+    int n_bad = 0;
+    if (!weights || !scores || !sums) exit(3);
+    for (int64_t i = 0; i < n_classes * n_columns; i++) weights[i] = (int8_t)(i % 5 ? -127 : (int)(i % 128));
+    for (int64_t i = 0; i < n_scores; i++) scores[i] = i % 7 ? -(1 << 20) : (int32_t)i;
+    ep_linear(weights, scores, n_classes, n_columns, stride, sums);
+    for (int64_t c = 0; c < n_classes; c++) {
+        int64_t sum = 0;
+        for (int64_t m = 0; m < n_columns; m++) sum += (int64_t)weights[c * n_columns + m] * scores[c * stride + m];
+        if (sum != sums[c]) n_bad += printf("linear sums differ: columns=%d grouped=%d\n", (int)n_columns, grouped) > 0;
+    }
+    free(weights), free(scores), free(sums);
+    return n_bad;
+}
+
 int main(int argc, char **argv) {
     FILE *file = argc > 1 ? fopen(argv[1], "rb") : NULL;
     int64_t n_checked[64] = {0};
@@ -86,6 +108,8 @@ int main(int argc, char **argv) {
     if (!file) return 2;
     while (fread(&h, sizeof h, 1, file) == 1) n_bad += check(file, &h, argc > 2 ? argv[2] : NULL, n_checked);
     fclose(file);
+    for (int64_t n_columns = 1; n_columns < 2000; n_columns = n_columns * 2 + 1)
+        n_bad += check_linear(n_columns, 0) + check_linear(n_columns, 1);
     for (int32_t index = 0; index < ep_n_kernels(); index++)
         if (n_checked[index]) printf("%s %d\n", ep_kernel_name(index), (int)n_checked[index]);
     return n_bad != 0;

@@ -53,7 +53,11 @@ void ep_planes(const ep_job *job, int64_t row_bytes, uint8_t *out) {
     }
 }
 
-/* What Python calls, through ctypes. */
+/* What Python calls, through ctypes; any change of a signature changes EP_ABI and ABI in Python. */
+
+enum { EP_ABI = 1 };
+
+EP_API int32_t ep_abi(void) { return EP_ABI; }
 
 static const ep_kernel *kernel_at(int32_t index) {
     const ep_kernel *kernel = first;

@@ -50,7 +50,6 @@ EP_API uint32_t ep_cpu_features(void);
 
 #define EP_BITS_1 0x002u
 #define EP_BITS_1_TO_8 0x1FEu
-#define EP_BITS_2_TO_8 0x1FCu
 
 /* Bytes of one packed prototype, and a size rounded up. */
 static inline int64_t ep_row_bytes(int64_t n_dims) { return (n_dims + 7) / 8; }

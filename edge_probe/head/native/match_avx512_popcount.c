@@ -7,6 +7,8 @@
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq")))
+#include "best16.h"
+
 enum { LANES = 16, VECTORS = 4, TOKENS = 4, GROUP = LANES * VECTORS };
 
 static int64_t layout_bytes(int64_t n_prototypes, int64_t n_dims) {
@@ -51,12 +53,8 @@ TARGET static int match(const ep_job *job) {
     ep_planes(job, row, planes);
     for (int64_t m = 0; m < job->n_prototypes; m += GROUP) {
         const __m512i *p = (const __m512i *)(const void *)(job->layout + m * row);
-        __m512 best[VECTORS];
-        __m512i where[VECTORS];
-        for (int v = 0; v < VECTORS; v++) {
-            best[v] = _mm512_set1_ps(-__builtin_inff());
-            where[v] = _mm512_setzero_si512();
-        }
+        best16 best[VECTORS];
+        for (int v = 0; v < VECTORS; v++) best[v] = best16_none();
         for (int64_t t = 0; t < job->n_tokens; t += TOKENS) {
             __m512i count[TOKENS][VECTORS];
             count_tile(p, (const uint32_t *)(const void *)(planes + t * row), job->n_tokens * n_words, n_words,
@@ -66,20 +64,11 @@ TARGET static int match(const ep_job *job) {
                 const __m512i token = _mm512_set1_epi32((int32_t)(t + k));
                 for (int v = 0; v < VECTORS; v++) {
                     const __m512i sum = _mm512_sub_epi32(top, _mm512_slli_epi32(count[k][v], 1));
-                    const __m512 score = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
-                    const __mmask16 better = _mm512_cmp_ps_mask(score, best[v], _CMP_GT_OQ);
-                    best[v] = _mm512_mask_mov_ps(best[v], better, score);
-                    where[v] = _mm512_mask_mov_epi32(where[v], better, token);
+                    best[v] = best16_keep(best[v], sum, scale, token);
                 }
             }
         }
-        for (int v = 0; v < VECTORS; v++) {
-            const int64_t begin = m + v * LANES, left = job->n_prototypes - begin;
-            if (left <= 0) break;
-            const __mmask16 used = (__mmask16)(left >= LANES ? 0xFFFF : (1u << left) - 1);
-            _mm512_mask_storeu_ps(job->scores + begin, used, _mm512_add_ps(best[v], _mm512_setzero_ps()));
-            _mm512_mask_storeu_epi32(job->tokens + begin, used, where[v]);
-        }
+        for (int v = 0; v < VECTORS; v++) best16_store(job, m + v * LANES, best[v]);
     }
     ep_free(planes);
     return 0;

@@ -11,6 +11,8 @@
 #include "signs64.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#include "best16.h"
+
 enum { LANES = EP_SIGN_LANES, VECTORS = 2, GROUP = LANES * VECTORS, TILE = 8 };
 
 /* G of 32 prototypes and TILE tokens; digits[token][quad]. */
@@ -41,11 +43,10 @@ TARGET static int match(const ep_job *job) {
         memcpy(digits + t * n_quads, job->digits + t * job->n_dims, (size_t)job->n_dims);
     for (int64_t m = 0; m < job->n_prototypes; m += GROUP) {
         const uint64_t *signs = (const uint64_t *)(const void *)job->layout + m / LANES * n_quads;
-        __m512 best[VECTORS];
-        __m512i where[VECTORS], shift[VECTORS];
+        best16 best[VECTORS];
+        __m512i shift[VECTORS];
         for (int v = 0; v < VECTORS; v++) {
-            best[v] = _mm512_set1_ps(-__builtin_inff());
-            where[v] = _mm512_setzero_si512();
+            best[v] = best16_none();
             shift[v] = _mm512_mullo_epi32(top, _mm512_loadu_si512(sums + m + v * LANES));
         }
         for (int64_t t = 0; t < job->n_tokens; t += TILE) {
@@ -56,20 +57,11 @@ TARGET static int match(const ep_job *job) {
                 const __m512i token = _mm512_set1_epi32((int32_t)(t + k));
                 for (int v = 0; v < VECTORS; v++) {
                     const __m512i sum = _mm512_sub_epi32(_mm512_slli_epi32(dots[k][v], 1), shift[v]);
-                    const __m512 score = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
-                    const __mmask16 better = _mm512_cmp_ps_mask(score, best[v], _CMP_GT_OQ);
-                    best[v] = _mm512_mask_mov_ps(best[v], better, score);
-                    where[v] = _mm512_mask_mov_epi32(where[v], better, token);
+                    best[v] = best16_keep(best[v], sum, scale, token);
                 }
             }
         }
-        for (int v = 0; v < VECTORS; v++) {
-            const int64_t begin = m + v * LANES, left = job->n_prototypes - begin;
-            if (left <= 0) break;
-            const __mmask16 used = (__mmask16)(left >= LANES ? 0xFFFF : (1u << left) - 1);
-            _mm512_mask_storeu_ps(job->scores + begin, used, _mm512_add_ps(best[v], _mm512_setzero_ps()));
-            _mm512_mask_storeu_epi32(job->tokens + begin, used, where[v]);
-        }
+        for (int v = 0; v < VECTORS; v++) best16_store(job, m + v * LANES, best[v]);
     }
     ep_free(digits);
     return 0;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) /* ifunc */
 #define TARGET __attribute__((target_clones("avx2", "default"))) /* roundps, without contraction */
 #else
 #define TARGET
