@@ -22,7 +22,7 @@ from edge_probe.errors import EdgeProbeError
 from export.demo import data
 from export.demo.graph import export_onnx
 from export.demo.model import N_DIMS, TokenNet
-from export.protobin import ProtobinModule
+from export.heads.protobin import ProtobinModule
 
 N_STEPS = 2_200
 BATCH = 24

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_probe.head import ProtobinHead
-from export.loss import asymmetric_loss
+from export.heads.protobin import ProtobinModule, TrainedHead, _PrototypeSign, _TokenSign
 from export.parity import torch_scores
-from export.protobin import ProtobinModule, TrainedHead, _PrototypeSign, _TokenSign
+from export.train.loss import asymmetric_loss
 
 
 def trained(module: ProtobinModule) -> TrainedHead:

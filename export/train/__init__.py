@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from edge_probe.head import MeanLinearHead, ProtobinHead
 from edge_probe.spec import TokenBits
-from export.loss import asymmetric_loss
-from export.protobin import MeanLinearModule, ProtobinModule, TrainedHead, mean_linear_runtime
+from export.heads.protobin import MeanLinearModule, ProtobinModule, TrainedHead, mean_linear_runtime
 from export.tokens import ClipTokens
+from export.train.loss import asymmetric_loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from edge_probe.errors import EdgeProbeError
 
@@ -20,6 +21,9 @@ _OTHER_AUDIO = frozenset(
     {".mp3", ".m4a", ".aac", ".aif", ".aiff", ".opus", ".wma", ".mp4", ".caf", ".au"}
 )
 _COLUMNS = frozenset({"file", "label", "start_s", "end_s", "fold", "group"})
+
+
+Split = Literal["train", "validation", "test"]
 
 
 class ClipsError(EdgeProbeError):
@@ -38,6 +42,11 @@ class Clip:
     start_s: float | None = None
     end_s: float | None = None
     fold: int | None = None
+    split: Split | None = None
+    """Where the user put it; None: the splits are ours to make."""
+    absent: tuple[str, ...] = ()
+    """Classes that are certainly not heard, from a folder ``-Species``; where this is not empty
+    nothing is known of the other classes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class ClipTokens:
     """(n_chunks, T, D)"""
     valid: NDArray[np.bool_]
     """(n_chunks, T) False for padding."""
+    cls: NDArray[np.float16] | None = None
+    """(n_chunks, D_cls) [cls] tokens; None where the encoder has none."""
+    level: NDArray[np.float32] | None = None
+    """(n_chunks,) root mean square of each chunk's audio, full scale 1."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Encoders x heads x bits on cached tokens: tables and plots."""

@@ -1,0 +1,1 @@
+"""Pooling heads over frozen token maps, one short class each."""
