@@ -1,7 +1,8 @@
 """The protobin head in torch: what is trained, and how it becomes the head of a bundle."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -9,12 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge_probe.head import FloatLinear, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import FloatLinear, GroupedInt8Linear, Int8Linear, ProtobinHead
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import TokenBits
-
-GAIN_START = 8.0
-"""First value of the per-prototype gain: cosines are small, logits are not."""
+from export.heads.maps import MapShape, TokenMaps
+from export.heads.maxima import MaxSimilarity
 
 
 class _PrototypeSign(torch.autograd.Function):
@@ -43,123 +43,158 @@ class _TokenSign(torch.autograd.Function):
         return gradients[0] * (1 - torch.tanh(values).square())
 
 
-class ProtobinModule(nn.Module):
-    """``logits = W (g * max_t cos(z[t] - c, sign(p)) + h) + b``.
+class Protobin(nn.Module):
+    """``logits = W norm(max_t cos(z[t] - c, sign(p))) + b``, M = C J prototypes for all classes.
+
+    As in the paper c = 0 and norm is the identity: M D + M C + C parameters (155,610 for C = 10,
+    J = 20, D = 768). Rauch et al., "Unmute the Patch Tokens", ICLR 2026, arXiv 2509.24901; details
+    by the authors' code of BAT (arXiv 2602.16305): latent prototypes of N(0, 0.02²), sign(0) = +1,
+    identity straight-through estimator, no scale or bias on the cosine.
+
+    Ours: the token offset c is learned (D parameters more); norm standardises every prototype
+    score over the batch (batch normalisation without parameters, folded into W and b afterwards),
+    so that the small cosines of the maxima, whose size and mean move while tokens are annealed
+    to signs, always meet the linear layer at one scale.
 
     Tokens are ``(1 - a) unit(z - c) + a sign(z - c) / sqrt(D)`` with ``a = sign_share``: 0 is the
-    float head of the paper, 1 the fully binary one, in between the way from one to the other.
+    float head, 1 the fully binary one, in between the way from one to the other.
 
     Parameters
     ----------
-    n_dims, n_prototypes, n_classes : int
-        D, M, C.
-    dropout : float
-        On prototype scores.
+    shape : MapShape
+    prototypes_per_class : int
+        J.
     learn_offset : bool
-        Whether c is learned or stays where it is put.
+        Whether c is learned or stays where it is put (0).
+    standardise : bool
+        Whether prototype scores are standardised.
     """
+
+    no_decay: ClassVar[frozenset[str]] = frozenset({"prototypes", "offset"})
 
     def __init__(
         self,
-        n_dims: int,
-        n_prototypes: int,
-        n_classes: int,
+        shape: MapShape,
+        prototypes_per_class: int = 20,
         *,
-        dropout: float = 0.0,
-        learn_offset: bool = True,
+        learn_offset: bool = False,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
-        self.prototypes = nn.Parameter(torch.randn(n_prototypes, n_dims) * 0.02)
-        self.offset = nn.Parameter(torch.zeros(n_dims), requires_grad=learn_offset)
-        self.gain = nn.Parameter(torch.full((n_prototypes,), GAIN_START))
-        self.shift = nn.Parameter(torch.zeros(n_prototypes))
-        self.linear = nn.Linear(n_prototypes, n_classes)
-        nn.init.zeros_(self.linear.bias)
-        self.dropout = dropout
+        n_prototypes = shape.n_classes * prototypes_per_class
+        self.prototypes = nn.Parameter(torch.randn(n_prototypes, shape.n_dims) * 0.02)
+        self.offset = nn.Parameter(torch.zeros(shape.n_dims), requires_grad=learn_offset)
+        self.norm = nn.BatchNorm1d(n_prototypes, affine=False) if standardise else nn.Identity()
+        self.linear = nn.Linear(n_prototypes, shape.n_classes)
         self.sign_share = 0.0
         self.spread: Tensor
-        self.register_buffer("spread", torch.ones(n_dims))
+        self.register_buffer("spread", torch.ones(shape.n_dims))
 
-    def scores(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Prototype scores of bags.
+    def scores(self, maps: TokenMaps) -> Tensor:
+        """Prototype scores of clips: (B, M) float32.
 
-        Parameters
-        ----------
-        tokens : (B, T, D) float32
-        valid : (B, T) bool, optional
-            False for padding tokens, which score 0.
-
-        Returns
-        -------
-        (B, M) float32
-            Tokens equal to the offset in every component score 0 too.
+        A token that equals the offset in every component scores 0; so does the padding of a
+        clip's last chunk, as on the recorder.
         """
-        centred = tokens - self.offset
-        n_dims = centred.shape[-1]
-        alive = (centred != 0).any(dim=-1)
-        if valid is not None:
-            alive = alive & valid
-        mixed = (1 - self.sign_share) * functional.normalize(centred, dim=-1)
-        if self.sign_share > 0:
-            signs = _TokenSign.apply(centred / self.spread)
-            mixed = mixed + self.sign_share * signs / n_dims**0.5
-        mixed = mixed * alive[..., None]
-        binary = _PrototypeSign.apply(self.prototypes) / n_dims**0.5
-        best: Tensor = (mixed @ binary.T).amax(dim=1)
-        return best
+        tokens, valid = maps.rows()
+        best: Tensor = MaxSimilarity.apply(
+            self._directions(tokens - self.offset), self.binary_prototypes(), valid
+        )
+        return torch.where(maps.padded[:, None], best.clamp(min=0), best)
 
-    def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits of bags: (B, T, D) and (B, T) -> (B, C)."""
-        weighed = self.scores(tokens, valid) * self.gain + self.shift
-        logits: Tensor = self.linear(functional.dropout(weighed, self.dropout, self.training))
+    def _directions(self, centred: Tensor) -> Tensor:
+        """Vectors of length 1 (float and binary ends), or a mixture of two: (B, T, D)."""
+        if self.sign_share == 0:
+            return functional.normalize(centred, dim=-1)
+        alive = (centred != 0).any(dim=-1, keepdim=True)
+        signs = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
+        if self.sign_share == 1:
+            return signs
+        exact = functional.normalize(centred, dim=-1)
+        return (1 - self.sign_share) * exact + self.sign_share * signs
+
+    def binary_prototypes(self) -> Tensor:
+        """Prototypes of length 1 with components of one magnitude: (M, D)."""
+        signs: Tensor = _PrototypeSign.apply(self.prototypes)
+        return signs / self.prototypes.shape[1] ** 0.5
+
+    def standard_scores(self, maps: TokenMaps) -> Tensor:
+        """What the linear layer reads: (B, M)."""
+        scores: Tensor = self.norm(self.scores(maps))
+        return scores
+
+    def forward(self, maps: TokenMaps) -> Tensor:
+        """Logits of clips: (B, C)."""
+        logits: Tensor = self.linear(self.standard_scores(maps))
         return logits
 
 
-class MeanLinearModule(nn.Module):
-    """``logits = W mean_t z[t] + b`` over valid tokens: the plain linear probe."""
+class ClassBoundProtobin(Protobin):
+    """Protobin whose class c sees only its own J prototypes: ``W`` is C J weights, not C² J.
 
-    def __init__(self, n_dims: int, n_classes: int) -> None:
+    M D + M + C parameters. Ours, for label sets of hundreds and more: there the dense layer is
+    larger than everything else of a head.
+    """
+
+    def __init__(
+        self, shape: MapShape, prototypes_per_class: int = 20, **options: Any
+    ) -> None:
+        super().__init__(shape, prototypes_per_class, **options)
+        self.linear = _OwnLinear(shape.n_classes, prototypes_per_class)
+
+
+class _OwnLinear(nn.Module):
+    """``logits[c] = sum_j W[c, j] scores[c J + j] + b[c]``."""
+
+    def __init__(self, n_classes: int, n_own: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(n_dims, n_classes)
+        self.weight = nn.Parameter(torch.randn(n_classes, n_own) / n_own**0.5)
+        self.bias = nn.Parameter(torch.zeros(n_classes))
 
-    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
-        """Logits of bags: (B, T, D) and (B, T) -> (B, C)."""
-        kept = tokens * valid[..., None]
-        mean = kept.sum(dim=1) / valid.sum(dim=1, keepdim=True).clamp(min=1)
-        logits: Tensor = self.linear(mean)
-        return logits
+    def forward(self, scores: Tensor) -> Tensor:
+        own = scores.unflatten(1, self.weight.shape)
+        return (own * self.weight).sum(dim=2) + self.bias
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedHead:
-    """A trained protobin head as plain arrays, gain and shift folded into the linear layer."""
+    """A trained protobin head as plain arrays, standardisation folded into the linear layer."""
 
     prototypes: NDArray[np.float32]
     """(M, D) latent; their signs are the prototypes."""
     offset: NDArray[np.float32]
     """(D,)"""
     weights: NDArray[np.float32]
-    """(C, M)"""
+    """(C, M), or (C, J) of a class-bound head."""
     bias: NDArray[np.float64]
     """(C,)"""
     reference_scores: NDArray[np.float32]
-    """(M,) mean score on the training bags."""
+    """(M,) mean score on the training clips."""
 
     @classmethod
-    def of(cls, module: ProtobinModule, reference_scores: Tensor) -> "TrainedHead":
+    def of(cls, head: Protobin, reference_scores: Tensor) -> "TrainedHead":
         """Fold and copy a module's parameters."""
-        with torch.no_grad():
-            weights = module.linear.weight * module.gain
-            bias = module.linear.bias.double() + module.linear.weight.double() @ (
-                module.shift.double()
-            )
+        weights = head.linear.weight.detach().double()
+        bias = head.linear.bias.detach().double()
+        if isinstance(head.norm, nn.BatchNorm1d):
+            variance, mean = head.norm.running_var, head.norm.running_mean
+            assert variance is not None and mean is not None  # for the type checker
+            per_prototype = (variance.double() + head.norm.eps).rsqrt()
+            by_class = (-1, weights.shape[1]) if isinstance(head, ClassBoundProtobin) else (1, -1)
+            weights = weights * per_prototype.reshape(by_class)
+            bias = bias - (weights * mean.double().reshape(by_class)).sum(dim=1)
         return cls(
-            module.prototypes.detach().numpy().copy(),
-            module.offset.detach().numpy().copy(),
-            weights.numpy().copy(),
-            bias.numpy().copy(),
+            head.prototypes.detach().numpy().copy(),
+            head.offset.detach().numpy().copy(),
+            weights.float().numpy(),
+            bias.numpy(),
             reference_scores.numpy().astype(np.float32),
         )
+
+    @property
+    def class_bound(self) -> bool:
+        """Whether a class sees only its own prototypes."""
+        return self.weights.shape[1] != len(self.prototypes)
 
     def runtime(self, bits: TokenBits, linear: str) -> ProtobinHead:
         """The head a bundle carries.
@@ -168,9 +203,13 @@ class TrainedHead:
         ----------
         bits : "float" or 1..8
         linear : "int8" or "float32"
+            Class-bound heads are int8 always.
         """
-        layer: Int8Linear | FloatLinear
-        if linear == "int8":
+        layer: Int8Linear | GroupedInt8Linear | FloatLinear
+        if self.class_bound:
+            own = Int8Linear.from_float(self.weights, self.bias)
+            layer = GroupedInt8Linear(own.weights, own.scale, own.bias)
+        elif linear == "int8":
             layer = Int8Linear.from_float(self.weights, self.bias)
         else:
             layer = FloatLinear(self.weights, self.bias)
@@ -179,11 +218,8 @@ class TrainedHead:
         )
 
 
-def mean_linear_runtime(module: MeanLinearModule) -> MeanLinearHead:
-    """The runtime head of a trained linear probe."""
-    return MeanLinearHead(
-        FloatLinear(
-            module.linear.weight.detach().numpy().copy(),
-            module.linear.bias.detach().double().numpy().copy(),
-        )
-    )
+@torch.no_grad()
+def mean_scores(head: Protobin, maps: Iterable[TokenMaps]) -> Tensor:
+    """Mean prototype score over clips: (M,)."""
+    head.eval()
+    return torch.cat([head.scores(each) for each in maps]).mean(dim=0)

@@ -1,33 +1,44 @@
-"""The asymmetric loss for many labels of which few are present."""
+"""Losses for many labels of which few are present."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
-def asymmetric_loss(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    gamma_negative: float = 4.0,
-    gamma_positive: float = 1.0,
-    clip: float = 0.05,
-) -> Tensor:
-    """Mean over the batch of the sum over classes.
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Mean over the batch of the sum over classes; unknown targets (NaN) count for nothing.
 
-    Positives weigh ``(1 - p)^gamma_positive``; negatives are shifted by ``clip`` and weigh
-    ``p^gamma_negative``, so the many easy negatives fall silent. Ridnik et al., "Asymmetric Loss
-    for Multi-Label Classification", ICCV 2021, arXiv 2009.14119.
-
-    Parameters
-    ----------
-    logits, targets : (B, C) float32
-
-    Returns
-    -------
-    scalar
+    "asl", the asymmetric loss: positives weigh ``(1 - p)^gamma_positive``; negatives are shifted
+    by ``clip`` and weigh ``p^gamma_negative``, so the many easy negatives fall silent. Ridnik et
+    al., "Asymmetric Loss for Multi-Label Classification", ICCV 2021, arXiv 2009.14119; defaults
+    are those of Bird-MAE and AudioProtoPNet. "bce": binary cross-entropy.
     """
-    present = torch.sigmoid(logits)
-    absent = (1 - present + clip).clamp(max=1)
-    gain_present = targets * present.clamp(min=1e-8).log() * (1 - present) ** gamma_positive
-    gain_absent = (1 - targets) * absent.clamp(min=1e-8).log() * (1 - absent) ** gamma_negative
-    return -(gain_present + gain_absent).sum(dim=1).mean()
+
+    kind: Literal["asl", "bce"] = "asl"
+    gamma_negative: float = 4.0
+    gamma_positive: float = 1.0
+    clip: float = 0.05
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of logits and targets, both (B, C) float32: a scalar."""
+        known = ~targets.isnan()
+        heard = torch.where(known, targets, 0.0)
+        per_class = self._bce(logits, heard) if self.kind == "bce" else self._asl(logits, heard)
+        return (per_class * known).sum(dim=1).mean()
+
+    @staticmethod
+    def _bce(logits: Tensor, heard: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(logits, heard, reduction="none")
+
+    def _asl(self, logits: Tensor, heard: Tensor) -> Tensor:
+        present = torch.sigmoid(logits)
+        absent = (1 - present + self.clip).clamp(max=1)
+        gain_present = heard * present.clamp(min=1e-8).log() * (1 - present) ** self.gamma_positive
+        gain_absent = (
+            (1 - heard) * absent.clamp(min=1e-8).log() * (1 - absent) ** self.gamma_negative
+        )
+        return -(gain_present + gain_absent)

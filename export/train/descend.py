@@ -1,0 +1,195 @@
+"""Gradient descent: several heads over the same batches, each with a recipe of its own."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from export.metrics import quality
+from export.train.bags import Bags, Batch
+from export.train.loss import Loss
+
+MIN_BATCH = 16
+MIN_STEPS_PER_EPOCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a head is trained; defaults follow Rauch et al., arXiv 2509.24901, where it says so."""
+
+    epochs: int = 30
+    batch: int = 128
+    """Clips of a step. Fewer, down to `MIN_BATCH`, where an epoch would otherwise have fewer than
+    `MIN_STEPS_PER_EPOCH` steps."""
+    learning_rate: float = 1e-2
+    """At the start; falls to 0 along half a cosine."""
+    weight_decay: float = 1e-4
+    """Of AdamW; not on biases, nor on what a head names in ``no_decay``."""
+    loss: Loss = Loss()
+    gradient_norm: float = 1.0
+    """Longer gradients are cut to this."""
+    patience: int = 10
+    """Epochs without a better validation mAP after which training stops."""
+
+    def batch_size(self, n_clips: int) -> int:
+        """Clips of a step."""
+        return min(self.batch, max(MIN_BATCH, n_clips // MIN_STEPS_PER_EPOCH))
+
+    def steps_per_epoch(self, n_clips: int) -> int:
+        """Steps that draw as many clips as there are."""
+        return -(-n_clips // self.batch_size(n_clips))
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The objective of most heads: the loss of the labels, and the head's own penalty if any."""
+
+    head: nn.Module
+    recipe: Recipe
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Loss of a batch: a scalar."""
+        loss = self.recipe.loss(self.head(batch.maps), batch.targets)
+        penalty: Callable[[], Tensor] | None = getattr(self.head, "penalty", None)
+        return loss if penalty is None else loss + penalty()
+
+
+class Descent:
+    """One head on its way: objective, optimiser, schedule, and its best epoch so far.
+
+    Parameters
+    ----------
+    head : nn.Module
+        Maps `TokenMaps` to logits; trained in place.
+    recipe : Recipe
+    n_clips : int
+        Training clips.
+    objective : callable, optional
+        Loss of a `Batch`; default: `Labels`.
+    before_step : callable, optional
+        Told the done share of the steps before each of them.
+    settled : float
+        Share of the steps before which no epoch counts as best.
+    """
+
+    def __init__(
+        self,
+        head: nn.Module,
+        recipe: Recipe,
+        n_clips: int,
+        objective: Callable[[Batch], Tensor] | None = None,
+        *,
+        before_step: Callable[[float], None] | None = None,
+        settled: float = 0.0,
+    ) -> None:
+        self.head, self.recipe = head, recipe
+        self.n_steps = recipe.epochs * recipe.steps_per_epoch(n_clips)
+        self._objective = objective or Labels(head, recipe)
+        self._before_step, self._settled = before_step, settled
+        self._optimizer = torch.optim.AdamW(_groups(head, recipe), lr=recipe.learning_rate)
+        self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self.n_steps)
+        self._n_done = self._epoch = 0
+        self._best: tuple[float, int, dict[str, Tensor]] | None = None
+        self.finished = False
+
+    def step(self, batch: Batch) -> None:
+        """One step downhill."""
+        if self._before_step:
+            self._before_step(self._n_done / self.n_steps)
+        self.head.train()
+        loss = self._objective(batch)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.head.parameters(), self.recipe.gradient_norm)
+        self._optimizer.step()
+        self._cosine.step()
+        self._n_done += 1
+
+    def end_epoch(self, validation: Bags | None) -> None:
+        """Judge the epoch; stop where `Recipe.patience` is spent."""
+        self._epoch += 1
+        if validation is None or self._n_done < self._settled * self.n_steps:
+            return
+        score = quality(logits_of(self.head, validation), validation.targets).macro_map
+        if score is None:
+            return
+        if self._best is None or score > self._best[0]:
+            self._best = (score, self._epoch, deepcopy(self.head.state_dict()))
+        self.finished = self._epoch - self._best[1] >= self.recipe.patience
+
+    def finish(self) -> None:
+        """Go back to the best epoch, if epochs were judged."""
+        if self._best is not None:
+            self.head.load_state_dict(self._best[2])
+        self.head.eval()
+
+
+def _groups(head: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
+    """Parameters with and without weight decay."""
+    spared: frozenset[str] = getattr(head, "no_decay", frozenset())
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in head.named_parameters():
+        if parameter.requires_grad:
+            groups[name not in spared and not name.endswith("bias")].append(parameter)
+    return [
+        {"params": groups[True], "weight_decay": recipe.weight_decay},
+        {"params": groups[False], "weight_decay": 0.0},
+    ]
+
+
+def descend(
+    descents: Sequence[Descent],
+    bags: Bags,
+    validation: Bags | None,
+    *,
+    seed: int,
+    progress: str | None = None,
+) -> None:
+    """Train heads over the same batches until each is finished.
+
+    Heads with another batch size or number of epochs than the first must go separately.
+
+    Parameters
+    ----------
+    descents : sequence of Descent
+    bags : Bags
+        Training clips.
+    validation : Bags or None
+        Other clips: the epoch with their best macro mAP is kept. None keeps the last.
+    seed : int
+        Of the batches; with the same seed, clips and thread count a head comes out the same.
+    progress : str, optional
+        Name of a progress bar.
+    """
+    recipe = descents[0].recipe
+    batches = bags.batches(recipe.batch_size(len(bags)), np.random.default_rng(seed))
+    per_epoch = recipe.steps_per_epoch(len(bags))
+    bar = tqdm(total=recipe.epochs, desc=progress, unit="epoch", disable=progress is None,
+               leave=False)  # fmt: skip
+    with bar:
+        for _ in range(recipe.epochs):
+            going = [descent for descent in descents if not descent.finished]
+            if not going:
+                break
+            for _ in range(per_epoch):
+                batch = next(batches)
+                for descent in going:
+                    descent.step(batch)
+            for descent in going:
+                descent.end_epoch(validation)
+            bar.update()
+    for descent in descents:
+        descent.finish()
+
+
+@torch.no_grad()
+def logits_of(head: nn.Module, bags: Bags) -> NDArray[np.float32]:
+    """Logits of all clips in evaluation mode, float32: (N, C)."""
+    head.eval()
+    logits: NDArray[np.float32] = torch.cat([head(maps) for maps in bags.in_order()]).numpy()
+    return logits

@@ -1,0 +1,141 @@
+"""Fit heads for the device: the float protobin head, the way to one bit, the linear probe."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
+from edge_probe.spec import TokenBits
+from export.heads.pooled import LinearMean
+from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead, mean_scores
+from export.train.anneal import anneal
+from export.train.bags import Bags
+from export.train.descend import Descent, Recipe, descend
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """What a head is and how it is trained."""
+
+    kind: Literal["protobin", "mean-linear"] = "protobin"
+    bits: TokenBits = 1
+    """Token precision. 1 is trained for; 2..8 cut the float head's tokens after training."""
+    linear: Literal["int8", "float32"] = "int8"
+    prototypes_per_class: int = 20
+    class_bound: bool = False
+    """Whether a class sees only its own prototypes."""
+    learn_offset: bool = True
+    recipe: Recipe = Recipe()
+    """Of the float head."""
+    sign_recipe: Recipe = Recipe(epochs=40, learning_rate=3e-3)
+    """Of the way from there to one bit."""
+
+
+def fit_head(
+    bags: Bags,
+    options: HeadOptions,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    progress: str | None = None,
+) -> ProtobinHead | MeanLinearHead:
+    """Train one head and pack it for the device.
+
+    Parameters
+    ----------
+    bags : Bags
+        Training clips; rows of targets without any class are background.
+    options : HeadOptions
+    seed : int
+        The same seed, bags and thread count give the same head.
+    validation : Bags, optional
+        Clips that decide when to stop.
+    progress : str, optional
+        Name of a progress bar.
+    """
+    if options.kind == "mean-linear":
+        return fit_mean_linear(bags, options, seed=seed, validation=validation, progress=progress)
+    float_head, one_bit = fit_protobin(
+        bags, options, seed=seed, validation=validation, progress=progress
+    )
+    if options.bits == 1:
+        assert one_bit is not None  # asked for by options
+        return one_bit.runtime(1, options.linear)
+    return at_bits(float_head, bags, options.bits).runtime(options.bits, options.linear)
+
+
+def fit_protobin(
+    bags: Bags,
+    options: HeadOptions,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    progress: str | None = None,
+) -> tuple[TrainedHead, TrainedHead | None]:
+    """The float head and, if ``options.bits`` is 1, the binary head annealed from it."""
+    torch.manual_seed(seed)
+    kind = ClassBoundProtobin if options.class_bound else Protobin
+    head = kind(
+        bags.shape, options.prototypes_per_class,
+        learn_offset=options.learn_offset, standardise=True,
+    )  # fmt: skip
+    median, spread = bags.statistics()
+    head.spread.copy_(spread)
+    if options.learn_offset:
+        with torch.no_grad():
+            head.offset.copy_(median)
+    descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
+            progress=progress)  # fmt: skip
+    float_head = TrainedHead.of(head, mean_scores(head, bags.in_order()))
+    if options.bits != 1:
+        return float_head, None
+    anneal(head, bags, options.sign_recipe, seed=seed, validation=validation, progress=progress)
+    return float_head, TrainedHead.of(head, mean_scores(head, bags.in_order()))
+
+
+def fit_mean_linear(
+    bags: Bags,
+    options: HeadOptions,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    progress: str | None = None,
+) -> MeanLinearHead:
+    """The plain linear probe on the mean token."""
+    torch.manual_seed(seed)
+    head = LinearMean(bags.shape)
+    descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
+            progress=progress)  # fmt: skip
+    weights, bias = head.linear.weight.detach(), head.linear.bias.detach()
+    return MeanLinearHead(FloatLinear(weights.numpy().copy(), bias.double().numpy()))
+
+
+def at_bits(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
+    """Make up for what cutting the tokens to ``bits`` does to the prototype scores on average.
+
+    Odd digits have no zero: where a token map is mostly zeros, every prototype's scores shift by
+    an amount of its own. Their means over the training bags are brought back to those of float
+    tokens; the correction goes into b.
+    """
+    if bits == "float":
+        return trained
+    exact, cut = (
+        _runtime_scores(trained.runtime(precision, "float32"), bags).mean(axis=0)
+        for precision in ("float", bits)
+    )
+    shift = (exact - cut).reshape(-1, trained.weights.shape[1])  # (1, M), class-bound (C, J)
+    moved = (trained.weights.astype(np.float64) * shift).sum(axis=1)
+    return replace(
+        trained, bias=trained.bias + moved, reference_scores=cut.astype(np.float32)
+    )
+
+
+def _runtime_scores(head: ProtobinHead, bags: Bags) -> NDArray[np.float64]:
+    """Prototype scores of every training bag as the device computes them: (N, M) float64."""
+    return np.stack([
+        head.summarise(tokens.astype(np.float32), valid).scores.astype(np.float64)
+        for tokens, valid in bags.rows()
+    ])  # fmt: skip
