@@ -15,7 +15,7 @@ logits for every window of the held-out clips, background included. For each cla
 
 A logit is NaN where the head of the other folds had no clip of the class to learn from, and counts
 for nothing. A class with fewer than `MIN_CLIPS` held-out clips gets the median threshold of the
-others.
+others. Thresholds for a stated precision or rate of false alarms are in `export.targets`.
 """
 
 import warnings
@@ -52,12 +52,12 @@ class Thresholds:
     """(C,)"""
 
 
-def highest_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[np.float64]:
-    """Highest logit of each class over a clip's windows, by the code that runs on the recorder.
+def window_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[np.float64]:
+    """Logits of a clip's windows, by the code that runs on the recorder.
 
     Returns
     -------
-    (C,) float64
+    (n_windows, C) float64
     """
     windower = Windower(windows)
     given = []
@@ -65,8 +65,12 @@ def highest_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray
         summary = head.summarise(tokens.astype(np.float32), valid)
         given += windower.push(summary, 0)
     given += windower.finish()
-    logits = [head.logits(head.merge(window.chunks)) for window in given]  # type: ignore[arg-type]
-    highest: NDArray[np.float64] = np.max(logits, axis=0)
+    return np.stack([head.logits(head.merge(window.chunks)) for window in given])  # type: ignore[arg-type]
+
+
+def highest_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[np.float64]:
+    """Highest logit of each class over a clip's windows: (C,) float64."""
+    highest: NDArray[np.float64] = window_logits(head, clip, windows).max(axis=0)
     return highest
 
 
@@ -123,11 +127,17 @@ def fit_thresholds(
         present = targets[judged, label] > 0
         if present.sum() >= MIN_CLIPS and not present.all():
             on[label], off[label] = _of_class(highest[judged, label], present, quiet[label], beta)
+    return with_medians(on, off)
+
+
+def with_medians(on: NDArray[np.float64], off: NDArray[np.float64]) -> Thresholds:
+    """Classes whose thresholds are NaN take the median of the others; 0 and -1 if all are."""
     known = ~np.isnan(on)
     if not known.any():
-        return Thresholds(np.zeros(n_classes), np.full(n_classes, -1.0))
-    on[~known], off[~known] = np.median(on[known]), np.median(off[known])
-    return Thresholds(on, off)
+        return Thresholds(np.zeros(len(on)), np.full(len(on), -1.0))
+    return Thresholds(
+        np.where(known, on, np.median(on[known])), np.where(known, off, np.median(off[known]))
+    )
 
 
 def _of_class(
@@ -136,10 +146,21 @@ def _of_class(
     precision, recall, candidates = precision_recall_curve(present, logits)
     weighed = beta**2 * precision + recall
     f_score = (1 + beta**2) * precision * recall / np.maximum(weighed, 1e-12)
-    on = candidates[int(np.argmax(f_score[:-1]))]
-    if (below := logits[logits < on]).size:
-        on = below.max() + IN_GAP * (on - below.max())
-    typical, rest = float(np.median(logits[present])), float(np.median(logits[~present]))
+    on = into_gap(candidates[int(np.argmax(f_score[:-1]))], logits)
     if np.isfinite(quiet):
+        typical = float(np.median(logits[present]))
         on = max(on, quiet + MARGIN * max(typical - quiet, 1.0))
-    return float(on), float(on - HYSTERESIS * max(typical - rest, 1.0))
+    return on, on - hysteresis(logits, present)
+
+
+def into_gap(on: float, logits: NDArray[np.float64]) -> float:
+    """Lower a threshold that lies on a logit into the gap below it, past no other."""
+    below = logits[logits < on]
+    if not below.size:
+        return float(on)
+    return float(below.max() + IN_GAP * (on - below.max()))
+
+
+def hysteresis(logits: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
+    """How far ``off`` lies below ``on``: (n,) logits of the clips of a class and of the others."""
+    return HYSTERESIS * max(float(np.median(logits[present]) - np.median(logits[~present])), 1.0)

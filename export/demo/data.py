@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from edge_probe.errors import AudioError
 from export.demo.model import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelPower
+from export.noise import made_up_noise
 
 BAG_CHUNKS = 4
 """Chunks of one training bag: a 5 s clip, zero-padded to 5.12 s."""
@@ -79,34 +80,7 @@ def field_background(folder: Path) -> list[Path]:
 
 def synthetic_background(rng: np.random.Generator) -> list[NDArray[np.float32]]:
     """White, pink, brown and band noise, mains hum and digital silence, 5.12 s each."""
-    time_s = np.arange(BAG_SAMPLES) / SAMPLE_RATE_HZ
-    sounds = []
-    for number in range(N_SYNTHETIC):
-        noise = rng.normal(size=BAG_SAMPLES)
-        kind = number % 8
-        if kind in (0, 6, 7):  # white noise is what rain and waves are most easily taken for
-            sound = noise
-        elif kind in (1, 2):
-            sound = _shaped(noise, lambda n, power=kind: np.maximum(n, 1) ** (-power / 2))
-        elif kind == 3:
-            mains_hz = 60 if number // 8 % 2 else 50
-            sound = noise * 5e-3 + sum(
-                rng.uniform(0.1, 1) / h * np.sin(2 * np.pi * h * mains_hz * time_s + phase)
-                for h, phase in enumerate(rng.uniform(0, 6.3, 11), start=1)
-            )
-        elif kind == 4:
-            sound = noise * 0
-        else:
-            centre, width = rng.uniform(0, BAG_SAMPLES / 2), rng.uniform(200, 10_000)
-            sound = _shaped(noise, lambda n, c=centre, w=width: np.exp(-(((n - c) / w) ** 2)))
-        sounds.append((sound * 0.05 / max(float(np.std(sound)), 1e-9)).astype(np.float32))
-    return sounds
-
-
-def _shaped(noise: NDArray[np.float64], gain: object) -> NDArray[np.float64]:
-    """Noise with another spectrum: ``gain`` of the DFT bin number."""
-    spectrum = np.fft.rfft(noise)
-    return np.fft.irfft(spectrum * gain(np.arange(len(spectrum), dtype=float)))  # type: ignore[operator]
+    return made_up_noise(rng, N_SYNTHETIC, BAG_SAMPLES, SAMPLE_RATE_HZ)
 
 
 @torch.no_grad()
