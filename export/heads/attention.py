@@ -57,8 +57,8 @@ class SimPool(Head):
 
     ``n[t] = LayerNorm(z[t])``, ``a = softmax_t((Q mean_t z) . (K n[t]) / sqrt(D))``,
     ``logits = W sum_t a[t] n[t] + b``. 2 D^2 + 2 D + C D + C parameters. Source: SimPool (Psomas
-    et al., ICCV 2023, arXiv 2309.06891) with gamma = 1, a weighted mean, which is how its authors
-    run it as a probe (arXiv 2506.10178); the power mean needs the minimum over a batch.
+    et al., ICCV 2023, arXiv 2309.06891) with gamma = 1, a weighted mean instead of a power mean,
+    which is how its authors run it as a probe (arXiv 2506.10178).
     """
 
     no_decay: ClassVar[frozenset[str]] = frozenset({"norm.weight", "norm.bias", "linear.bias"})

@@ -24,7 +24,7 @@ class Proto(Head):
 
     Source: the head of Bird-MAE and AudioProtoPNet (arXiv 2504.12880, 2404.10420) with its
     starting values, its non-negative scores and weights and its orthogonality penalty; inferred
-    for arXiv 2509.24901, which only says that it is float and class-bound. Theirs divides scores
+    for arXiv 2509.24901, of which we know that it is float and class-bound. Theirs divides scores
     by 1.01 (here in w), doubles the map by interpolation and may subtract [cls]: left out, for
     neither is a matter of pooling.
 
