@@ -46,8 +46,6 @@ def choose(quality: Mapping[str, float], budget: float = LOSS_BUDGET) -> Choice:
             f"a linear layer on the mean token reaches {probe:.1f}, the best prototypes "
             f"({best}) {quality[best]:.1f}",
         )
-    name = next(
-        name for name in PRECISIONS if name in quality and quality[name] >= exact - budget
-    )
+    name = next(name for name in PRECISIONS if name in quality and quality[name] >= exact - budget)
     tried = ", ".join(f"{n} {quality[n]:.1f}" for n in PRECISIONS if n in quality)
     return Choice(name, f"the smallest within {budget:g} points of float tokens: {tried}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from export.heads.attention import AbMilp, EfficientProbing, Mhca, SimPool
@@ -15,6 +16,7 @@ from export.heads.pooled import (
     TokenConv,
     TokenLinear,
 )
+from export.heads.protobin import ClassBoundProtobin, Protobin
 from export.heads.prototypes import Proto, ProtoFloat
 
 __all__ = ["HEADS", "Head", "HeadEntry", "MapShape", "TokenMaps", "head_bytes", "n_parameters"]
@@ -52,6 +54,15 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType({
     ),
     "abmilp": HeadEntry(_without_prototypes(AbMilp), "attention scored by a small network"),
     "proto": HeadEntry(Proto, "float prototypes of each class, cosine, maximum"),
-    "protofloat": HeadEntry(ProtoFloat, "float prototypes of no class, cosine, maximum, linear"),
+    "protobin": HeadEntry(Protobin, "binary prototypes of no class, cosine, maximum, linear"),
+    "protofloat": HeadEntry(ProtoFloat, "protobin with float prototypes"),
+    "protobin-offset": HeadEntry(
+        partial(Protobin, learn_offset=True, standardise=True),
+        "protobin with a learned token offset, scores standardised",
+    ),
+    "protobin-bound": HeadEntry(
+        partial(ClassBoundProtobin, learn_offset=True, standardise=True),
+        "protobin-offset whose classes see only their own prototypes",
+    ),
 })  # fmt: skip
 """The heads of arXiv 2509.24901 and ours by name, in the order of its tables."""

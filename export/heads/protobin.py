@@ -13,6 +13,7 @@ from torch.nn import functional
 from edge_probe.head import FloatLinear, GroupedInt8Linear, Int8Linear, ProtobinHead
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import TokenBits
+from export.heads.head import Head
 from export.heads.maps import MapShape, TokenMaps
 from export.heads.maxima import MaxSimilarity
 
@@ -22,7 +23,7 @@ class _PrototypeSign(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        return torch.where(values >= 0, 1.0, -1.0)
+        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ class _TokenSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         ctx.save_for_backward(values)
-        return torch.where(values >= 0, 1.0, -1.0)
+        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ class _TokenSign(torch.autograd.Function):
         return gradients[0] * (1 - torch.tanh(values).square())
 
 
-class Protobin(nn.Module):
+class Protobin(Head):
     """``logits = W norm(max_t cos(z[t] - c, sign(p))) + b``, M = C J prototypes for all classes.
 
     As in the paper c = 0 and norm is the identity: M D + M C + C parameters (155,610 for C = 10,
@@ -68,9 +69,11 @@ class Protobin(nn.Module):
         Whether c is learned or stays where it is put (0).
     standardise : bool
         Whether prototype scores are standardised.
+    dropout : float
+        Share of the scores that the linear layer must do without in training.
     """
 
-    no_decay: ClassVar[frozenset[str]] = frozenset({"prototypes", "offset"})
+    no_decay: ClassVar[frozenset[str]] = frozenset({"prototypes", "offset", "linear.bias"})
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Protobin(nn.Module):
         *,
         learn_offset: bool = False,
         standardise: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         n_prototypes = shape.n_classes * prototypes_per_class
@@ -86,6 +90,7 @@ class Protobin(nn.Module):
         self.offset = nn.Parameter(torch.zeros(shape.n_dims), requires_grad=learn_offset)
         self.norm = nn.BatchNorm1d(n_prototypes, affine=False) if standardise else nn.Identity()
         self.linear = nn.Linear(n_prototypes, shape.n_classes)
+        self.dropout = nn.Dropout(dropout)
         self.sign_share = 0.0
         self.spread: Tensor
         self.register_buffer("spread", torch.ones(shape.n_dims))
@@ -123,10 +128,14 @@ class Protobin(nn.Module):
         scores: Tensor = self.norm(self.scores(maps))
         return scores
 
+    def classify(self, scores: Tensor) -> Tensor:
+        """Logits (B, C) of standardised scores (B, M)."""
+        logits: Tensor = self.linear(self.dropout(scores))
+        return logits
+
     def forward(self, maps: TokenMaps) -> Tensor:
         """Logits of clips: (B, C)."""
-        logits: Tensor = self.linear(self.standard_scores(maps))
-        return logits
+        return self.classify(self.standard_scores(maps))
 
 
 class ClassBoundProtobin(Protobin):
@@ -136,9 +145,7 @@ class ClassBoundProtobin(Protobin):
     larger than everything else of a head.
     """
 
-    def __init__(
-        self, shape: MapShape, prototypes_per_class: int = 20, **options: Any
-    ) -> None:
+    def __init__(self, shape: MapShape, prototypes_per_class: int = 20, **options: Any) -> None:
         super().__init__(shape, prototypes_per_class, **options)
         self.linear = _OwnLinear(shape.n_classes, prototypes_per_class)
 

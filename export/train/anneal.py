@@ -42,12 +42,12 @@ class Imitation:
         """Ask the float head, before it changes, about every clip."""
         head.eval()
         scores = torch.cat([head.standard_scores(maps) for maps in bags.in_order()])
-        return cls(head, recipe, scores, head.linear(scores))
+        return cls(head, recipe, scores, head.classify(scores))
 
     def __call__(self, batch: Batch) -> Tensor:
         """Loss of a batch: a scalar."""
         scores = self.head.standard_scores(batch.maps)
-        logits = self.head.linear(scores)
+        logits = self.head.classify(scores)
         return (
             self.recipe.loss(logits, batch.targets)
             + SCORES_WEIGHT * functional.mse_loss(scores, self.scores[batch.rows])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from export.heads.head import Head
 from export.metrics import quality
 from export.train.bags import Bags, Batch
 from export.train.loss import Loss
@@ -29,7 +30,7 @@ class Recipe:
     learning_rate: float = 1e-2
     """At the start; falls to 0 along half a cosine."""
     weight_decay: float = 1e-4
-    """Of AdamW; not on biases, nor on what a head names in ``no_decay``."""
+    """Of AdamW; not on what a head names in ``no_decay``: biases, prototypes, offsets."""
     loss: Loss = Loss()
     gradient_norm: float = 1.0
     """Longer gradients are cut to this."""
@@ -47,16 +48,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The objective of most heads: the loss of the labels, and the head's own penalty if any."""
+    """The objective of most heads: the loss of the labels, and the head's own penalty."""
 
-    head: nn.Module
+    head: Head
     recipe: Recipe
 
     def __call__(self, batch: Batch) -> Tensor:
         """Loss of a batch: a scalar."""
-        loss = self.recipe.loss(self.head(batch.maps), batch.targets)
-        penalty: Callable[[], Tensor] | None = getattr(self.head, "penalty", None)
-        return loss if penalty is None else loss + penalty()
+        return self.recipe.loss(self.head(batch.maps), batch.targets) + self.head.penalty()
 
 
 class Descent:
@@ -64,8 +63,8 @@ class Descent:
 
     Parameters
     ----------
-    head : nn.Module
-        Maps `TokenMaps` to logits; trained in place.
+    head : Head
+        Trained in place.
     recipe : Recipe
     n_clips : int
         Training clips.
@@ -79,7 +78,7 @@ class Descent:
 
     def __init__(
         self,
-        head: nn.Module,
+        head: Head,
         recipe: Recipe,
         n_clips: int,
         objective: Callable[[Batch], Tensor] | None = None,
@@ -129,13 +128,12 @@ class Descent:
         self.head.eval()
 
 
-def _groups(head: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
+def _groups(head: Head, recipe: Recipe) -> list[dict[str, object]]:
     """Parameters with and without weight decay."""
-    spared: frozenset[str] = getattr(head, "no_decay", frozenset())
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in head.named_parameters():
         if parameter.requires_grad:
-            groups[name not in spared and not name.endswith("bias")].append(parameter)
+            groups[name not in head.no_decay].append(parameter)
     return [
         {"params": groups[True], "weight_decay": recipe.weight_decay},
         {"params": groups[False], "weight_decay": 0.0},
@@ -188,7 +186,7 @@ def descend(
 
 
 @torch.no_grad()
-def logits_of(head: nn.Module, bags: Bags) -> NDArray[np.float32]:
+def logits_of(head: Head, bags: Bags) -> NDArray[np.float32]:
     """Logits of all clips in evaluation mode, float32: (N, C)."""
     head.eval()
     logits: NDArray[np.float32] = torch.cat([head(maps) for maps in bags.in_order()]).numpy()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
 from edge_probe.spec import TokenBits
-from export.heads.pooled import LinearMean
+from export.heads.pooled import MeanLinear
 from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead, mean_scores
 from export.train.anneal import anneal
 from export.train.bags import Bags
@@ -106,7 +106,7 @@ def fit_mean_linear(
 ) -> MeanLinearHead:
     """The plain linear probe on the mean token."""
     torch.manual_seed(seed)
-    head = LinearMean(bags.shape)
+    head = MeanLinear(bags.shape)
     descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
             progress=progress)  # fmt: skip
     weights, bias = head.linear.weight.detach(), head.linear.bias.detach()
@@ -128,9 +128,7 @@ def at_bits(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
     )
     shift = (exact - cut).reshape(-1, trained.weights.shape[1])  # (1, M), class-bound (C, J)
     moved = (trained.weights.astype(np.float64) * shift).sum(axis=1)
-    return replace(
-        trained, bias=trained.bias + moved, reference_scores=cut.astype(np.float32)
-    )
+    return replace(trained, bias=trained.bias + moved, reference_scores=cut.astype(np.float32))
 
 
 def _runtime_scores(head: ProtobinHead, bags: Bags) -> NDArray[np.float64]:
