@@ -70,7 +70,7 @@ def test_manifest(tmp_path: Path) -> None:
         ("file,label,fold\na.wav,b,٣\n", "fold is '٣'"),
         (f"file,label,fold\na.wav,b,{'1' * 5000}\n", "not a whole number"),
         ("file,label,file\na.wav,b,c.wav\n", "the column file stands twice"),
-        ("file,label,start\na.wav,b,1\n", "unknown column 'start' did you mean start_s?"),
+        ("file,label,strat_s\na.wav,b,1\n", "unknown column 'strat_s' did you mean start_s?"),
         ("File,label\na.wav,b\n", "did you mean file?"),
         ("file,label\na.wav,Owl\nn.wav,background\n", "line 3: expected Background"),
         ("file,label\na.wav,Owl;BACKGROUND\n", "line 2: expected Background"),
