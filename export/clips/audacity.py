@@ -10,9 +10,6 @@ from export.clips.annotation import Annotation, parse_annotation, parse_hertz
 from export.clips.clip import ClipsError
 from export.clips.text import lines_of
 
-BAND = "\\"
-"""First field of the line that holds the band of the label above it."""
-
 
 def read_labels(table: Path) -> list[tuple[str, Annotation]]:
     """The labels of a track, each with the table and line it stands in.
@@ -23,24 +20,25 @@ def read_labels(table: Path) -> list[tuple[str, Annotation]]:
         A line is not what it must be.
     """
     found: list[tuple[str, Annotation]] = []
-    labelled_line = 0
+    band_may_follow = False
     for line_number, line in enumerate(lines_of(table), 1):
-        where, fields = f"{table}: line {line_number}", line.split("\t")
-        if not line.strip():
-            continue
-        is_band = fields[0] == BAND
-        if len(fields) != 3 and not (len(fields) == 2 and not is_band):  # Audacity's empty label
-            raise _malformed(where, line)
-        if not is_band:
-            start, end, label = (*fields, "")[:3]
-            found.append((where, parse_annotation(where, start.strip(), end.strip(), label)))
-            labelled_line = line_number
-        elif labelled_line != line_number - 1:
-            raise ClipsError(
-                f"{where}: expected a label before this band", hint=f"delete the line {line!r}"
-            )
-        else:
-            found[-1] = (found[-1][0], _with_band(where, found[-1][1], *fields[1:]))
+        where = f"{table}: line {line_number}"
+        match line.split("\t"):
+            case ["\\", low, high] if band_may_follow:
+                found[-1] = (found[-1][0], _with_band(where, found[-1][1], low, high))
+                band_may_follow = False
+            case ["\\", _, _]:
+                raise ClipsError(
+                    f"{where}: expected a label before this band", hint="delete the line"
+                )
+            case [start, end, *label] if len(label) < 2 and start != "\\":
+                name = "".join(label)  # an empty one may have lost its tab
+                found.append((where, parse_annotation(where, start.strip(), end.strip(), name)))
+                band_may_follow = True
+            case [blank] if not blank.strip():
+                continue
+            case _:
+                raise _malformed(where, line)
     return found
 
 

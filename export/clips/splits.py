@@ -125,9 +125,7 @@ def _draw(
     return {owners[index] for fold in nearest[:n_taken] for index in fold}
 
 
-def _kept(
-    clips: Sequence[Clip], groups: set[str], placed: dict[str, Split], seed: int
-) -> set[str]:
+def _kept(clips: Sequence[Clip], groups: set[str], placed: dict[str, Split], seed: int) -> set[str]:
     """Groups that training needs: with them it has a clip of every class and of background."""
     holders: dict[str, set[str]] = {}
     for clip in clips:

@@ -20,7 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that name clips, encoder and cache."""
-    parser.add_argument("clips", type=Path, help="folder of class folders or of annotated recordings, CSV manifest, or Raven table")
+    parser.add_argument(
+        "clips",
+        type=Path,
+        help="folder of class folders or of annotated recordings, CSV manifest, or Raven table",
+    )
     parser.add_argument(
         "--encoder", type=Path, default=DEMO_ENCODER, metavar="FILE.onnx",
         help="frozen encoder graph (default: the demonstration encoder)",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from export.clips import Clip, ClipsError, Split
@@ -42,10 +42,9 @@ def test_no_recording_in_two_splits(
     ]
     try:
         splits = split_clips(clips, seed, validation, test)
-    except ClipsError as error:
-        assert "too few" in error.message
-        assume(False)  # noqa: FBT003
-    assert sorted(sum(parts(splits), [])) == list(range(len(clips)))
+    except ClipsError:
+        reject()  # too few recordings: a test of its own
+    assert sorted(row for part in parts(splits) for row in part) == list(range(len(clips)))
     groups = [{clips[row].group for row in part} for part in parts(splits)]
     assert sum(map(len, groups)) == len({c.group for c in clips})
     for part, name in zip(parts(splits), ("train", "validation", "test"), strict=True):
@@ -58,10 +57,10 @@ def test_no_recording_in_two_splits(
 
 
 def test_shares_and_classes_are_even_where_recordings_allow() -> None:
-    clips = [clip(n, (LABELS[n % 3],), n // 2) for n in range(600)]
+    clips = [clip(n, (LABELS[n % 3],), n // 2) for n in range(300)]
     splits = split_clips(clips, 1, validation=0.2, test=0.1)
     sizes = [len(part) for part in parts(splits)]
-    assert np.abs(np.array(sizes) - [420, 120, 60]).max() <= 12
+    assert np.abs(np.array(sizes) - [210, 60, 30]).max() <= 8
     for part in parts(splits):
         count = np.unique([clips[row].labels[0] for row in part], return_counts=True)[1]
         assert count.max() - count.min() <= 6
@@ -71,7 +70,10 @@ def test_shares_and_classes_are_even_where_recordings_allow() -> None:
 
 
 def test_the_only_recording_of_a_class_is_for_training() -> None:
-    clips = [clip(n, ("owl",), n) for n in range(20)] + [clip(20, ("wren",), "w"), clip(21, (), "b")]
+    clips = [clip(n, ("owl",), n) for n in range(20)] + [
+        clip(20, ("wren",), "w"),
+        clip(21, (), "b"),
+    ]
     for seed in range(10):
         splits = split_clips(clips, seed)
         assert {20, 21} <= set(splits.train.tolist())
