@@ -63,13 +63,16 @@ def read_annotated(root: Path, window_s: float | None) -> tuple[list[Clip], list
     """
     files = visible_files(root)
     recordings = [path for path in files if path.suffix.lower() in SUFFIXES | OTHER_AUDIO]
+    beside: dict[Path, list[Path]] = defaultdict(list)
+    for path in recordings:
+        beside[path.parent].append(path)
     labelled: Labelled = defaultdict(list)
     for table in _tables(files):
-        beside = [path for path in recordings if path.parent == table.parent]
         if _is_raven(table):
-            _add_selections(labelled, table, beside)
+            _add_selections(labelled, table, beside[table.parent])
         else:
-            labelled[_only(table, _named(table.stem, beside))] += read_labels(table)
+            recording = _only(table, _named(table.stem, beside[table.parent]))
+            labelled[recording] += read_labels(table)
     clips, left_out = _cut_all(labelled, window_s)
     left_out += [
         f"{path}: has no labels beside it" if path.suffix.lower() in SUFFIXES else not_read(path)

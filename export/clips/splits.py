@@ -136,7 +136,7 @@ def _kept(clips: Sequence[Clip], groups: set[str], placed: dict[str, Split], see
     kept = {group for group, split in placed.items() if split == "train"}
     for _, having in sorted(holders.items(), key=lambda item: (len(item[1]), item[0])):
         if not having & kept:
-            kept.add(str(rng.choice(sorted(having))))
+            kept.add(sorted(having)[rng.integers(len(having))])
     return kept
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.label_files import write_audacity, write_raven
 
+from export.cli import main
 from export.clips import ClipsError, read_clips
 from export.clips.annotated import cut_windows
 from export.clips.annotation import Annotation
@@ -196,3 +197,14 @@ def test_table_whose_audio_was_converted(tmp_path: Path) -> None:
     table.write_text(rows.format("other"))
     with pytest.raises(ClipsError, match=r"line 2: expected one recording .* found other.wav"):
         read_clips(tmp_path, window_s=5.0)
+
+
+def test_tokens_command_cuts_by_the_chunk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Chunks of the demonstration encoder are 1.28 s long: 4 s are three windows."""
+    sound = np.random.default_rng(0).normal(size=4 * RATE) / 10
+    sf.write(tmp_path / "a.wav", sound, RATE)
+    write_audacity(tmp_path / "a.txt", [Annotation(0.5, 3.0, "Owl")])
+    assert main(["tokens", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 0
+    assert "3 clips of 1 classes are encoded" in capsys.readouterr().out
