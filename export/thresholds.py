@@ -18,18 +18,17 @@ for nothing. A class with fewer than `MIN_CLIPS` held-out clips gets the median 
 others. Thresholds for a stated precision or rate of false alarms are in `export.targets`.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve
-from sklearn.model_selection import StratifiedGroupKFold
 
 from edge_probe.head import Head
 from edge_probe.spec import WindowSpec
 from edge_probe.window import Windower
+from export.clips.splits import grouped_folds
 from export.tokens import ClipTokens
 
 FAVOURS = {"recall": 2.0, "balance": 1.0, "precision": 0.5}
@@ -83,14 +82,7 @@ def held_out_folds(
     rows leaves nothing to learn from.
     """
     kind = np.where(targets.any(axis=1), targets.argmax(axis=1), targets.shape[1])
-    n_folds = min(N_FOLDS, len(set(groups)), np.bincount(kind).max())
-    if n_folds < 2:
-        return [np.arange(len(targets))]
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a rare class cannot be in every fold
-        splits = list(splitter.split(np.zeros(len(kind)), kind, list(groups)))
-    return [held_out for _, held_out in splits if len(held_out)]
+    return grouped_folds(kind, groups, N_FOLDS, seed)
 
 
 def fit_thresholds(

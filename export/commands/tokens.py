@@ -20,7 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that name clips, encoder and cache."""
-    parser.add_argument("clips", type=Path, help="folder of class folders, or CSV manifest")
+    parser.add_argument(
+        "clips",
+        type=Path,
+        help="folder of class folders or of annotated recordings, CSV manifest, or Raven table",
+    )
     parser.add_argument(
         "--encoder", type=Path, default=DEMO_ENCODER, metavar="FILE.onnx",
         help="frozen encoder graph (default: the demonstration encoder)",
@@ -49,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
     """Encode every clip that is not in the cache yet."""
     from export.clips import read_clips
 
-    clips = read_clips(args.clips, args.folds)
-    encoded = open_cache(args).encode(clips.clips, "encode")
+    cache = open_cache(args)
+    clips = read_clips(args.clips, args.folds, cache.card.spec.chunk_s)
+    encoded = cache.encode(clips.clips, "encode")
     report_unreadable([*clips.left_out, *encoded.unreadable])
     print(f"{len(encoded.clips)} clips of {len(clips.labels)} classes are encoded")
     return 0

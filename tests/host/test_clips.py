@@ -70,7 +70,7 @@ def test_manifest(tmp_path: Path) -> None:
         ("file,label,fold\na.wav,b,٣\n", "fold is '٣'"),
         (f"file,label,fold\na.wav,b,{'1' * 5000}\n", "not a whole number"),
         ("file,label,file\na.wav,b,c.wav\n", "the column file stands twice"),
-        ("file,label,start\na.wav,b,1\n", "unknown column 'start' did you mean start_s?"),
+        ("file,label,strat_s\na.wav,b,1\n", "unknown column 'strat_s' did you mean start_s?"),
         ("File,label\na.wav,b\n", "did you mean file?"),
         ("file,label\na.wav,Owl\nn.wav,background\n", "line 3: expected Background"),
         ("file,label\na.wav,Owl;BACKGROUND\n", "line 2: expected Background"),
@@ -142,6 +142,31 @@ def test_names_that_tell_no_recordings_apart(tmp_path: Path) -> None:
     assert clips.warnings == ()
 
 
+def test_negatives_of_a_class(tmp_path: Path) -> None:
+    touch(tmp_path, "Wren/a_1.wav", "Owl/c.wav", "-Owl/b_1.wav", "Background/d.wav")
+    clips = read_clips(tmp_path)
+    assert clips.labels == ("Owl", "Wren")
+    assert clips.n_background == 1
+    negative = clips.clips[0]
+    assert negative == Clip(tmp_path / "-Owl" / "b_1.wav", (), "b", absent=("Owl",))
+    assert [negative.holds(label) for label in clips.labels] == [False, None]
+    assert [clips.clips[1].holds(label) for label in clips.labels] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("folder", "problem"),
+    [("-Owls", "-Owls is there, but no clip of Owls did you mean -Owl?"),
+     ("-Dipper", "-Dipper is there, but no clip of Dipper add clips of Dipper"),
+     ("-Background", "expected Background, found '-Background'"),
+     ("-", "expected a class after the '-'")],
+)  # fmt: skip
+def test_negatives_of_no_class(tmp_path: Path, folder: str, problem: str) -> None:
+    touch(tmp_path, "Owl/a.wav", f"{folder}/b.wav")
+    with pytest.raises(ClipsError) as caught:
+        read_clips(tmp_path)
+    assert problem in f"{caught.value.message} {caught.value.hint}"
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(ClipsError, match="no such folder"):
         read_clips(tmp_path / "none")
@@ -161,8 +186,10 @@ def test_no_bytes_escape_as_another_error(
         read_clips(path)
 
 
-_NAME = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=";"),
-                min_size=1, max_size=12)  # fmt: skip
+_NAME = st.text(
+    st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=";"),
+    min_size=1, max_size=12,
+).filter(lambda name: name[0] != "-" and name.casefold() != "background")  # fmt: skip
 
 
 @given(st.lists(st.tuples(_NAME, _NAME, st.integers(1, 5)), min_size=1, max_size=8))
