@@ -8,6 +8,7 @@ import json
 import logging
 import mmap
 import os
+import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,22 +131,30 @@ class Shards:
         """
         path = self._path(bucket)
         part = path.with_suffix(".part")
-        _write(
-            part, {**self.read(bucket), **fresh}
-        )  # Windows: nothing of the old file is mapped now
-        part.replace(path)
+        _remove(part)  # of a process that was killed just now
+        part.mkdir()  # a folder, because safetensors has temporary files of its own
+        try:
+            _write(part / path.name, {**self.read(bucket), **fresh})
+            (part / path.name).replace(path)  # on Windows only while nobody has it mapped
+        finally:
+            _remove(part)
 
     def remove_parts(self) -> None:
         """Remove what killed processes have left half-written."""
         for part in self.folder.glob("*.part"):
             try:
                 with self.lock(part.stem).acquire(timeout=0):
-                    part.unlink(missing_ok=True)
+                    _remove(part)
             except Timeout:  # not left: it is being written
                 continue
 
     def _path(self, bucket: str) -> Path:
         return self.folder / f"{bucket}{_SUFFIX}"
+
+
+def _remove(part: Path) -> None:
+    if part.exists():
+        shutil.rmtree(part)
 
 
 def _write(path: Path, clips: Mapping[str, ClipTokens]) -> None:
@@ -161,7 +170,6 @@ def _write(path: Path, clips: Mapping[str, ClipTokens]) -> None:
     try:
         save_file(arrays, path, {"crc32": _checksum(arrays)})
     except SafetensorError as error:
-        path.unlink(missing_ok=True)
         raise EdgeProbeError(
             f"{path}: cannot be written: {error}", hint="look at free space and permissions"
         ) from error
