@@ -72,15 +72,19 @@ class Encoder:
             The graph failed, or its output has another rank or shape than promised, or is
             not finite.
         """
+        (output,) = self._run(chunk, [self.spec.output_name])
+        return self._token_rows(output)
+
+    def _run(self, chunk: NDArray[np.float32], outputs: list[str]) -> list[NDArray[np.float32]]:
         feed = {self.spec.input_name: chunk[np.newaxis]}
         try:
-            (output,) = self._session.run([self.spec.output_name], feed)
+            found: list[NDArray[np.float32]] = self._session.run(outputs, feed)
         except Exception as error:
             raise EncoderError(
                 f"{self._name}: the graph failed on {len(chunk)} samples: {_first_line(error)}",
                 hint="chunk_samples of the bundle must be a length the graph accepts",
             ) from error
-        return self._token_rows(output)
+        return found
 
     def _token_rows(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         grid = self.spec.grid

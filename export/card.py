@@ -27,6 +27,7 @@ _TAKEN_NAMES = {*files.FIXED, files.MANIFEST, files.SIGNATURE, GRAPH_NAME}
 _TEXTS = {"name", "licence", "input", "output"}
 _COUNTS = {"sample_rate_hz", "chunk_samples"}
 _REQUIRED = _TEXTS | _COUNTS
+_OPTIONAL_TEXTS = {"cls"}
 _GRID = {"start_samples", "step_samples", "band_edges_hz"}
 
 
@@ -40,6 +41,8 @@ class EncoderCard:
     """name and licence."""
     external_data: tuple[Path, ...]
     """Files beside the graph that hold some of its weights."""
+    cls: str | None = None
+    """Graph output of the [cls] token, float32 [1, D_cls]; None where the encoder has none."""
 
 
 def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
@@ -75,6 +78,7 @@ def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
         ),
         {"name": facts["name"], "licence": facts["licence"]},
         external_data,
+        facts.get("cls"),
     )
 
 
@@ -122,10 +126,10 @@ def _facts(path: Path) -> dict[str, Any]:
 def _problem(facts: dict[str, Any]) -> str | None:
     if missing := _REQUIRED - facts.keys():
         return f"lacks {', '.join(sorted(missing))}"
-    if unknown := facts.keys() - _REQUIRED - _GRID:
+    if unknown := facts.keys() - _REQUIRED - _OPTIONAL_TEXTS - _GRID:
         return f"has unknown keys {', '.join(sorted(unknown))}"
     for key, value in facts.items():
-        if key in _TEXTS and type(value) is not str:
+        if key in _TEXTS | _OPTIONAL_TEXTS and type(value) is not str:
             return f"gives {key} = {value!r}, not a text"
         if key in _COUNTS and not (type(value) is int and value > 0):
             return f"gives {key} = {value!r}, not a whole number above 0"
@@ -152,17 +156,25 @@ def _measured_grid(graph: Path, facts: dict[str, Any]) -> TokenGrid:
     try:
         session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         feed = {facts["input"]: np.zeros((1, n_samples), np.float32)}
-        (tokens,) = session.run([facts["output"]], feed)
+        outputs = [facts["output"], *([facts["cls"]] if "cls" in facts else [])]
+        tokens, *cls = session.run(outputs, feed)
     except Exception as error:  # onnxruntime's errors share no base class
         raise EncoderError(
             f"{graph}: does not run as its card says: {str(error).strip().splitlines()[0]}",
-            hint="check input, output and chunk_samples of the card",
+            hint="check input, output, cls and chunk_samples of the card",
         ) from error
     if tokens.ndim != 4 or tokens.shape[0] != 1:
         raise EncoderError(
             f"{graph}: expected a token map (1, D, S_t, S_f), found {tokens.shape}",
             hint="name the output that keeps time and frequency",
         )
+    for token in cls:
+        if token.ndim != 2 or token.shape[0] != 1 or token.dtype != np.float32:
+            raise EncoderError(
+                f"{graph}: expected a [cls] token float32 (1, D_cls), found {token.dtype} "
+                f"{token.shape}",
+                hint="name an output that holds one vector for the whole chunk",
+            )
     _, n_dims, n_time, n_freq = tokens.shape
     edges = facts.get("band_edges_hz")
     if edges is not None and len(edges) != n_freq + 1:

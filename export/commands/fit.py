@@ -2,13 +2,16 @@
 
 import argparse
 import logging
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_probe.errors import EdgeProbeError
-from export.commands.tokens import add_clip_arguments, open_cache, report_unreadable
+from export.commands.tokens import (
+    add_clip_arguments,
+    open_cache,
+    report_unreadable,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from edge_probe.bundle import Bundle
@@ -40,18 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of a protobin head's linear layer (default int8)",
     )  # fmt: skip
     head.add_argument(
-        "--prototypes-per-class", type=_whole_number(1, 10_000), default=20, metavar="J"
+        "--prototypes-per-class", type=whole_number(1, 10_000), default=20, metavar="J"
     )
     head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
-    head.add_argument("--epochs", type=_whole_number(1, 10_000), default=40)
-    head.add_argument("--seed", type=_whole_number(0, 2**32 - 1), default=0)
+    head.add_argument("--epochs", type=whole_number(1, 10_000), default=40)
+    head.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0)
     parser.add_argument(
         "--favour", choices=("recall", "balance", "precision"), default="balance",
         help="what thresholds should spare you: missed calls or false alarms (default: balance)",
     )  # fmt: skip
     window = parser.add_argument_group("window")
-    window.add_argument("--window-chunks", type=_whole_number(1, 10_000), default=2, metavar="K")
-    window.add_argument("--hop-chunks", type=_whole_number(1, 10_000), default=1, metavar="H")
+    window.add_argument("--window-chunks", type=whole_number(1, 10_000), default=2, metavar="K")
+    window.add_argument("--hop-chunks", type=whole_number(1, 10_000), default=1, metavar="H")
     window.add_argument("--refractory-s", type=float, default=0.0, metavar="S")
 
 
@@ -118,14 +121,3 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             "a mean-linear head is float throughout: --bits and --linear do not apply to it",
             hint="leave them out, or choose --head protobin",
         )
-
-
-def _whole_number(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (re.fullmatch("[0-9]{1,10}", text) and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {low} to {high}, found {text!r}"
-            )
-        return int(text)
-
-    return parse

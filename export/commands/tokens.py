@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,10 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", type=Path, default=Path("token_cache"), metavar="DIR",
         help="where encoded clips are kept (default: token_cache)",
     )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=whole_number(1, 256), metavar="N",
+        help="processes that encode (default: as many as there are CPU cores)",
+    )  # fmt: skip
     parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="folds of the manifest")
 
 
@@ -46,7 +52,7 @@ def open_cache(args: argparse.Namespace) -> "TokenCache":
     card = args.card
     if card is None and args.encoder == DEMO_ENCODER:
         card = CARDS / "demo_encoder.toml"
-    return TokenCache(args.cache, read_card(args.encoder, card), args.channel)
+    return TokenCache(args.cache, read_card(args.encoder, card), args.channel, args.workers)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     encoded = cache.encode(clips.clips, "encode")
     report_unreadable([*clips.left_out, *encoded.unreadable])
     print(f"{len(encoded.clips)} clips of {len(clips.labels)} classes are encoded")
+    print(encoded.summary())
     return 0
 
 
@@ -65,3 +72,16 @@ def report_unreadable(lines: list[str]) -> None:
     """List the clips that could not be used."""
     for line in lines:
         _log.warning("left out: %s", line)
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number within limits."""
+
+    def parse(text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,10}", text) and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high}, found {text!r}"
+            )
+        return int(text)
+
+    return parse
