@@ -273,7 +273,14 @@ def _check_agreement(manifest: Manifest) -> None:
             head.kind != "mean-linear" or head == linear_probe,
             "a mean-linear head has token_bits float, n_prototypes 0 and linear float32",
         ),
-        (head.kind != "protobin" or head.n_prototypes > 0, "a protobin head has prototypes"),
+        (
+            head.kind == "mean-linear" or head.n_prototypes > 0,
+            f"a {head.kind} head has prototypes",
+        ),
+        (
+            head.kind != "protofloat" or not isinstance(head.token_bits, int),
+            "a protofloat head has token_bits float",
+        ),
         (
             head.linear != "int8-grouped" or head.n_prototypes % manifest.n_classes == 0,
             "n_prototypes of a class-grouped head is a multiple of n_classes",

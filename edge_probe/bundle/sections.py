@@ -21,11 +21,13 @@ MAX_REFRACTORY_S = 86_400.0
 class HeadSpec:
     """What the head file must contain."""
 
-    kind: Literal["protobin", "mean-linear"]
+    kind: Literal["protobin", "protofloat", "mean-linear"]
     token_bits: TokenBits
     n_prototypes: int
     """M; 0 for mean-linear."""
-    linear: Literal["int8", "int8-grouped", "float32"]
+    linear: Literal["int8", "int8-grouped", "int8-sparse", "float32"]
+    floor_at_zero: bool = False
+    """Whether scores below 0 count as 0; only protofloat says so."""
 
 
 def encoder_section(encoder: EncoderSpec, provenance: Mapping[str, Json]) -> dict[str, Json]:
@@ -91,21 +93,26 @@ def _check_encoder(encoder: EncoderSpec) -> None:
 
 def head_section(head: HeadSpec) -> dict[str, Json]:
     """What a manifest says about a head."""
-    return {
+    section: dict[str, Json] = {
         "kind": head.kind,
         "token_bits": head.token_bits,
         "n_prototypes": head.n_prototypes,
         "linear": head.linear,
     }
+    if head.kind == "protofloat":
+        section["floor_at_zero"] = head.floor_at_zero
+    return section
 
 
 def read_head(section: Section) -> HeadSpec:
     """A head within the limits of the format."""
+    kind = section.choice("kind", ["protobin", "protofloat", "mean-linear"])
     head = HeadSpec(
-        kind=section.choice("kind", ["protobin", "mean-linear"]),
+        kind=kind,
         token_bits=section.choice("token_bits", ["float", *range(1, 9)]),
         n_prototypes=section.integer("n_prototypes", 0, MAX_PROTOTYPES),
-        linear=section.choice("linear", ["int8", "int8-grouped", "float32"]),
+        linear=section.choice("linear", ["int8", "int8-grouped", "int8-sparse", "float32"]),
+        floor_at_zero=kind == "protofloat" and section.boolean("floor_at_zero"),
     )
     section.finish()
     return head

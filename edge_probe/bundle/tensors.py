@@ -27,9 +27,12 @@ from edge_probe.head import (
     Int8Linear,
     MeanLinearHead,
     ProtobinHead,
+    ProtofloatHead,
+    SparseInt8Linear,
 )
-from edge_probe.head.linear import Linear
+from edge_probe.head.linear import Linear, layer_arrays
 from edge_probe.head.packing import n_bytes, padding_is_zero
+from edge_probe.head.protofloat import LENGTH_TOLERANCE
 from edge_probe.spec import MAX_COMPONENT
 
 MAX_CONFORMANCE_CHUNKS = 64
@@ -69,41 +72,48 @@ class Conformance:
     """(M,) token of that chunk."""
 
 
-def head_layout(head: HeadSpec, n_dims: int, n_classes: int) -> Layout:
-    """Tensors that ``head.safetensors`` must hold."""
+def head_layout(head: HeadSpec, n_dims: int, n_classes: int, n_own: int) -> Layout:
+    """Tensors that ``head.safetensors`` must hold; ``n_own`` is k of a sparse layer."""
+    per_class = (np.float64, (n_classes,))
     if head.kind == "mean-linear":
-        return {"weights": (np.float32, (n_classes, n_dims)), "bias": (np.float64, (n_classes,))}
-    weights = np.float32 if head.linear == "float32" else np.int8
-    n_seen = head.n_prototypes // (n_classes if head.linear == "int8-grouped" else 1)
+        return {"weights": (np.float32, (n_classes, n_dims)), "bias": per_class}
+    n_columns = {
+        "int8": head.n_prototypes,
+        "int8-grouped": head.n_prototypes // n_classes,
+        "int8-sparse": n_own,
+        "float32": head.n_prototypes,
+    }[head.linear]
+    packed, real = (np.uint8, n_bytes(n_dims)), (np.float32, n_dims)
+    dtype, n_components = packed if head.kind == "protobin" else real
     layout: Layout = {
-        "prototypes": (np.uint8, (head.n_prototypes, n_bytes(n_dims))),
+        "prototypes": (dtype, (head.n_prototypes, n_components)),
         "offset": (np.float32, (n_dims,)),
-        "weights": (weights, (n_classes, n_seen)),
-        "bias": (np.float64, (n_classes,)),
+        "weights": (np.float32 if head.linear == "float32" else np.int8, (n_classes, n_columns)),
+        "bias": per_class,
         "reference_scores": (np.float32, (head.n_prototypes,)),
     }
-    return layout | ({} if head.linear == "float32" else {"scale": (np.float64, (n_classes,))})
+    if head.linear != "float32":
+        layout["scale"] = per_class
+    if head.linear == "int8-sparse":
+        layout["columns"] = (np.int32, (n_classes, n_columns))
+    return layout
 
 
 def head_spec(head: Head) -> HeadSpec:
     """What the manifest must say about a head."""
     if isinstance(head, MeanLinearHead):
         return HeadSpec("mean-linear", "float", 0, "float32")
-    return HeadSpec("protobin", head.bits, head.n_prototypes, head.linear.kind)
+    floor = isinstance(head, ProtofloatHead) and head.floor_at_zero
+    return HeadSpec(head.kind, head.bits, head.n_prototypes, head.linear.kind, floor)
 
 
 def pack_head(head: Head) -> bytes:
     """Content of ``head.safetensors``."""
-    arrays: Arrays = {
-        "weights": head.linear.weights,
-        "bias": head.linear.bias,
-    }
-    if isinstance(head, ProtobinHead):
+    arrays = layer_arrays(head.linear)
+    if not isinstance(head, MeanLinearHead):
         arrays["prototypes"] = head.prototypes
         arrays["offset"] = head.offset
         arrays["reference_scores"] = head.reference_scores
-    if not isinstance(head.linear, FloatLinear):
-        arrays["scale"] = head.linear.scale
     return pack(arrays)
 
 
@@ -121,31 +131,58 @@ def parse_head(data: bytes, manifest: Manifest) -> Head:
     RejectedBundleError
     """
     spec, n_dims = manifest.head, manifest.encoder.grid.n_dims
-    layout = head_layout(spec, n_dims, manifest.n_classes)
-    arrays = check(files.HEAD, unpack(files.HEAD, data), layout)
+    found = unpack(files.HEAD, data)
+    layout = head_layout(spec, n_dims, manifest.n_classes, _n_own(found, spec))
+    arrays = check(files.HEAD, found, layout)
+    linear = _linear(arrays, spec)
     if spec.kind == "mean-linear":
-        return MeanLinearHead(FloatLinear(arrays["weights"], arrays["bias"]))
-    if not padding_is_zero(arrays["prototypes"], n_dims):
+        assert isinstance(linear, FloatLinear)  # noqa: S101  the manifest allows no other
+        return MeanLinearHead(linear)
+    prototypes, offset = arrays["prototypes"], arrays["offset"]
+    fits = np.all(np.abs(offset) <= MAX_COMPONENT)
+    check_range(files.HEAD, "offset", fits, f"at most {MAX_COMPONENT:g} in magnitude")
+    reference = arrays["reference_scores"]
+    if spec.kind == "protobin":
+        _check_padding(prototypes, n_dims)
+        return ProtobinHead(prototypes, offset, spec.token_bits, linear, reference)
+    lengths = np.sqrt(np.einsum("md,md->m", prototypes, prototypes, dtype=np.float64))
+    fits = np.all(np.abs(lengths - 1) <= LENGTH_TOLERANCE)
+    check_range(files.HEAD, "prototypes", fits, f"rows of length 1, to {LENGTH_TOLERANCE:g}")
+    return ProtofloatHead(prototypes, offset, linear, reference, spec.floor_at_zero)
+
+
+def _n_own(arrays: Arrays, spec: HeadSpec) -> int:
+    """Weights of a class in a sparse layer, as the file has them, within what is allowed."""
+    weights = arrays.get("weights")
+    n_columns = weights.shape[1] if weights is not None and weights.ndim == 2 else 1
+    return min(max(n_columns, 1), spec.n_prototypes)
+
+
+def _linear(arrays: Arrays, spec: HeadSpec) -> Linear:
+    weights, bias = arrays["weights"], arrays["bias"]
+    if spec.linear == "float32":
+        return FloatLinear(weights, bias)
+    scale = arrays["scale"]
+    check_range(files.HEAD, "scale", np.all(scale > 0), "positive numbers")
+    if spec.linear == "int8":
+        return Int8Linear(weights, scale, bias)
+    if spec.linear == "int8-grouped":
+        return GroupedInt8Linear(weights, scale, bias)
+    columns = arrays["columns"]
+    inside = np.all((columns >= 0) & (columns < spec.n_prototypes))
+    ascending = np.all(columns[:, 1:] > columns[:, :-1])
+    expected = f"numbers below {spec.n_prototypes} that ascend in each row"
+    check_range(files.HEAD, "columns", inside and ascending, expected)
+    return SparseInt8Linear(weights, columns, scale, bias, spec.n_prototypes)
+
+
+def _check_padding(prototypes: NDArray[np.uint8], n_dims: int) -> None:
+    if not padding_is_zero(prototypes, n_dims):
         reject(
             Rejection.PROTOTYPE_PADDING,
             f"{files.HEAD}: prototypes: bits beyond dimension {n_dims} are not zero",
             hint=EXPORT_AGAIN,
         )
-    fits = np.all(np.abs(arrays["offset"]) <= MAX_COMPONENT)
-    check_range(files.HEAD, "offset", fits, f"at most {MAX_COMPONENT:g} in magnitude")
-    if spec.linear == "float32":
-        linear: Linear = FloatLinear(arrays["weights"], arrays["bias"])
-    else:
-        check_range(files.HEAD, "scale", np.all(arrays["scale"] > 0), "positive numbers")
-        kind = Int8Linear if spec.linear == "int8" else GroupedInt8Linear
-        linear = kind(arrays["weights"], arrays["scale"], arrays["bias"])
-    return ProtobinHead(
-        arrays["prototypes"],
-        arrays["offset"],
-        spec.token_bits,
-        linear,
-        arrays["reference_scores"],
-    )
 
 
 def pack_calibration(calibration: Calibration) -> bytes:
@@ -248,7 +285,7 @@ def conformance_layout(manifest: Manifest, n_samples: int, n_chunks: int) -> Lay
     }
     if isinstance(head.token_bits, int):
         layout["digits"] = (np.uint8, maps)
-    if head.kind == "protobin":
+    if head.kind != "mean-linear":
         layout["scores"] = (np.float32, (head.n_prototypes,))
         layout["score_chunks"] = (np.int32, (head.n_prototypes,))
         layout["score_tokens"] = (np.int32, (head.n_prototypes,))

@@ -4,6 +4,7 @@ from support.hostile.ways import (
     Cases,
     content,
     dropping,
+    in_float_bundle,
     manifest,
     many_files,
     mean_linear,
@@ -76,6 +77,8 @@ CASES: Cases = {
         ),
         "unknown in windows": setting("windows.overlap", 1),
         "unknown in conformance": setting("conformance.extra", 1),
+        "floor of a protobin head": setting("head.floor_at_zero", False),
+        "no floor of a protofloat head": in_float_bundle(dropping("head.floor_at_zero")),
         **{
             f"no {key}": dropping(key)
             for key in [
@@ -104,6 +107,7 @@ CASES: Cases = {
         "bits 1.0": setting("head.token_bits", 1.0),
         "kind number": setting("head.kind", 1),
         "linear null": setting("head.linear", None),
+        "floor 0": in_float_bundle(setting("head.floor_at_zero", 0)),
         "clips true": setting("training.background_clips", True),
     },
     R.MANIFEST_RANGE: {
@@ -159,6 +163,9 @@ CASES: Cases = {
         "mean-linear in bits": mean_linear(token_bits=1),
         "mean-linear in int8": mean_linear(linear="int8"),
         "mean-linear in groups": mean_linear(linear="int8-grouped"),
+        "sparse mean-linear": mean_linear(linear="int8-sparse"),
+        "protofloat in bits": in_float_bundle(setting("head.token_bits", 8)),
+        "protofloat without prototypes": in_float_bundle(setting("head.n_prototypes", 0)),
         "three prototypes for two classes": setting("head.linear", "int8-grouped"),
         "background denied": setting("training.no_background", True),
         "labels not listed": manifest(lambda found: found["files"].pop("labels.txt")),

@@ -1,7 +1,16 @@
 """Tensors that must be refused."""
 
 import numpy as np
-from support.hostile.ways import Cases, content, grouped_but_dense, manifest, put, setting, tensors
+from support.hostile.ways import (
+    Cases,
+    content,
+    float_head,
+    grouped_but_dense,
+    manifest,
+    put,
+    setting,
+    tensors,
+)
 
 from edge_probe.bundle import Rejection
 
@@ -40,6 +49,9 @@ CASES: Cases = {
         "no audio": tensors("conformance", audio=None),
         "no digits": tensors("conformance", digits=None),
         "head of another kind": setting("head.linear", "float32"),
+        "sparse without columns": float_head(columns=None),
+        "sparse without weights": float_head(weights=None),
+        "dense with columns": tensors("head", columns=np.zeros((2, 3), np.int32)),
     },
     R.TENSOR_DTYPE: {
         "weights": tensors("head", weights=lambda a: a.astype(np.float32)),
@@ -48,6 +60,8 @@ CASES: Cases = {
         "thresholds": tensors("calibration", threshold_on=lambda a: a.astype(np.float32)),
         "audio": tensors("conformance", audio=lambda a: a.astype(np.float32)),
         "bool": tensors("conformance", decisions=lambda a: a.astype(bool)),
+        "columns": float_head(columns=lambda a: a.astype(np.uint32)),
+        "packed prototypes": float_head(prototypes=np.zeros((3, 1), np.uint8)),
     },
     R.TENSOR_SHAPE: {
         "prototypes": tensors("head", prototypes=lambda a: a[:2].copy()),
@@ -55,6 +69,15 @@ CASES: Cases = {
         "rank": tensors("head", bias=lambda a: a[None].copy()),
         "transposed": tensors("head", weights=lambda a: a.T.copy()),
         "dense weights in groups": grouped_but_dense,
+        "sparse of rank 1": float_head(weights=np.ones(2, np.int8)),
+        "sparse with no columns": float_head(
+            weights=np.ones((2, 0), np.int8), columns=np.ones((2, 0), np.int32)
+        ),
+        "sparse with more columns than prototypes": float_head(
+            weights=np.ones((2, 4), np.int8), columns=np.tile(np.arange(4, dtype=np.int32), (2, 1))
+        ),
+        "fewer columns than weights": float_head(columns=lambda a: a[:, :1].copy()),
+        "narrow float prototypes": float_head(prototypes=lambda a: a[:, :3].copy()),
         "other D": manifest(lambda found: found["encoder"].update(n_dims=5)),
         "thresholds": tensors("calibration", threshold_on=np.zeros(3)),
         "tokens": tensors("conformance", tokens=lambda a: a[:1].copy()),
@@ -67,6 +90,7 @@ CASES: Cases = {
         "infinite offset": tensors("head", offset=put(0, np.inf)),
         "NaN scale": tensors("head", scale=put(0, np.nan)),
         "NaN reference": tensors("head", reference_scores=put(0, np.nan)),
+        "NaN prototype": float_head(prototypes=put((0, 0), np.nan)),
         "NaN threshold": tensors("calibration", threshold_on=put(0, np.nan)),
         "infinite slope": tensors("calibration", slope=put(0, np.inf)),
         "NaN token": tensors("conformance", tokens=put((0, 0, 0), np.nan)),
@@ -75,6 +99,13 @@ CASES: Cases = {
     R.TENSOR_RANGE: {
         "offset": tensors("head", offset=put(0, np.float32(2e38))),
         "scale zero": tensors("head", scale=put(0, 0.0)),
+        "scale zero, sparse": float_head(scale=put(0, 0.0)),
+        "column before the first prototype": float_head(columns=put((0, 0), -1)),
+        "column past the last prototype": float_head(columns=put((0, 1), 3)),
+        "columns descend": float_head(columns=put(1, [1, 0])),
+        "a column twice": float_head(columns=put(1, [1, 1])),
+        "long prototype": float_head(prototypes=put((1, 2), 1 + 2e-6)),
+        "zero prototype": float_head(prototypes=put(0, 0)),
         "scale negative": tensors("head", scale=put(0, -1.0)),
         "slope zero": tensors("calibration", slope=put(0, 0.0)),
         "digit 2 of 1 bit": tensors("conformance", digits=put((0, 0, 0), 2)),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 from support import onnx_bytes as ob
-from support.tiny_bundle import resign, sign_bytes, tiny_head, write_tiny_bundle
+from support.tiny_bundle import GOLDEN_FLOAT, resign, sign_bytes, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import Rejection
 
@@ -160,6 +160,22 @@ def mean_linear(**changes: object) -> Hostile:
         resign(directory, lambda found: found["head"].update(changes))
 
     return spoil
+
+
+def in_float_bundle(spoil: Hostile) -> Hostile:
+    """Put the bundle with float prototypes and a sparse layer there, and break that."""
+
+    def exchange(directory: Path) -> None:
+        shutil.rmtree(directory)
+        shutil.copytree(GOLDEN_FLOAT, directory)
+        spoil(directory)
+
+    return exchange
+
+
+def float_head(**changes: Any) -> Hostile:
+    """As `tensors`, in the head of that bundle."""
+    return in_float_bundle(tensors("head", **changes))
 
 
 def rewrite(**changes: object) -> Callable[[bytes], bytes]:
