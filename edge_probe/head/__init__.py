@@ -2,7 +2,7 @@
 
 from edge_probe.head.linear import FloatLinear, GroupedInt8Linear, Int8Linear
 from edge_probe.head.mean_linear import MeanLinearHead, TokenSum
-from edge_probe.head.protobin import ProtobinHead, PrototypeMaxima, WindowMaxima
+from edge_probe.head.protobin import ProtobinHead, PrototypeMaxima, WindowMaxima, strongest
 
 Head = ProtobinHead | MeanLinearHead
 """Both kinds offer ``summarise`` (a chunk), ``merge`` (a window), ``logits``, ``evidence``."""
@@ -25,4 +25,5 @@ __all__ = [
     "TokenSum",
     "WindowMaxima",
     "WindowSummary",
+    "strongest",
 ]
