@@ -180,13 +180,13 @@ def _draw_contributions(
     fills = [mark.get(m, (PLAIN, ""))[0] if values[m] > 0 else AGAINST for m in shown]
     names = [f"{owners[m]}  {m}  {mark.get(m, ('', ''))[1]}" for m in shown]
     _bars(axes, names, values[shown], fills)
-    speaks_for, against = values[values > 0].sum(), -values[values < 0].sum()
+    speaks_for, against = values[values > 0].sum(), abs(values[values < 0].sum())
     axes.set_title(
         f"{decision.baseline:.2f} (usual sound) + {speaks_for:.2f} (for it) − {against:.2f} "
         f"(against it) = logit {decision.event.logit:.2f}",
         fontsize=11, loc="left",
     )  # fmt: skip
-    rest = f"; {len(values) - len(shown)} smaller ones left out" if len(values) > len(shown) else ""
+    rest = f"; left out: {len(values) - len(shown)} smaller" if len(values) > len(shown) else ""
     axes.set_xlabel(f"contribution to the logit, compared with a usual sound{rest}")
     axes.set_ylabel("class it speaks most for, prototype, box")
 

@@ -99,7 +99,7 @@ def _print_decisions(
     from export.diagnose import class_facts
 
     n_events = sum(len(found.events) for found in heard)
-    print(f"decisions  {n_events} detections, {len(pictures)} pictures")
+    print(f"decisions  {n_events} detected, {len(pictures)} drawn")
     if n_events == 0:
         nearest = ", ".join(
             f"{each['label']} {each['best_logit']:.2f} of {each['threshold']:.2f}"
