@@ -49,6 +49,13 @@ class WindowTally:
             self._sum += difference
             self._squares += difference**2
 
+    def add(self, other: "WindowTally") -> None:
+        """Take all windows of another tally of the same bundle."""
+        np.maximum(self.best_logits, other.best_logits, out=self.best_logits)
+        self.n_windows += other.n_windows
+        self._sum += other._sum
+        self._squares += other._squares
+
     def score_sd(self) -> NDArray[np.float64]:
         """(M,) standard deviation of each prototype's score over the windows, one at least."""
         mean = self._sum / self.n_windows
@@ -65,11 +72,13 @@ class Heard:
     path: Path
     channel: int
     events: tuple[Event, ...]
+    tally: WindowTally
+    """Of all its windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One token that explains a decision, and the prototypes that found it."""
+    """A token that explains a decision, and the prototypes that found it."""
 
     box: Box
     prototypes: tuple[int, ...]
@@ -104,8 +113,8 @@ class Decision:
     """Tokens of the prototypes that explain half of the positive evidence, the largest first."""
 
 
-def hear(analyser: ChunkAnalyser, path: Path, channel: int | None, tally: WindowTally) -> Heard:
-    """Classify a file as the device does.
+def hear(analyser: ChunkAnalyser, path: Path, channel: int | None) -> Heard:
+    """Classify a whole file as the device does.
 
     Parameters
     ----------
@@ -113,8 +122,6 @@ def hear(analyser: ChunkAnalyser, path: Path, channel: int | None, tally: Window
     path : Path
     channel : int, optional
         Needed when there are several.
-    tally : WindowTally
-        Takes every window.
 
     Raises
     ------
@@ -123,6 +130,7 @@ def hear(analyser: ChunkAnalyser, path: Path, channel: int | None, tally: Window
     EncoderError
         The encoder failed on a chunk.
     """
+    tally = WindowTally(analyser.bundle)
     with AudioFile(path, channel) as audio:
         run = Run(audio.name, audio.channel, audio.sample_rate_hz)
         classifier = RunClassifier(analyser, run, tally.push)
@@ -139,7 +147,7 @@ def hear(analyser: ChunkAnalyser, path: Path, channel: int | None, tally: Window
                 f"{path}: {classifier.duration_s:.6f} s is too short to classify",
                 hint=f"one chunk of this bundle is {analyser.bundle.encoder.chunk_s:g} s long",
             )
-        return Heard(path, audio.channel, tuple(events + classifier.finish()))
+        return Heard(path, audio.channel, tuple(events + classifier.finish()), tally)
 
 
 def best_events(heard: Sequence[Heard], n_per_class: int) -> list[tuple[Heard, Event]]:
@@ -211,15 +219,18 @@ def _window_chunks(analyser: ChunkAnalyser, heard: Heard, first: int) -> list[Ch
 def _places(
     bundle: Bundle, window: Window, merged: WindowMaxima, contributions: NDArray[np.float64]
 ) -> tuple[Place, ...]:
-    """The strongest prototypes, gathered by the token where each reached its maximum."""
+    """The strongest prototypes, gathered by where each reached its maximum.
+
+    Tokens of one time are one place where their bands are not known.
+    """
     total = float(np.maximum(contributions, 0).sum())
-    at: dict[tuple[int, int], list[int]] = {}
-    for prototype in strongest(contributions).tolist():
-        where = int(merged.chunks[prototype]), int(merged.tokens[prototype])
-        at.setdefault(where, []).append(prototype)
+    at: dict[Box, list[int]] = {}
+    for m in strongest(contributions).tolist():
+        box = token_box(bundle.encoder, window, int(merged.chunks[m]), int(merged.tokens[m]))
+        if box is not None:
+            at.setdefault(box, []).append(m)
     places = [
         Place(box, tuple(members), tuple(float(contributions[m]) / total for m in members))
-        for where, members in at.items()
-        if (box := token_box(bundle.encoder, window, *where)) is not None
+        for box, members in at.items()
     ]
     return tuple(sorted(places, key=lambda place: -place.share))

@@ -13,7 +13,7 @@ from export.decisions import Decision, Place
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Of the strongest places, by Okabe and Ito: colour-blind people tell them apart."""
 
-PLAIN, AGAINST = "#555555", "#AAAAAA"
+PLAIN, AGAINST = "#333333", "#AAAAAA"
 """Of all other places, and of what speaks against the class."""
 
 TAGS = "ABCDEFGHIJKLMNOPQRST"
@@ -43,17 +43,19 @@ def evidence_figure(decision: Decision, bundle: Bundle, owners: NDArray[np.int64
     Returns
     -------
     matplotlib.figure.Figure
-        Axes in this order: spectrogram, list of the boxes, bars. To be saved at any dpi.
+        Axes in this order: spectrogram, list of the boxes if there are any, bars. To be saved
+        at any dpi.
     """
     figure = Figure(figsize=(10, 8.5), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(4, 1))
-    sound, listed = (figure.add_subplot(grid[0, column]) for column in (0, 1))
+    sound = figure.add_subplot(grid[0, 0] if decision.places else grid[0, :])
+    if decision.places:
+        _list_places(figure.add_subplot(grid[0, 1]), decision)
     bars = figure.add_subplot(grid[1, :])
     _draw_sound(sound, decision, bundle)
     marks = [*zip(decision.places, colours(decision), tags(decision), strict=True)]
     for place, colour, tag in reversed(marks):  # the strongest on top
         _draw_place(sound, place, colour, tag)
-    _list_places(listed, decision)
     sound.set_title(title(decision, bundle), fontsize=11, loc="left")
     sound.set_xlabel(f"time in {plain(decision.heard.path.name, 60)}, s")
     if decision.contributions is None or owners is None:
@@ -135,11 +137,12 @@ def _draw_place(axes: Axes, place: Place, colour: str, tag: str) -> None:
     axes.add_patch(
         Rectangle(
             (box.start_s, low), box.end_s - box.start_s, high - low,
-            fill=False, edgecolor=colour, linewidth=1.2 if colour == PLAIN else 2.5,
+            fill=False, edgecolor=colour, linewidth=1.5 if colour == PLAIN else 2.5,
         )
     )  # fmt: skip
+    corner = (max(box.start_s, axes.get_xlim()[0]), high)
     axes.annotate(
-        tag, (box.start_s, high), xytext=(2, -2), textcoords="offset points", fontsize=8,
+        tag, corner, xytext=(2, -2), textcoords="offset points", fontsize=8,
         ha="left", va="top", color="white", weight="bold", annotation_clip=True,
         bbox={"facecolor": colour, "edgecolor": "none", "pad": 1} if tag else None,
     )  # fmt: skip
@@ -148,8 +151,6 @@ def _draw_place(axes: Axes, place: Place, colour: str, tag: str) -> None:
 def _list_places(axes: Axes, decision: Decision) -> None:
     """Who found each box, and what part of the evidence that is."""
     axes.axis("off")
-    if not decision.places:
-        return
     axes.set_title("box  prototype: share", fontsize=9, loc="left")
     step = 1 / (len(TAGS) + 1)
     marks = zip(decision.places, colours(decision), tags(decision), strict=True)

@@ -1,6 +1,7 @@
 """``edge-export diagnose``: what the prototypes are worth, and why a sound was detected."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from edge_probe.bundle import Bundle
     from edge_probe.classify import ChunkAnalyser
     from export.decisions import Heard, WindowTally
+
+log = logging.getLogger(__name__)
 
 MIN_WINDOWS = 100
 """Windows from which on the spread of the scores tells used prototypes from unused ones."""
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from export.prototypes import report_prototypes
 
     bundle = open_bundle(args.bundle)
+    for warning in bundle.warnings:
+        log.warning("%s", warning)
     head, report = bundle.head, None
     if not isinstance(head, ProtobinHead) and not args.audio:
         raise DiagnosisError(
@@ -58,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
         )
     prepare_folder(args.out)
     analyser, tally = ChunkAnalyser(bundle, "fast"), WindowTally(bundle)
-    heard, failed = _hear_all(analyser, args.audio, args.channel, tally)
+    heard, failed = _hear_all(analyser, args.audio, args.channel)
+    for found in heard:
+        tally.add(found.tally)
     print(f"bundle     {bundle.id}")
     if isinstance(head, ProtobinHead):
         measured = tally.n_windows >= MIN_WINDOWS
@@ -76,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _hear_all(
-    analyser: "ChunkAnalyser", paths: Sequence[Path], channel: int | None, tally: "WindowTally"
+    analyser: "ChunkAnalyser", paths: Sequence[Path], channel: int | None
 ) -> "tuple[list[Heard], int]":
     """What was heard in the files that can be read, and the exit code the others call for."""
     from edge_probe.cli import report
@@ -85,7 +92,7 @@ def _hear_all(
     heard, failed = [], 0
     for path in paths:
         try:
-            heard.append(hear(analyser, path, channel, tally))
+            heard.append(hear(analyser, path, channel))
         except EdgeProbeError as error:
             report(error)
             failed = error.exit_code

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from support.tiny_bundle import ENCODER, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.classify import ChunkAnalyser
-from edge_probe.head import FloatLinear, ProtobinHead
+from edge_probe.head import FloatLinear, ProtobinHead, WindowMaxima
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import WindowSpec
 from export.cli import main
@@ -30,12 +31,17 @@ RATE_HZ = 1600
 """A chunk of the tiny encoder then lasts 10 ms, a token 5 ms."""
 
 
-def planted_bundle(folder: Path, band_edges_hz: tuple[float, ...] | None, **changes: Any) -> Bundle:
+def planted_bundle(
+    folder: Path,
+    band_edges_hz: tuple[float, ...] | None,
+    weights: Sequence[Sequence[float]] = ((5, -0.5, 0), (0, 0, 5)),
+    **changes: Any,
+) -> Bundle:
     """Class 0 is prototype 0, class 1 is prototype 2; tokens are samples, reshaped."""
-    weights = np.array([[5, -0.5, 0], [0, 0, 5]], np.float32)
     head = ProtobinHead(
         pack_signs(SIGNS), np.zeros(4, np.float32), 1,
-        FloatLinear(weights, np.array([-3.0, -3.0])), np.array([0.25, 0.5, 0.0], np.float32),
+        FloatLinear(np.array(weights, np.float32), np.array([-3.0, -3.0])),
+        np.array([0.25, 0.5, 0.0], np.float32),
     )  # fmt: skip
     grid = dataclasses.replace(ENCODER.grid, band_edges_hz=band_edges_hz)
     encoder = dataclasses.replace(ENCODER, sample_rate_hz=RATE_HZ, grid=grid)
@@ -62,7 +68,7 @@ def planted_audio(path: Path) -> Path:
 
 def decisions_on(bundle: Bundle, path: Path) -> list[Decision]:
     analyser = ChunkAnalyser(bundle)
-    heard = hear(analyser, path, None, WindowTally(bundle))
+    heard = hear(analyser, path, None)
     return [explain(analyser, *chosen) for chosen in best_events([heard], 1)]
 
 
@@ -104,6 +110,23 @@ def test_unknown_bands_give_boxes_of_full_height_and_a_note(tmp_path: Path) -> N
     assert "boxes tell times only" in figure.axes[0].get_title(loc="left")
 
 
+@pytest.mark.parametrize(("edges", "n_boxes"), [(None, 1), ((0.0, 300.0, 800.0), 2)])
+def test_tokens_of_one_time_share_a_box_unless_their_bands_are_known(
+    tmp_path: Path, edges: tuple[float, ...] | None, n_boxes: int
+) -> None:
+    bundle = planted_bundle(tmp_path, edges, weights=[[4, 6, 3], [0, 0, 0]])  # each adds 3
+    samples = np.zeros(480)
+    for prototype, token in ((0, 3), (1, 2), (2, 1)):
+        plant(samples, prototype, 7, token)
+    sf.write(tmp_path / "a.wav", samples, RATE_HZ, "PCM_16")
+    (decision,) = decisions_on(bundle, tmp_path / "a.wav")
+    assert sorted(m for place in decision.places for m in place.prototypes) == [0, 1]
+    assert [place.box.start_s for place in decision.places] == [0.075] * n_boxes
+    figure = figure_of(bundle, decision)
+    assert len(rectangles(figure)) == n_boxes
+    assert sum(place.share for place in decision.places) == pytest.approx(2 / 3)
+
+
 def test_a_bias_above_the_threshold_has_no_box_and_a_mean_has_no_place(tmp_path: Path) -> None:
     audio = planted_audio(tmp_path / "a.wav")
     bundle = planted_bundle(tmp_path, None, threshold_on=[9, -4], threshold_off=[9, -4])
@@ -118,7 +141,22 @@ def test_a_bias_above_the_threshold_has_no_box_and_a_mean_has_no_place(tmp_path:
     assert rectangles(figure) == []
     assert "evidence has no place" in figure.axes[0].get_title(loc="left")
     margins = sorted(decision.logits - mean.threshold_on, reverse=True)
-    np.testing.assert_allclose([bar.get_width() for bar in figure.axes[2].patches], margins)
+    np.testing.assert_allclose([bar.get_width() for bar in figure.axes[1].patches], margins)
+
+
+def test_spread_is_the_standard_deviation_over_windows(tmp_path: Path) -> None:
+    bundle = planted_bundle(tmp_path, None)
+    tally, first, second = (WindowTally(bundle) for _ in range(3))
+    scores = np.random.default_rng(0).normal(0.3, 0.02, (50, 3)).astype(np.float32)
+    none = np.zeros(3, np.int32)
+    for number, row in enumerate(scores):
+        (first if number < 20 else second).push(
+            WindowMaxima(row, none, none), np.array([number, -number], np.float64)
+        )
+    tally.add(first)
+    tally.add(second)
+    np.testing.assert_allclose(tally.score_sd(), scores.std(axis=0, dtype=np.float64), rtol=1e-9)
+    assert (tally.n_windows, tally.best_logits.tolist()) == (50, [49.0, 0.0])
 
 
 def test_the_window_made_again_is_the_one_that_was_decided() -> None:
@@ -177,24 +215,27 @@ def test_command_goes_on_after_a_file_that_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planted_bundle(tmp_path, None)
-    broken, short = tmp_path / "broken.wav", tmp_path / "short.wav"
-    broken.write_bytes(b"RIFF")
+    broken, short = tmp_path / "broken.ogg", tmp_path / "short.wav"
+    broken.write_bytes(SCENE.read_bytes()[:30_000])
     sf.write(short, np.zeros(3), RATE_HZ, "PCM_16")
-    two = np.zeros(1600)
+    two = np.zeros(16 * 120)
     for chunk in (5, 30, 60):
         plant(two, 0, chunk, 0)
     plant(two, 1, 60, 1)  # speaks against class 0: the weakest of the three
     sf.write(tmp_path / "two.wav", two, RATE_HZ, "PCM_16")
-    files = [str(broken), str(short), str(tmp_path / "two.wav")]
+    files = [str(tmp_path / "none.wav"), str(broken), str(short), str(tmp_path / "two.wav")]
     bundle, out = str(tmp_path / "planted"), str(tmp_path / "out")
     assert main(["diagnose", bundle, "--top", "2", "--audio", *files, "--out", out]) == 1
     streams = capsys.readouterr()
-    assert streams.err.count("error: ") == 2
+    assert streams.err.count("error: ") == 3
     assert "too short to classify" in streams.err
     assert "3 detected, 2 drawn" in streams.out
     facts = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     found = [(each["start_s"], each["logit"]) for each in facts["decisions"]]
     assert found == [(0.05, 2.0), (0.3, 2.0)]
+    assert facts["prototypes"]["spread_windows"] == facts["n_windows"] == 119
+    assert facts["prototypes"]["unused"] == [2], "its score never moved"
+    assert facts["prototypes"]["pruning"]["removable"] == [], "its weight is large"
     assert main(["diagnose", bundle, "--out", str(tmp_path / "p")]) == 0
     assert "decisions" not in json.loads((tmp_path / "p" / "report.json").read_bytes())
 

@@ -18,6 +18,10 @@ def row(j: int, quality: float, **changes: Any) -> dict[str, Any]:
     return made_up | changes
 
 
+def expect(found: Any, numbers: list[Any]) -> None:
+    assert np.array(found, np.float64) == pytest.approx(np.array(numbers, np.float64))
+
+
 def axes_of(rows: list[dict[str, Any]]) -> Any:
     return j_curve(rows).axes
 
@@ -33,7 +37,7 @@ def test_the_smallest_j_within_half_a_point_is_marked() -> None:
     quality, size = axes_of(ROWS)
     for axes, expected in ((quality, (5, 85.7)), (size, (5, 5.0))):
         (ring,) = (each for each in axes.collections if isinstance(each, PathCollection))
-        np.testing.assert_allclose(ring.get_offsets(), [expected])
+        expect(ring.get_offsets(), [expected])
     (label,) = (text.get_text() for text in quality.get_legend().get_texts())
     assert label == "protobin, 1 bit (J = 5: 85.7 %, 5.0 KiB)"
 
@@ -41,15 +45,11 @@ def test_the_smallest_j_within_half_a_point_is_marked() -> None:
 def test_curves_show_quality_deviation_and_bytes_in_order_of_j() -> None:
     quality, size = axes_of([*ROWS, *FLOAT])
     one_bit, many_bits = quality.containers
-    np.testing.assert_allclose(
-        one_bit.lines[0].get_xydata(), [[1, 70], [2, 80], [5, 85.7], [20, 86.1], [40, 86.19]]
-    )
-    np.testing.assert_allclose(many_bits.lines[0].get_xydata(), [[1, 90], [2, 89.5], [5, 80]])
+    expect(one_bit.lines[0].get_xydata(), [[1, 70], [2, 80], [5, 85.7], [20, 86.1], [40, 86.19]])
+    expect(many_bits.lines[0].get_xydata(), [[1, 90], [2, 89.5], [5, 80]])
     spread = one_bit.lines[2][0].get_segments()
-    np.testing.assert_allclose(spread[0], [[1, 69], [1, 71]])
-    np.testing.assert_allclose(
-        size.lines[0].get_xydata(), [[1, 1], [2, 2], [5, 5], [20, 20], [40, 40]]
-    )
+    expect(spread[0], [[1, 69], [1, 71]])
+    expect(size.lines[0].get_xydata(), [[1, 1], [2, 2], [5, 5], [20, 20], [40, 40]])
     assert [text.get_text() for text in size.get_xticklabels()] == ["1", "2", "5", "20", "40"]
 
 
