@@ -1,5 +1,6 @@
 """From the samples of a run to its detections: chunk, encode, summarise, window, decide."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +14,7 @@ from edge_probe.chunk import Chunk, Chunker, ChunkGrid
 from edge_probe.detect import Detection, Detector, box_of
 from edge_probe.encoder import Encoder, Profile
 from edge_probe.errors import AudioError, EncoderError
-from edge_probe.head import ChunkSummary
+from edge_probe.head import ChunkSummary, WindowSummary
 from edge_probe.window import Window, Windower
 
 
@@ -55,6 +56,10 @@ class Event:
     bundle: str
 
 
+Watcher = Callable[[WindowSummary, NDArray[np.float64]], None]
+"""Told of every window: its summary and its logits, (C,)."""
+
+
 class ChunkAnalyser:
     """The part that costs time, and that any order of chunks gives the same result of.
 
@@ -87,11 +92,14 @@ class EventFinder:
     ----------
     bundle : Bundle
     run : Run
+    watch : callable, optional
+        Sees every window, whatever is decided.
     """
 
-    def __init__(self, bundle: Bundle, run: Run) -> None:
+    def __init__(self, bundle: Bundle, run: Run, watch: Watcher | None = None) -> None:
         self._bundle = bundle
         self._run = run
+        self._watch = watch
         self._windower = Windower(bundle.windows)
         self._hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
         self._detector = Detector(
@@ -120,6 +128,8 @@ class EventFinder:
         head = self._bundle.head
         merged = head.merge(window.chunks)  # type: ignore[arg-type]
         logits = head.logits(merged)  # type: ignore[arg-type]
+        if self._watch is not None:
+            self._watch(merged, logits)
         box = partial(box_of, self._bundle.encoder, head, window, merged)
         return [self._event(found) for found in self._detector.push(window.index, logits, box)]
 
@@ -145,6 +155,8 @@ class RunClassifier:
     ----------
     analyser : ChunkAnalyser
     run : Run
+    watch : callable, optional
+        Sees every window, whatever is decided.
 
     Raises
     ------
@@ -152,7 +164,7 @@ class RunClassifier:
         The sample rate of the run is not one that audio has.
     """
 
-    def __init__(self, analyser: ChunkAnalyser, run: Run) -> None:
+    def __init__(self, analyser: ChunkAnalyser, run: Run, watch: Watcher | None = None) -> None:
         self._analyser = analyser
         self._run = run
         try:
@@ -160,7 +172,7 @@ class RunClassifier:
         except AudioError as error:
             raise AudioError(f"{run.source}: {error.message}", hint=error.hint) from error
         self._chunker = Chunker(self._grid)
-        self._finder = EventFinder(analyser.bundle, run)
+        self._finder = EventFinder(analyser.bundle, run, watch)
         self._found: list[Event] = []  # not given out yet
         self._n_done = 0
         self._failed = False

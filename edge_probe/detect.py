@@ -122,22 +122,52 @@ def box_of(
     Tokens past the end of the audio are left out; a head without a place for its evidence gives
     the whole window.
     """
-    chunk_samples, grid = spec.chunk_samples, spec.grid
-    first = window.first_chunk * chunk_samples
-    end = first + (len(window.chunks) - 1) * chunk_samples + window.n_valid_last
-    columns = grid.columns_samples()
-    spans, rows = [], []
-    for position, token in head.evidence(merged, class_index):  # type: ignore[arg-type]
-        column, row = divmod(token, grid.n_freq)
-        offset = first + position * chunk_samples
-        if offset + columns[column].mean() < end:
-            spans.append(offset + columns[column])
-            rows.append(row)
-    if not spans:
-        spans = [np.array([first, end])]
+    evidence = head.evidence(merged, class_index)  # type: ignore[arg-type]
+    boxes = [box for place in evidence if (box := token_box(spec, window, *place)) is not None]
+    if not boxes:
+        first, end = _span_samples(spec, window)
+        return Box(first / spec.sample_rate_hz, end / spec.sample_rate_hz, None, None)
+    lows = [box.low_hz for box in boxes if box.low_hz is not None]
+    highs = [box.high_hz for box in boxes if box.high_hz is not None]
+    return Box(
+        min(box.start_s for box in boxes),
+        max(box.end_s for box in boxes),
+        min(lows, default=None),
+        max(highs, default=None),
+    )
+
+
+def token_box(spec: EncoderSpec, window: Window, position: int, token: int) -> Box | None:
+    """Where one token of a window lies, cut to the audio.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+    window : Window
+    position : int
+        Of the token's chunk in the window.
+    token : int
+        Number in that chunk.
+
+    Returns
+    -------
+    Box or None
+        None for a token whose centre lies past the end of the audio.
+    """
+    grid = spec.grid
+    first, end = _span_samples(spec, window)
+    column, row = divmod(token, grid.n_freq)
+    begin, stop = grid.columns_samples()[column] + first + position * spec.chunk_samples
+    if (begin + stop) / 2 >= end:
+        return None
     low_hz = high_hz = None
-    if rows and grid.n_freq > 1 and grid.band_edges_hz is not None:
-        low_hz, high_hz = grid.band_edges_hz[min(rows)], grid.band_edges_hz[max(rows) + 1]
-    start_s = max(float(min(span[0] for span in spans)), 0.0) / spec.sample_rate_hz
-    end_s = float(min(max(span[1] for span in spans), end)) / spec.sample_rate_hz
-    return Box(start_s, end_s, low_hz, high_hz)
+    if grid.n_freq > 1 and grid.band_edges_hz is not None:
+        low_hz, high_hz = grid.band_edges_hz[row], grid.band_edges_hz[row + 1]
+    rate = spec.sample_rate_hz
+    return Box(max(float(begin), 0.0) / rate, min(float(stop), end) / rate, low_hz, high_hz)
+
+
+def _span_samples(spec: EncoderSpec, window: Window) -> tuple[int, int]:
+    """Begin and end of the audio of a window, in model-rate samples of its run."""
+    first = window.first_chunk * spec.chunk_samples
+    return first, first + (len(window.chunks) - 1) * spec.chunk_samples + window.n_valid_last

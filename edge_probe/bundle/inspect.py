@@ -6,6 +6,7 @@ The one module that imports bitarray, whose decoding is independent of the kerne
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_probe.bundle.labels import Label
 from edge_probe.head import ProtobinHead
@@ -58,13 +59,14 @@ def describe_prototypes(head: ProtobinHead, labels: tuple[Label, ...]) -> list[C
         bits.frombytes(row.tobytes())
         vectors.append(bits[: head.n_dims])
     limit = int(head.n_dims * NEAR)
-    found = []
-    for label, members in zip(labels, _by_class(head), strict=True):
+    found, owner = [], owners(head)
+    for index, label in enumerate(labels):
+        members = np.flatnonzero(owner == index).tolist()
         compared = len(members) <= MAX_COMPARED
         copies = [
             NearCopy(first, second, different)
-            for index, first in enumerate(members if compared else [])
-            for second in members[index + 1 :]
+            for rank, first in enumerate(members if compared else [])
+            for second in members[rank + 1 :]
             if (different := count_xor(vectors[first], vectors[second])) <= limit
         ]
         ones = tuple(vectors[m].count() / head.n_dims for m in members)
@@ -72,7 +74,14 @@ def describe_prototypes(head: ProtobinHead, labels: tuple[Label, ...]) -> list[C
     return found
 
 
-def _by_class(head: ProtobinHead) -> list[list[int]]:
+def owners(head: ProtobinHead) -> NDArray[np.int64]:
+    """The class that each prototype speaks most for: that of its largest weight.
+
+    Returns
+    -------
+    (M,) int64
+        The first of equal weights.
+    """
     best_class = np.zeros(head.n_prototypes, np.int64)
     best_weight = np.full(head.n_prototypes, -np.inf)
     for index in range(head.n_classes):
@@ -80,4 +89,4 @@ def _by_class(head: ProtobinHead) -> list[list[int]]:
         better = weights > best_weight
         best_class[better] = index
         best_weight[better] = weights[better]
-    return [np.flatnonzero(best_class == index).tolist() for index in range(head.n_classes)]
+    return best_class

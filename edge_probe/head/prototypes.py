@@ -103,23 +103,46 @@ class PrototypeHead(ABC):
         """(C,) float64."""
         return self.linear.logits(window.scores)
 
+    def contributions(self, window: WindowMaxima, class_index: int) -> NDArray[np.float64]:
+        """What each prototype adds to the logit of a class beyond its usual score.
+
+        Returns
+        -------
+        (M,) float64
+            ``W[c, m] * (score[m] - reference[m])``, in units of the logit.
+        """
+        difference = window.scores.astype(np.float64) - self.reference_scores
+        return self.linear.row(class_index) * difference
+
     def evidence(self, window: WindowMaxima, class_index: int) -> list[tuple[int, int]]:
         """Tokens that explain half of what speaks for a class.
 
-        A prototype's evidence is ``W[c, m] * (score[m] - reference[m])``; prototypes are taken
-        from the largest down until half of the positive evidence is explained.
+        It is here that the `strongest` prototypes reached their maxima.
 
         Returns
         -------
         list of (chunk position in the window, token number in that chunk)
             Ascending, each once; empty if nothing speaks for the class.
         """
-        difference = window.scores.astype(np.float64) - self.reference_scores
-        evidence = self.linear.row(class_index) * difference
-        order = np.argsort(-evidence, kind="stable")
-        positive = np.cumsum(np.maximum(evidence[order], 0))
-        if positive[-1] <= 0:
-            return []
-        needed = int(np.searchsorted(positive, positive[-1] / 2)) + 1
-        chosen = order[:needed]
+        chosen = strongest(self.contributions(window, class_index))
         return sorted({(int(window.chunks[m]), int(window.tokens[m])) for m in chosen})
+
+
+def strongest(contributions: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Prototypes that explain half of the positive evidence, from the largest down.
+
+    Parameters
+    ----------
+    contributions : (M,) float64
+        Of `PrototypeHead.contributions`.
+
+    Returns
+    -------
+    (n,) intp
+        As few as can be; none if nothing speaks for the class.
+    """
+    order = np.argsort(-contributions, kind="stable")
+    positive = np.cumsum(np.maximum(contributions[order], 0))
+    if positive[-1] <= 0:
+        return order[:0]
+    return order[: int(np.searchsorted(positive, positive[-1] / 2)) + 1]
