@@ -95,6 +95,13 @@ class Protobin(Head):
         self.spread: Tensor
         self.register_buffer("spread", torch.ones(shape.n_dims))
 
+    def start_from(self, median: Tensor, spread: Tensor) -> None:
+        """Take median and standard deviation (D,) of the training tokens as a start."""
+        self.spread.copy_(spread)
+        if self.offset.requires_grad:
+            with torch.no_grad():
+                self.offset.copy_(median)
+
     def scores(self, maps: TokenMaps) -> Tensor:
         """Prototype scores of clips: (B, M) float32.
 
@@ -179,23 +186,26 @@ class TrainedHead:
     """(M,) mean score on the training clips."""
 
     @classmethod
-    def of(cls, head: Protobin, reference_scores: Tensor) -> "TrainedHead":
-        """Fold and copy a module's parameters."""
+    @torch.no_grad()
+    def of(cls, head: Protobin, maps: Iterable[TokenMaps]) -> "TrainedHead":
+        """Fold and copy a module's parameters; ``maps`` are those of the training clips."""
+        head.eval()
+        reference_scores = torch.cat([head.scores(each) for each in maps]).mean(dim=0)
         weights = head.linear.weight.detach().double()
         bias = head.linear.bias.detach().double()
         if isinstance(head.norm, nn.BatchNorm1d):
-            variance, mean = head.norm.running_var, head.norm.running_mean
-            assert variance is not None and mean is not None  # for the type checker
-            per_prototype = (variance.double() + head.norm.eps).rsqrt()
+            variance = head.norm.get_buffer("running_var").double()
+            mean = head.norm.get_buffer("running_mean").double()
+            per_prototype = (variance + head.norm.eps).rsqrt()
             by_class = (-1, weights.shape[1]) if isinstance(head, ClassBoundProtobin) else (1, -1)
             weights = weights * per_prototype.reshape(by_class)
-            bias = bias - (weights * mean.double().reshape(by_class)).sum(dim=1)
+            bias = bias - (weights * mean.reshape(by_class)).sum(dim=1)
         return cls(
             head.prototypes.detach().numpy().copy(),
             head.offset.detach().numpy().copy(),
             weights.float().numpy(),
             bias.numpy(),
-            reference_scores.numpy().astype(np.float32),
+            reference_scores.numpy(),
         )
 
     @property
@@ -223,10 +233,3 @@ class TrainedHead:
         return ProtobinHead(
             pack_signs(self.prototypes), self.offset, bits, layer, self.reference_scores
         )
-
-
-@torch.no_grad()
-def mean_scores(head: Protobin, maps: Iterable[TokenMaps]) -> Tensor:
-    """Mean prototype score over clips: (M,)."""
-    head.eval()
-    return torch.cat([head.scores(each) for each in maps]).mean(dim=0)

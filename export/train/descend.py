@@ -13,7 +13,7 @@ from tqdm import tqdm
 from export.heads.head import Head
 from export.metrics import quality
 from export.train.bags import Bags, Batch
-from export.train.loss import Loss
+from export.train.loss import ASYMMETRIC, Loss
 
 MIN_BATCH = 16
 MIN_STEPS_PER_EPOCH = 8
@@ -31,7 +31,7 @@ class Recipe:
     """At the start; falls to 0 along half a cosine."""
     weight_decay: float = 1e-4
     """Of AdamW; not on what a head names in ``no_decay``: biases, prototypes, offsets."""
-    loss: Loss = Loss()
+    loss: Loss = ASYMMETRIC
     gradient_norm: float = 1.0
     """Longer gradients are cut to this."""
     patience: int = 10

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
 from edge_probe.spec import TokenBits
 from export.heads.pooled import MeanLinear
-from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead, mean_scores
+from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
 from export.train.anneal import anneal
 from export.train.bags import Bags
 from export.train.descend import Descent, Recipe, descend
+
+FLOAT_RECIPE = Recipe()
+SIGN_RECIPE = Recipe(epochs=40, learning_rate=3e-3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,11 @@ class HeadOptions:
     class_bound: bool = False
     """Whether a class sees only its own prototypes."""
     learn_offset: bool = True
-    recipe: Recipe = Recipe()
-    """Of the float head."""
-    sign_recipe: Recipe = Recipe(epochs=40, learning_rate=3e-3)
-    """Of the way from there to one bit."""
+    dropout: float = 0.3
+    recipe: Recipe = FLOAT_RECIPE
+    """Of the float head, or the linear probe."""
+    sign_recipe: Recipe = SIGN_RECIPE
+    """Of the way from float tokens to one bit."""
 
 
 def fit_head(
@@ -58,13 +62,12 @@ def fit_head(
     """
     if options.kind == "mean-linear":
         return fit_mean_linear(bags, options, seed=seed, validation=validation, progress=progress)
-    float_head, one_bit = fit_protobin(
-        bags, options, seed=seed, validation=validation, progress=progress
-    )
+    module = fit_protobin(bags, options, seed=seed, validation=validation, progress=progress)
     if options.bits == 1:
-        assert one_bit is not None  # asked for by options
-        return one_bit.runtime(1, options.linear)
-    return at_bits(float_head, bags, options.bits).runtime(options.bits, options.linear)
+        anneal(module, bags, options.sign_recipe, seed=seed, validation=validation,
+               progress=progress)  # fmt: skip
+    trained = TrainedHead.of(module, bags.in_order())
+    return at_bits(trained, bags, options.bits).runtime(options.bits, options.linear)
 
 
 def fit_protobin(
@@ -74,26 +77,18 @@ def fit_protobin(
     seed: int,
     validation: Bags | None = None,
     progress: str | None = None,
-) -> tuple[TrainedHead, TrainedHead | None]:
-    """The float head and, if ``options.bits`` is 1, the binary head annealed from it."""
+) -> Protobin:
+    """The float protobin head; `anneal` takes it on to one bit."""
     torch.manual_seed(seed)
     kind = ClassBoundProtobin if options.class_bound else Protobin
     head = kind(
-        bags.shape, options.prototypes_per_class,
-        learn_offset=options.learn_offset, standardise=True,
+        bags.shape, options.prototypes_per_class, learn_offset=options.learn_offset,
+        standardise=True, dropout=options.dropout,
     )  # fmt: skip
-    median, spread = bags.statistics()
-    head.spread.copy_(spread)
-    if options.learn_offset:
-        with torch.no_grad():
-            head.offset.copy_(median)
+    head.start_from(*bags.statistics())
     descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
             progress=progress)  # fmt: skip
-    float_head = TrainedHead.of(head, mean_scores(head, bags.in_order()))
-    if options.bits != 1:
-        return float_head, None
-    anneal(head, bags, options.sign_recipe, seed=seed, validation=validation, progress=progress)
-    return float_head, TrainedHead.of(head, mean_scores(head, bags.in_order()))
+    return head
 
 
 def fit_mean_linear(
@@ -118,9 +113,9 @@ def at_bits(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
 
     Odd digits have no zero: where a token map is mostly zeros, every prototype's scores shift by
     an amount of its own. Their means over the training bags are brought back to those of float
-    tokens; the correction goes into b.
+    tokens; the correction goes into b. Float and 1-bit heads compute what they were trained to.
     """
-    if bits == "float":
+    if bits in ("float", 1):
         return trained
     exact, cut = (
         _runtime_scores(trained.runtime(precision, "float32"), bags).mean(axis=0)

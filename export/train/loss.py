@@ -42,3 +42,6 @@ class Loss:
             (1 - heard) * absent.clamp(min=1e-8).log() * (1 - absent) ** self.gamma_negative
         )
         return -(gain_present + gain_absent)
+
+
+ASYMMETRIC = Loss()
