@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from onnx.numpy_helper import from_array
 from onnx.reference import ReferenceEvaluator
-from support.head_graphs import expect, made_up, made_up_tokens, operators, run, session
+from support.head_graphs import (
+    expect,
+    made_up,
+    made_up_floats,
+    made_up_tokens,
+    operators,
+    run,
+    session,
+)
 from support.tiny_bundle import tiny_head
 
 from edge_probe.bundle.operators import STANDARD
@@ -32,6 +40,8 @@ from edge_probe.head import (
     Int8Linear,
     MeanLinearHead,
     ProtobinHead,
+    PrototypeHead,
+    SparseInt8Linear,
 )
 from edge_probe.head.packing import unpack_signs
 from edge_probe.spec import TokenBits
@@ -61,6 +71,31 @@ def test_class_bound_head_is_exact(n_classes: int) -> None:
     head = dataclasses.replace(head, linear=linear)
     tokens = made_up_tokens(130)
     expect(head, tokens, run(head_model(head), tokens=tokens))
+
+
+@pytest.mark.parametrize("n_own", [1, 2, 69, 70])
+def test_sparse_layer_is_exact(n_own: int) -> None:
+    rng = np.random.default_rng(n_own)
+    columns = np.sort([rng.permutation(70)[:n_own] for _ in range(5)], axis=1).astype(np.int32)
+    rows = Int8Linear.from_float(rng.normal(size=(5, n_own)), rng.normal(size=5))
+    linear = SparseInt8Linear(rows.weights, columns, rows.scale, rows.bias, 70)
+    tokens = made_up_tokens(130)
+    for head in (made_up(130, 70, 1), made_up_floats(130, 70, floor=False)):
+        head = dataclasses.replace(head, linear=linear)
+        expect(head, tokens, run(head_model(head), tokens=tokens))
+
+
+@pytest.mark.parametrize("floor", [False, True])
+@pytest.mark.parametrize("n_prototypes", [1, 63, 64, 65, 129, 420])
+@pytest.mark.parametrize("n_dims", [1, 7, 130, 1024])
+def test_float_prototypes(n_dims: int, n_prototypes: int, floor: bool) -> None:
+    for n_tokens in (1, 9):  # one token: half of the cosines are negative
+        tokens = made_up_tokens(n_dims, n_tokens)
+        head = made_up_floats(n_dims, n_prototypes, floor=floor, offset=n_tokens == 1)
+        found = run(head_model(head), tokens=tokens)
+        expect(head, tokens, found)
+        if n_tokens == 1 and n_prototypes > 1:
+            assert found["scores"].min() == 0 if floor else found["scores"].min() < 0
 
 
 @pytest.mark.parametrize("n_prototypes", [1, 7, 8, 9, 63, 64, 65, 72, 127, 128, 129, 420])
@@ -94,9 +129,12 @@ def test_head_is_exact_on_any_finite_tokens(tokens: NDArray[np.float32], bits: T
 
 @pytest.mark.parametrize("bits", [1, 4, 8, "float"])
 def test_token_equal_to_the_offset_scores_plus_zero(bits: TokenBits) -> None:
-    head = made_up(33, 20, bits, offset=True)
-    scores = run(head_model(head), tokens=head.offset[None])["scores"]
-    assert scores.tobytes() == np.zeros(20, np.float32).tobytes()
+    heads: list[PrototypeHead] = [made_up(33, 20, bits, offset=True)]
+    if bits == "float":
+        heads += [made_up_floats(33, 20, floor=floor, offset=True) for floor in (False, True)]
+    for head in heads:
+        scores = run(head_model(head), tokens=head.offset[None])["scores"]
+        assert scores.tobytes() == np.zeros(20, np.float32).tobytes()
 
 
 def test_mean_linear_head() -> None:
@@ -121,13 +159,27 @@ def test_optimiser_of_the_runtime_changes_no_bit(level: str, bits: TokenBits) ->
 @pytest.mark.parametrize("bits", [1, 4, 8, "float"])
 def test_another_runtime_agrees(bits: TokenBits) -> None:
     """The reference evaluator of onnx shares no kernel with onnxruntime."""
-    head, tokens = made_up(20, 70, bits, offset=True), made_up_tokens(20)
-    logits, scores = ReferenceEvaluator(head_model(head)).run(None, {"tokens": tokens})
-    expect(head, tokens, {"logits": np.asarray(logits), "scores": np.asarray(scores)})
+    heads: list[Head] = [made_up(20, 70, bits, offset=True)]
+    if bits == "float":
+        heads += [
+            made_up_floats(20, 70, floor=True, offset=True),
+            tiny_head("float", "int8-sparse"),
+        ]
+    for head in heads:
+        tokens = made_up_tokens(head.n_dims)
+        logits, scores = ReferenceEvaluator(head_model(head)).run(None, {"tokens": tokens})
+        expect(head, tokens, {"logits": np.asarray(logits), "scores": np.asarray(scores)})
 
 
 @pytest.mark.parametrize(
-    "head", [made_up(20, 70, 4), made_up(20, 9, "float"), tiny_head(1, "mean")]
+    "head",
+    [
+        made_up(20, 70, 4),
+        made_up(20, 9, "float"),
+        made_up_floats(20, 9, floor=True),
+        tiny_head(1, "int8-sparse"),
+        tiny_head(1, "mean"),
+    ],
 )
 def test_head_alone_is_standard_at_opset_18(head: Head) -> None:
     model = head_model(head)

@@ -21,7 +21,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.external_data_helper import set_external_data
 from onnx.numpy_helper import from_array, to_array
 from support.head_graphs import expect, made_up, operators, run, session
-from support.tiny_bundle import ENCODER, GOLDEN, tiny_head, write_tiny_bundle
+from support.tiny_bundle import ENCODER, GOLDEN, GOLDEN_FLOAT, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.bundle.operators import STANDARD
@@ -57,7 +57,7 @@ def expect_bundle(bundle: Bundle) -> ModelProto:
     return model
 
 
-@pytest.mark.parametrize("folder", [GOLDEN, DEMO], ids=["tiny", "demo"])
+@pytest.mark.parametrize("folder", [GOLDEN, GOLDEN_FLOAT, DEMO], ids=["tiny", "float", "demo"])
 def test_whole_bundle(folder: Path) -> None:
     bundle = open_bundle(folder)
     expect_bundle(bundle)
@@ -75,10 +75,20 @@ def test_whole_bundle(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bits", "linear"),
-    [*((bits, "int8") for bits in (1, 2, 4, 8, "float")), (8, "float32"), ("float", "mean")],
+    [
+        *((bits, "int8") for bits in (1, 2, 4, 8, "float")),
+        *((8, linear) for linear in ("int8-grouped", "int8-sparse", "float32")),
+        ("float", "mean"),
+    ],
 )
 def test_every_kind_of_head_in_a_bundle(tmp_path: Path, bits: TokenBits, linear: str) -> None:
     expect_bundle(write_tiny_bundle(tmp_path / "b", head=tiny_head(bits, linear)))
+
+
+@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "int8-sparse", "float32"])
+def test_float_prototypes_in_a_bundle(tmp_path: Path, linear: str) -> None:
+    head = tiny_head("float", linear, "protofloat")
+    expect_bundle(write_tiny_bundle(tmp_path / "b", head=head))
 
 
 @pytest.mark.parametrize("name", ["yamnet_encoder_w8", "whisper_tiny_en_encoder_f16w"])

@@ -8,8 +8,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edge_probe.head import GroupedInt8Linear, Head, Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import (
+    FloatLinear,
+    Head,
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+    ProtofloatHead,
+)
 from edge_probe.head.packing import pack_signs
+from edge_probe.head.protofloat import unit_length
 from edge_probe.spec import TokenBits
 
 Array = NDArray[Any]
@@ -27,6 +35,15 @@ def made_up(
         Int8Linear.from_float(weights, bias),
         np.zeros(n_prototypes, np.float32),
     )
+
+
+def made_up_floats(
+    n_dims: int, n_prototypes: int, *, floor: bool, offset: bool = False
+) -> ProtofloatHead:
+    like = made_up(n_dims, n_prototypes, "float", offset=offset)
+    vectors = np.random.default_rng(n_prototypes).normal(size=(n_prototypes, n_dims))
+    prototypes = unit_length(vectors)
+    return ProtofloatHead(prototypes, like.offset, like.linear, like.reference_scores, floor)
 
 
 def made_up_tokens(n_dims: int, n_tokens: int = 9) -> NDArray[np.float32]:
@@ -64,11 +81,11 @@ def expect(head: Head, tokens: NDArray[np.float32], found: dict[str, Array]) -> 
             assert found["scores"].tobytes() == scores.tobytes()
         inputs, logits = found["scores"], head.linear.logits(found["scores"])
     assert found["logits"].dtype == np.float64
-    if isinstance(head.linear, Int8Linear | GroupedInt8Linear):
-        assert found["logits"].tobytes() == logits.tobytes()
-    else:
+    if isinstance(head.linear, FloatLinear):
         tolerance = 1e-5 * (np.abs(head.linear.weights) @ np.abs(inputs))
         assert (np.abs(found["logits"] - logits) <= tolerance).all()
+    else:
+        assert found["logits"].tobytes() == logits.tobytes()
 
 
 def operators(graph: onnx.GraphProto) -> set[tuple[str, str]]:
