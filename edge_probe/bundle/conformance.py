@@ -19,11 +19,11 @@ from edge_probe.head import (
     FloatLinear,
     Head,
     MeanLinearHead,
-    ProtobinHead,
+    PrototypeHead,
     PrototypeMaxima,
     WindowMaxima,
-    backends,
 )
+from edge_probe.head.native import Matcher
 from edge_probe.head.quantize import Digits
 from edge_probe.spec import EncoderSpec
 
@@ -79,9 +79,9 @@ def make_conformance(
     tokens = [encoder.tokens(samples) for samples, _ in chunks]
     valid = [mask for _, mask in chunks]
     digits = scores = score_chunks = score_tokens = None
-    if isinstance(head, ProtobinHead):
+    if isinstance(head, PrototypeHead):
         per_chunk = [head.digits(one, mask) for one, mask in zip(tokens, valid, strict=True)]
-        window = _match(head, per_chunk, head.backend)
+        window = _match(head, per_chunk, head.match)
         scores, score_chunks, score_tokens = window.scores, window.chunks, window.tokens
         if head.bits != "float":
             digits = np.stack([one.values for one in per_chunk]).astype(np.uint8)
@@ -127,28 +127,28 @@ def selftest(bundle: Bundle, profile: Profile = "low-memory") -> list[Stage]:
     tokens = [encoder.tokens(samples) for samples, _ in chunks]
 
     stages = [_numeric("tokens", np.stack(tokens), stored.tokens, bundle.manifest.token_tolerance)]
-    if isinstance(head, ProtobinHead):
+    if isinstance(head, PrototypeHead):
         stages += _match_stages(head, stored, valid)
     stages += _logit_stages(bundle, stored, valid)
     drift = _numeric("audio to logits", _logits(head, tokens, valid), stored.logits, np.inf)
     return [*stages, drift]
 
 
-def _match_stages(head: ProtobinHead, stored: Conformance, valid: list[Valid]) -> Iterator[Stage]:
+def _match_stages(head: PrototypeHead, stored: Conformance, valid: list[Valid]) -> Iterator[Stage]:
     """Digits and scores from the stored tokens, by every kernel."""
     digits = [head.digits(one, mask) for one, mask in zip(stored.tokens, valid, strict=True)]
     exact = stored.digits is not None
     if stored.digits is not None:
         values = np.stack([one.values for one in digits])
         yield _count("digits", "", int(np.count_nonzero(values != stored.digits)))
-    assert stored.scores is not None  # noqa: S101  every protobin bundle stores them
-    for kernel in backends.available(head.bits, head.n_dims):
-        window = _match(head, digits, kernel)
+    assert stored.scores is not None  # noqa: S101  every bundle with prototypes stores them
+    for kernel, matcher in head.matchers():
+        window = _match(head, digits, matcher)
         tolerance = 0.0 if exact else FLOAT_SCORE_TOLERANCE
-        yield _numeric("scores", window.scores, stored.scores, tolerance, kernel.name)
+        yield _numeric("scores", window.scores, stored.scores, tolerance, kernel)
         if exact:
             moved = (window.chunks != stored.score_chunks) | (window.tokens != stored.score_tokens)
-            yield _count("best tokens", kernel.name, int(np.count_nonzero(moved)))
+            yield _count("best tokens", kernel, int(np.count_nonzero(moved)))
 
 
 def _logit_stages(bundle: Bundle, stored: Conformance, valid: list[Valid]) -> Iterator[Stage]:
@@ -177,8 +177,8 @@ def _logit_stages(bundle: Bundle, stored: Conformance, valid: list[Valid]) -> It
     yield _count("decisions", "", int(np.count_nonzero(decided & (clear | exact))))
 
 
-def _match(head: ProtobinHead, digits: list[Digits], kernel: backends.Backend) -> WindowMaxima:
-    return head.merge([PrototypeMaxima(*kernel.max_scores(one, head.prototypes)) for one in digits])
+def _match(head: PrototypeHead, digits: list[Digits], matcher: Matcher) -> WindowMaxima:
+    return head.merge([PrototypeMaxima(*matcher(one)) for one in digits])
 
 
 def _logits(

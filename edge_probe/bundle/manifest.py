@@ -3,14 +3,21 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
 
 from edge_probe.bundle import files
 from edge_probe.bundle.files import FileRecord
 from edge_probe.bundle.reject import Rejection, reject, shown
-from edge_probe.bundle.schema import Json, Section
-from edge_probe.spec import EncoderSpec, TokenBits, TokenGrid, WindowSpec
+from edge_probe.bundle.schema import Json, Section, check_rules
+from edge_probe.bundle.sections import (
+    HeadSpec,
+    encoder_section,
+    head_section,
+    read_encoder,
+    read_head,
+    read_windows,
+    windows_section,
+)
+from edge_probe.spec import EncoderSpec, WindowSpec
 
 FORMAT = "edge-probe bundle"
 FORMAT_VERSION = 1
@@ -25,29 +32,11 @@ MAX_ROLE_BYTES = {
     files.CONFORMANCE: 2**26,
 }
 MAX_GRAPH_BYTES = 2**28
-MAX_RATE_HZ = 1_000_000
-MAX_CHUNK_SAMPLES = 2**24
-MAX_DIMS = 2**16
-MAX_TOKENS = 2**20
-MAX_PROTOTYPES = 2**22
 MAX_CLASSES = 2**16
-MAX_WINDOW_CHUNKS = 4096
-MAX_REFRACTORY_S = 86_400.0
 MAX_CLIPS = 10**9
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SHA256 = r"[0-9a-f]{64}"
-
-
-@dataclass(frozen=True, slots=True)
-class HeadSpec:
-    """What the head file must contain."""
-
-    kind: Literal["protobin", "mean-linear"]
-    token_bits: TokenBits
-    n_prototypes: int
-    """M; 0 for mean-linear."""
-    linear: Literal["int8", "int8-grouped", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +75,8 @@ class Manifest:
                 },
                 "encoder": encoder_section(self.encoder, self.provenance),
                 "time_expansion": 1,
-                "head": {
-                    "kind": self.head.kind,
-                    "token_bits": self.head.token_bits,
-                    "n_prototypes": self.head.n_prototypes,
-                    "linear": self.head.linear,
-                },
-                "windows": {
-                    "window_chunks": self.windows.window_chunks,
-                    "hop_chunks": self.windows.hop_chunks,
-                    "refractory_s": float(self.windows.refractory_s),
-                },
+                "head": head_section(self.head),
+                "windows": windows_section(self.windows),
                 "n_classes": self.n_classes,
                 "training": dict(self.training),
                 "conformance": {"token_tolerance": float(self.token_tolerance)},
@@ -206,7 +186,7 @@ def _read(top: Section) -> Manifest:
         files=_read_files(top.section("files")),
         encoder=encoder,
         provenance=provenance,
-        head=_read_head(top.section("head")),
+        head=read_head(top.section("head")),
         windows=read_windows(top.section("windows")),
         n_classes=top.integer("n_classes", 1, MAX_CLASSES),
         training=_read_training(top.section("training")),
@@ -251,89 +231,6 @@ def _read_files(section: Section) -> dict[str, FileRecord]:
     return records
 
 
-def encoder_section(encoder: EncoderSpec, provenance: Mapping[str, Json]) -> dict[str, Json]:
-    """What a manifest says about an encoder; `read_encoder` decides whether it is acceptable."""
-    grid, edges = encoder.grid, encoder.grid.band_edges_hz
-    return {
-        "graph": encoder.graph,
-        "input": encoder.input_name,
-        "output": encoder.output_name,
-        "sample_rate_hz": encoder.sample_rate_hz,
-        "chunk_samples": encoder.chunk_samples,
-        "n_dims": grid.n_dims,
-        "n_time": grid.n_time,
-        "n_freq": grid.n_freq,
-        "start_samples": float(grid.start_samples),
-        "step_samples": float(grid.step_samples),
-        "band_edges_hz": None if edges is None else [float(edge) for edge in edges],
-        "provenance": dict(provenance),
-    }
-
-
-def read_encoder(section: Section) -> tuple[EncoderSpec, dict[str, Json]]:
-    """An encoder and its provenance within the limits of the format."""
-    limit = float(MAX_CHUNK_SAMPLES)
-    spec = EncoderSpec(
-        graph=section.text("graph"),
-        input_name=section.text("input"),
-        output_name=section.text("output"),
-        sample_rate_hz=section.integer("sample_rate_hz", 1, MAX_RATE_HZ),
-        chunk_samples=section.integer("chunk_samples", 1, MAX_CHUNK_SAMPLES),
-        grid=TokenGrid(
-            n_dims=section.integer("n_dims", 1, MAX_DIMS),
-            n_time=section.integer("n_time", 1, MAX_TOKENS),
-            n_freq=section.integer("n_freq", 1, MAX_TOKENS),
-            start_samples=section.number("start_samples", -limit, limit),
-            step_samples=section.number("step_samples", 2.0**-20, limit),
-            band_edges_hz=section.numbers("band_edges_hz", 0.0, float(MAX_RATE_HZ)),
-        ),
-    )
-    provenance = section.section("provenance")
-    known: dict[str, Json] = {
-        "name": provenance.text("name"),
-        "licence": provenance.text("licence"),
-    }
-    known |= {key: provenance.take(key) for key in provenance.rest()}
-    section.finish()
-    _check_encoder(spec)
-    return spec, known
-
-
-def _check_encoder(encoder: EncoderSpec) -> None:
-    grid, edges = encoder.grid, encoder.grid.band_edges_hz
-    ascending = edges is None or all(low < high for low, high in pairwise(edges))
-    _check_rules([
-        (encoder.graph.endswith(".onnx"), "the name of the encoder graph ends in .onnx"),
-        (grid.n_tokens <= MAX_TOKENS, f"n_time * n_freq is at most {MAX_TOKENS}"),
-        (
-            ascending and (edges is None or len(edges) == grid.n_freq + 1),
-            "band_edges_hz has n_freq + 1 ascending edges",
-        ),
-    ])  # fmt: skip
-
-
-def _read_head(section: Section) -> HeadSpec:
-    head = HeadSpec(
-        kind=section.choice("kind", ["protobin", "mean-linear"]),
-        token_bits=section.choice("token_bits", ["float", *range(1, 9)]),
-        n_prototypes=section.integer("n_prototypes", 0, MAX_PROTOTYPES),
-        linear=section.choice("linear", ["int8", "int8-grouped", "float32"]),
-    )
-    section.finish()
-    return head
-
-
-def read_windows(section: Section) -> WindowSpec:
-    """Windows within the limits of the format."""
-    windows = WindowSpec(
-        window_chunks=section.integer("window_chunks", 1, MAX_WINDOW_CHUNKS),
-        hop_chunks=section.integer("hop_chunks", 1, MAX_WINDOW_CHUNKS),
-        refractory_s=section.number("refractory_s", 0.0, MAX_REFRACTORY_S),
-    )
-    section.finish()
-    return windows
-
-
 def _read_training(section: Section) -> dict[str, Json]:
     known: dict[str, Json] = {
         "background_clips": section.integer("background_clips", 0, MAX_CLIPS),
@@ -363,7 +260,7 @@ def _check_agreement(manifest: Manifest) -> None:
     graph_bytes = manifest.files[encoder.graph].size_bytes if encoder.graph in manifest.files else 0
     untrained = manifest.training["no_background"] and manifest.training["background_clips"]
     linear_probe = HeadSpec("mean-linear", "float", 0, "float32")
-    _check_rules([
+    check_rules([
         (
             {*files.FIXED, encoder.graph} <= manifest.files.keys(),
             "files lists head, labels, calibration, conformance and the encoder graph",
@@ -376,7 +273,14 @@ def _check_agreement(manifest: Manifest) -> None:
             head.kind != "mean-linear" or head == linear_probe,
             "a mean-linear head has token_bits float, n_prototypes 0 and linear float32",
         ),
-        (head.kind != "protobin" or head.n_prototypes > 0, "a protobin head has prototypes"),
+        (
+            head.kind == "mean-linear" or head.n_prototypes > 0,
+            f"a {head.kind} head has prototypes",
+        ),
+        (
+            head.kind != "protofloat" or not isinstance(head.token_bits, int),
+            "a protofloat head has token_bits float",
+        ),
         (
             head.linear != "int8-grouped" or head.n_prototypes % manifest.n_classes == 0,
             "n_prototypes of a class-grouped head is a multiple of n_classes",
@@ -384,14 +288,3 @@ def _check_agreement(manifest: Manifest) -> None:
         (windows.hop_chunks <= windows.window_chunks, "hop_chunks is at most window_chunks"),
         (not untrained, "no_background means that background_clips is 0"),
     ])  # fmt: skip
-
-
-def _check_rules(rules: list[tuple[bool, str]]) -> None:
-    """Refuse a manifest that breaks one of these rules: (holds, rule)."""
-    for holds, rule in rules:
-        if not holds:
-            reject(
-                Rejection.MANIFEST_CONTRADICTION,
-                f"manifest: this rule is broken: {rule}",
-                hint="write the bundle again with edge-export",
-            )

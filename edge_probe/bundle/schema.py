@@ -130,6 +130,17 @@ class Section:
             )
 
 
+def check_rules(rules: list[tuple[bool, str]]) -> None:
+    """Refuse a manifest that breaks one of these rules: (holds, rule)."""
+    for holds, rule in rules:
+        if not holds:
+            reject(
+                Rejection.MANIFEST_CONTRADICTION,
+                f"manifest: this rule is broken: {rule}",
+                hint="write the bundle again with edge-export",
+            )
+
+
 def _number(where: str, value: Json, low: float, high: float) -> float:
     if type(value) not in (int, float):
         _wrong_type(where, "a number", value)

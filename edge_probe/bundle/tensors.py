@@ -1,16 +1,25 @@
-"""Heads, thresholds and conformance vectors as safetensors: exact names, types and shapes."""
+"""What the tensor files of a bundle hold: heads, thresholds, conformance vectors."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from edge_probe.bundle import files
-from edge_probe.bundle.manifest import HeadSpec, Manifest
-from edge_probe.bundle.reject import Rejection, reject, shown
+from edge_probe.bundle.manifest import Manifest
+from edge_probe.bundle.reject import Rejection, reject
+from edge_probe.bundle.sections import HeadSpec
+from edge_probe.bundle.tensor_file import (
+    EXPORT_AGAIN,
+    Arrays,
+    Layout,
+    check,
+    check_names,
+    check_range,
+    pack,
+    unpack,
+)
 from edge_probe.head import (
     FloatLinear,
     GroupedInt8Linear,
@@ -18,18 +27,15 @@ from edge_probe.head import (
     Int8Linear,
     MeanLinearHead,
     ProtobinHead,
+    ProtofloatHead,
+    SparseInt8Linear,
 )
-from edge_probe.head.linear import Linear
+from edge_probe.head.linear import Linear, layer_arrays
 from edge_probe.head.packing import n_bytes, padding_is_zero
+from edge_probe.head.protofloat import LENGTH_TOLERANCE
 from edge_probe.spec import MAX_COMPONENT
 
-Arrays = dict[str, NDArray[Any]]
-Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
-"""Tensor name -> (dtype, shape)."""
-
 MAX_CONFORMANCE_CHUNKS = 64
-
-_EXPORT_AGAIN = "write the bundle again with edge-export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,42 +72,49 @@ class Conformance:
     """(M,) token of that chunk."""
 
 
-def head_layout(head: HeadSpec, n_dims: int, n_classes: int) -> Layout:
-    """Tensors that ``head.safetensors`` must hold."""
+def head_layout(head: HeadSpec, n_dims: int, n_classes: int, n_own: int) -> Layout:
+    """Tensors that ``head.safetensors`` must hold; ``n_own`` is k of a sparse layer."""
+    per_class = (np.float64, (n_classes,))
     if head.kind == "mean-linear":
-        return {"weights": (np.float32, (n_classes, n_dims)), "bias": (np.float64, (n_classes,))}
-    weights = np.float32 if head.linear == "float32" else np.int8
-    n_seen = head.n_prototypes // (n_classes if head.linear == "int8-grouped" else 1)
+        return {"weights": (np.float32, (n_classes, n_dims)), "bias": per_class}
+    n_columns = {
+        "int8": head.n_prototypes,
+        "int8-grouped": head.n_prototypes // n_classes,
+        "int8-sparse": n_own,
+        "float32": head.n_prototypes,
+    }[head.linear]
+    packed, real = (np.uint8, n_bytes(n_dims)), (np.float32, n_dims)
+    dtype, n_components = packed if head.kind == "protobin" else real
     layout: Layout = {
-        "prototypes": (np.uint8, (head.n_prototypes, n_bytes(n_dims))),
+        "prototypes": (dtype, (head.n_prototypes, n_components)),
         "offset": (np.float32, (n_dims,)),
-        "weights": (weights, (n_classes, n_seen)),
-        "bias": (np.float64, (n_classes,)),
+        "weights": (np.float32 if head.linear == "float32" else np.int8, (n_classes, n_columns)),
+        "bias": per_class,
         "reference_scores": (np.float32, (head.n_prototypes,)),
     }
-    return layout | ({} if head.linear == "float32" else {"scale": (np.float64, (n_classes,))})
+    if head.linear != "float32":
+        layout["scale"] = per_class
+    if head.linear == "int8-sparse":
+        layout["columns"] = (np.int32, (n_classes, n_columns))
+    return layout
 
 
 def head_spec(head: Head) -> HeadSpec:
     """What the manifest must say about a head."""
     if isinstance(head, MeanLinearHead):
         return HeadSpec("mean-linear", "float", 0, "float32")
-    return HeadSpec("protobin", head.bits, head.n_prototypes, head.linear.kind)
+    floor = isinstance(head, ProtofloatHead) and head.floor_at_zero
+    return HeadSpec(head.kind, head.bits, head.n_prototypes, head.linear.kind, floor)
 
 
 def pack_head(head: Head) -> bytes:
     """Content of ``head.safetensors``."""
-    arrays: Arrays = {
-        "weights": head.linear.weights,
-        "bias": head.linear.bias,
-    }
-    if isinstance(head, ProtobinHead):
+    arrays = layer_arrays(head.linear)
+    if not isinstance(head, MeanLinearHead):
         arrays["prototypes"] = head.prototypes
         arrays["offset"] = head.offset
         arrays["reference_scores"] = head.reference_scores
-    if not isinstance(head.linear, FloatLinear):
-        arrays["scale"] = head.linear.scale
-    return _pack(arrays)
+    return pack(arrays)
 
 
 def parse_head(data: bytes, manifest: Manifest) -> Head:
@@ -118,31 +131,58 @@ def parse_head(data: bytes, manifest: Manifest) -> Head:
     RejectedBundleError
     """
     spec, n_dims = manifest.head, manifest.encoder.grid.n_dims
-    layout = head_layout(spec, n_dims, manifest.n_classes)
-    arrays = _check(files.HEAD, _unpack(files.HEAD, data), layout)
+    found = unpack(files.HEAD, data)
+    layout = head_layout(spec, n_dims, manifest.n_classes, _n_own(found, spec))
+    arrays = check(files.HEAD, found, layout)
+    linear = _linear(arrays, spec)
     if spec.kind == "mean-linear":
-        return MeanLinearHead(FloatLinear(arrays["weights"], arrays["bias"]))
-    if not padding_is_zero(arrays["prototypes"], n_dims):
+        assert isinstance(linear, FloatLinear)  # noqa: S101  the manifest allows no other
+        return MeanLinearHead(linear)
+    prototypes, offset = arrays["prototypes"], arrays["offset"]
+    fits = np.all(np.abs(offset) <= MAX_COMPONENT)
+    check_range(files.HEAD, "offset", fits, f"at most {MAX_COMPONENT:g} in magnitude")
+    reference = arrays["reference_scores"]
+    if spec.kind == "protobin":
+        _check_padding(prototypes, n_dims)
+        return ProtobinHead(prototypes, offset, spec.token_bits, linear, reference)
+    lengths = np.sqrt(np.einsum("md,md->m", prototypes, prototypes, dtype=np.float64))
+    fits = np.all(np.abs(lengths - 1) <= LENGTH_TOLERANCE)
+    check_range(files.HEAD, "prototypes", fits, f"rows of length 1, to {LENGTH_TOLERANCE:g}")
+    return ProtofloatHead(prototypes, offset, linear, reference, spec.floor_at_zero)
+
+
+def _n_own(arrays: Arrays, spec: HeadSpec) -> int:
+    """Weights of a class in a sparse layer, as the file has them, within what is allowed."""
+    weights = arrays.get("weights")
+    n_columns = weights.shape[1] if weights is not None and weights.ndim == 2 else 1
+    return min(max(n_columns, 1), spec.n_prototypes)
+
+
+def _linear(arrays: Arrays, spec: HeadSpec) -> Linear:
+    weights, bias = arrays["weights"], arrays["bias"]
+    if spec.linear == "float32":
+        return FloatLinear(weights, bias)
+    scale = arrays["scale"]
+    check_range(files.HEAD, "scale", np.all(scale > 0), "positive numbers")
+    if spec.linear == "int8":
+        return Int8Linear(weights, scale, bias)
+    if spec.linear == "int8-grouped":
+        return GroupedInt8Linear(weights, scale, bias)
+    columns = arrays["columns"]
+    inside = np.all((columns >= 0) & (columns < spec.n_prototypes))
+    ascending = np.all(columns[:, 1:] > columns[:, :-1])
+    expected = f"numbers below {spec.n_prototypes} that ascend in each row"
+    check_range(files.HEAD, "columns", inside and ascending, expected)
+    return SparseInt8Linear(weights, columns, scale, bias, spec.n_prototypes)
+
+
+def _check_padding(prototypes: NDArray[np.uint8], n_dims: int) -> None:
+    if not padding_is_zero(prototypes, n_dims):
         reject(
             Rejection.PROTOTYPE_PADDING,
             f"{files.HEAD}: prototypes: bits beyond dimension {n_dims} are not zero",
-            hint=_EXPORT_AGAIN,
+            hint=EXPORT_AGAIN,
         )
-    fits = np.all(np.abs(arrays["offset"]) <= MAX_COMPONENT)
-    _check_range(files.HEAD, "offset", fits, f"at most {MAX_COMPONENT:g} in magnitude")
-    if spec.linear == "float32":
-        linear: Linear = FloatLinear(arrays["weights"], arrays["bias"])
-    else:
-        _check_range(files.HEAD, "scale", np.all(arrays["scale"] > 0), "positive numbers")
-        kind = Int8Linear if spec.linear == "int8" else GroupedInt8Linear
-        linear = kind(arrays["weights"], arrays["scale"], arrays["bias"])
-    return ProtobinHead(
-        arrays["prototypes"],
-        arrays["offset"],
-        spec.token_bits,
-        linear,
-        arrays["reference_scores"],
-    )
 
 
 def pack_calibration(calibration: Calibration) -> bytes:
@@ -154,7 +194,7 @@ def pack_calibration(calibration: Calibration) -> bytes:
     if calibration.slope_intercept is not None:
         arrays["slope"] = calibration.slope_intercept[:, 0]
         arrays["intercept"] = calibration.slope_intercept[:, 1]
-    return _pack(arrays)
+    return pack(arrays)
 
 
 def parse_calibration(data: bytes, n_classes: int) -> Calibration:
@@ -167,10 +207,10 @@ def parse_calibration(data: bytes, n_classes: int) -> Calibration:
     per_class = (np.float64, (n_classes,))
     required: Layout = {"threshold_on": per_class, "threshold_off": per_class}
     optional: Layout = {"slope": per_class, "intercept": per_class}
-    found = _unpack(files.CALIBRATION, data)
+    found = unpack(files.CALIBRATION, data)
     calibrated = not found.keys().isdisjoint(optional)
     layout = required | optional if calibrated else required
-    arrays = _check(files.CALIBRATION, found, layout)
+    arrays = check(files.CALIBRATION, found, layout)
     if np.any(arrays["threshold_off"] > arrays["threshold_on"]):
         reject(
             Rejection.THRESHOLD_ORDER,
@@ -179,7 +219,7 @@ def parse_calibration(data: bytes, n_classes: int) -> Calibration:
         )
     if not calibrated:
         return Calibration(arrays["threshold_on"], arrays["threshold_off"], None)
-    _check_range(files.CALIBRATION, "slope", np.all(arrays["slope"] > 0), "positive numbers")
+    check_range(files.CALIBRATION, "slope", np.all(arrays["slope"] > 0), "positive numbers")
     pairs = np.stack([arrays["slope"], arrays["intercept"]], axis=1)
     return Calibration(arrays["threshold_on"], arrays["threshold_off"], pairs)
 
@@ -196,7 +236,7 @@ def pack_conformance(vectors: Conformance) -> bytes:
         "logits": vectors.logits,
         "decisions": vectors.decisions,
     }
-    return _pack({name: array for name, array in named.items() if array is not None})
+    return pack({name: array for name, array in named.items() if array is not None})
 
 
 def parse_conformance(data: bytes, manifest: Manifest) -> Conformance:
@@ -206,20 +246,20 @@ def parse_conformance(data: bytes, manifest: Manifest) -> Conformance:
     ------
     RejectedBundleError
     """
-    found = _unpack(files.CONFORMANCE, data)
+    found = unpack(files.CONFORMANCE, data)
     audio = found.get("audio")
     n_samples = audio.size if audio is not None else 0
     n_chunks = -(-n_samples // manifest.encoder.chunk_samples)
     layout = conformance_layout(manifest, n_samples, n_chunks)
-    _check_names(files.CONFORMANCE, found, layout)
+    check_names(files.CONFORMANCE, found, layout)
     if not 1 <= n_chunks <= MAX_CONFORMANCE_CHUNKS:
         reject(
             Rejection.TENSOR_SHAPE,
             f"{files.CONFORMANCE}: audio: expected 1 to {MAX_CONFORMANCE_CHUNKS} chunks, "
             f"found {n_samples} samples",
-            hint=_EXPORT_AGAIN,
+            hint=EXPORT_AGAIN,
         )
-    arrays = _check(files.CONFORMANCE, found, layout)
+    arrays = check(files.CONFORMANCE, found, layout)
     _check_conformance_ranges(arrays, manifest, n_chunks)
     return Conformance(
         arrays["audio"],
@@ -245,7 +285,7 @@ def conformance_layout(manifest: Manifest, n_samples: int, n_chunks: int) -> Lay
     }
     if isinstance(head.token_bits, int):
         layout["digits"] = (np.uint8, maps)
-    if head.kind == "protobin":
+    if head.kind != "mean-linear":
         layout["scores"] = (np.float32, (head.n_prototypes,))
         layout["score_chunks"] = (np.int32, (head.n_prototypes,))
         layout["score_tokens"] = (np.int32, (head.n_prototypes,))
@@ -263,67 +303,4 @@ def _check_conformance_ranges(arrays: Arrays, manifest: Manifest, n_chunks: int)
     for name, limit in limits.items():
         if name in arrays:
             fits = np.all((arrays[name] >= 0) & (arrays[name] < limit))
-            _check_range(files.CONFORMANCE, name, fits, f"integers from 0 to {limit - 1}")
-
-
-def _pack(arrays: Arrays) -> bytes:
-    """Safetensors bytes: the same for the same arrays."""
-    return save({name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())})
-
-
-def _unpack(file: str, data: bytes) -> Arrays:
-    try:
-        return load(data)
-    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
-        reject(
-            Rejection.TENSOR_FILE,
-            f"{file}: not a safetensors file: {shown(str(error))}",
-            hint=_EXPORT_AGAIN,
-        )
-
-
-def _check(file: str, arrays: Arrays, layout: Layout) -> Arrays:
-    """Refuse what differs from the layout or is not finite; make the rest read-only."""
-    _check_names(file, arrays, layout)
-    for name, (dtype, shape) in layout.items():
-        found = arrays[name]
-        if found.dtype != dtype:
-            reject(
-                Rejection.TENSOR_DTYPE,
-                f"{file}: {name}: expected {dtype}, found {found.dtype}",
-                hint=_EXPORT_AGAIN,
-            )
-        if found.shape != shape:
-            reject(
-                Rejection.TENSOR_SHAPE,
-                f"{file}: {name}: expected shape {list(shape)}, found {list(found.shape)}",
-                hint="manifest and tensors must come from the same export",
-            )
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            reject(
-                Rejection.TENSOR_FINITE,
-                f"{file}: {name}: holds NaN or infinite values",
-                hint="the training diverged; fit again",
-            )
-        found.flags.writeable = False
-    return arrays
-
-
-def _check_names(file: str, found: Arrays, layout: Layout) -> None:
-    missing, unknown = layout.keys() - found.keys(), found.keys() - layout.keys()
-    if missing or unknown:
-        names = ", ".join([*sorted(missing), *(f"not {shown(name)}" for name in sorted(unknown))])
-        reject(
-            Rejection.TENSOR_NAMES,
-            f"{file}: expected tensors {shown(names, 200)}",
-            hint=_EXPORT_AGAIN,
-        )
-
-
-def _check_range(file: str, name: str, fits: object, expected: str) -> None:
-    if not fits:
-        reject(
-            Rejection.TENSOR_RANGE,
-            f"{file}: {name}: expected {expected}",
-            hint=_EXPORT_AGAIN,
-        )
+            check_range(files.CONFORMANCE, name, fits, f"integers from 0 to {limit - 1}")

@@ -17,15 +17,10 @@ from edge_probe.bundle.conformance import make_conformance
 from edge_probe.bundle.files import FileRecord
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import parse_labels, write_labels
-from edge_probe.bundle.manifest import (
-    NAME,
-    Manifest,
-    encoder_section,
-    read_encoder,
-    read_windows,
-)
+from edge_probe.bundle.manifest import NAME, Manifest
 from edge_probe.bundle.reader import Bundle, open_bundle
 from edge_probe.bundle.schema import Json, Section
+from edge_probe.bundle.sections import encoder_section, read_encoder, read_windows
 from edge_probe.bundle.sign import sign_with_development_key
 from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.tensors import (

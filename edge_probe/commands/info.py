@@ -109,13 +109,13 @@ def bundle_facts(bundle: "Bundle") -> Facts:
 def size_table(bundle: "Bundle") -> dict[str, int]:
     """Bytes of storage by what they are for; ``total`` is the whole bundle with its manifest."""
     from edge_probe.bundle import files
-    from edge_probe.head import ProtobinHead
+    from edge_probe.head import PrototypeHead
+    from edge_probe.head.linear import layer_bytes
 
-    head, linear = bundle.head, bundle.head.linear
+    head = bundle.head
     listed = {name: record.size_bytes for name, record in bundle.manifest.files.items()}
-    prototypes = head.prototypes.nbytes if isinstance(head, ProtobinHead) else 0
-    weights = linear.weights.nbytes + linear.bias.nbytes
-    weights += getattr(linear, "scale", linear.bias[:0]).nbytes
+    prototypes = head.prototypes.nbytes if isinstance(head, PrototypeHead) else 0
+    weights = layer_bytes(head.linear)
     envelope = sum(
         (bundle.path / name).stat().st_size for name in (files.MANIFEST, files.SIGNATURE)
     )
@@ -136,15 +136,21 @@ def _head_line(bundle: "Bundle") -> str:
     if spec.kind == "mean-linear":
         return f"mean-linear on float tokens, {classes}"
     tokens = f"{spec.token_bits}-bit tokens" if isinstance(spec.token_bits, int) else "float tokens"
-    return f"protobin, M = {spec.n_prototypes} prototypes, {tokens}, {spec.linear} W, {classes}"
+    floor = ", scores at least 0" if spec.floor_at_zero else ""
+    return (
+        f"{spec.kind}, M = {spec.n_prototypes} prototypes, {tokens}{floor}, {spec.linear} W, "
+        f"{classes}"
+    )
 
 
 def _bundle_kernel(bundle: "Bundle") -> str:
-    from edge_probe.head import ProtobinHead, backends
+    from edge_probe.head import MeanLinearHead, ProtofloatHead, backends
 
     head = bundle.head
-    if not isinstance(head, ProtobinHead):
+    if isinstance(head, MeanLinearHead):
         return "none needed"
+    if isinstance(head, ProtofloatHead):
+        return "numpy-gemm (prototypes are floats)"
     names = [backend.name for backend in backends.available(head.bits, head.n_dims)]
     return _kernel(names, head.backend.name, "for this head")
 
@@ -198,7 +204,8 @@ def _bits(bundle: "Bundle") -> "list[ClassBits]":
 
     if not isinstance(bundle.head, ProtobinHead):
         raise EdgeProbeError(
-            f"{bundle.name}: a mean-linear head has no prototypes", hint="leave out --bits"
+            f"{bundle.name}: a {bundle.head.kind} head has no binary prototypes",
+            hint="leave out --bits",
         )
     return describe_prototypes(bundle.head, bundle.labels)
 

@@ -2,7 +2,10 @@
 
 The products are sums of integers below 2^24 and hence exact in float32 (kernels.md section 2b
 of the project's notes: as fast as a dense float32 head, with the prototypes kept packed).
+Prototypes that are floats already are multiplied as they are, to the tolerance of float tokens.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +27,59 @@ def max_scores(
     digits: Digits, packed: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Prototype scores of one chunk; see `edge_probe.head.reference.max_scores`."""
-    signed = _signed(digits)
-    n_tokens, n_dims = signed.shape
-    scores = np.empty(len(packed), np.float32)
-    tokens = np.empty(len(packed), np.int32)
-    block_scores = np.empty((_BLOCK, n_tokens), np.float32)
-    for begin in range(0, len(packed), _BLOCK):
-        rows = packed[begin : begin + _BLOCK]
-        bits = np.unpackbits(rows, axis=1, count=n_dims, bitorder="little").astype(np.float32)
-        bits *= 2
-        bits -= 1
-        product = np.matmul(bits, signed.T, out=block_scores[: len(rows)])
-        product *= digits.scale
+    n_dims = digits.values.shape[1]
+
+    def unpacked(rows: slice) -> NDArray[np.float32]:
+        bits = np.unpackbits(packed[rows], axis=1, count=n_dims, bitorder="little")
+        signs = bits.astype(np.float32)
+        signs *= 2
+        signs -= 1
+        return signs
+
+    return _maxima(_signed(digits), digits.scale, len(packed), unpacked)
+
+
+def max_cosines(
+    digits: Digits, prototypes: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Scores of prototypes that are floats: the maximum over tokens of the cosine.
+
+    Parameters
+    ----------
+    digits : Digits
+        T float tokens of D components; their scale is meant for prototypes of length sqrt(D).
+    prototypes : (M, D) float32
+        Of length 1.
+
+    Returns
+    -------
+    scores : (M,) float32
+    tokens : (M,) int32
+        First token that reaches the maximum.
+    """
+    scale = digits.scale * np.float32(np.sqrt(prototypes.shape[1]))
+    return _maxima(_signed(digits), scale, len(prototypes), prototypes.__getitem__)
+
+
+def _maxima(
+    tokens: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    n_prototypes: int,
+    block: Callable[[slice], NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Best token of each prototype, some prototypes at a time."""
+    scores = np.empty(n_prototypes, np.float32)
+    best_tokens = np.empty(n_prototypes, np.int32)
+    block_scores = np.empty((_BLOCK, len(tokens)), np.float32)
+    for begin in range(0, n_prototypes, _BLOCK):
+        rows = slice(begin, min(begin + _BLOCK, n_prototypes))
+        n_rows = rows.stop - begin
+        product = np.matmul(block(rows), tokens.T, out=block_scores[:n_rows])
+        product *= scale
         best = np.argmax(product, axis=1)
-        tokens[begin : begin + len(rows)] = best
-        scores[begin : begin + len(rows)] = product[np.arange(len(rows)), best]
-    return scores + np.float32(0), tokens
+        best_tokens[rows] = best
+        scores[rows] = product[np.arange(n_rows), best]
+    return scores + np.float32(0), best_tokens
 
 
 def _signed(digits: Digits) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """The linear layer: exact with int8 weights, float64 with float32 weights."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,42 @@ class GroupedInt8Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseInt8Linear:
+    """The int8 layer of classes that each look at k prototypes only.
+
+    The same integers as `Int8Linear` whose other weights are zero, in 5 C k bytes instead of C M.
+    """
+
+    weights: NDArray[np.int8]
+    """(C, k)"""
+    columns: NDArray[np.int32]
+    """(C, k) prototype that each weight is for, ascending in every row."""
+    scale: NDArray[np.float64]
+    """(C,)"""
+    bias: NDArray[np.float64]
+    """(C,)"""
+    n_inputs: int
+    """M."""
+
+    kind: ClassVar[Literal["int8-sparse"]] = "int8-sparse"
+
+    def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits of one window: (M,) float32 scores in [-1, 1] -> (C,) float64."""
+        integers = _integers(scores)
+        parts = [
+            np.einsum("cj,cj->c", self.weights[rows].astype(np.int64), integers[self.columns[rows]])
+            for rows in _row_blocks(self.weights)
+        ]
+        return _scaled(np.concatenate(parts), self.scale, self.bias)
+
+    def row(self, class_index: int) -> NDArray[np.float64]:
+        """Real weights of one class on all prototypes: (M,) float64."""
+        row = np.zeros(self.n_inputs)
+        row[self.columns[class_index]] = self.weights[class_index] * self.scale[class_index]
+        return row
+
+
+@dataclass(frozen=True, slots=True)
 class FloatLinear:
     """float32 weights, summed in float64 (tolerance ``1e-5 * sum |W * score|``)."""
 
@@ -116,7 +153,18 @@ class FloatLinear:
         return row
 
 
-Linear = Int8Linear | GroupedInt8Linear | FloatLinear
+Linear = Int8Linear | GroupedInt8Linear | SparseInt8Linear | FloatLinear
+
+
+def layer_arrays(linear: Linear) -> dict[str, NDArray[Any]]:
+    """Arrays of a layer, under the names that they have in a bundle."""
+    values = {field.name: getattr(linear, field.name) for field in fields(linear)}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+def layer_bytes(linear: Linear) -> int:
+    """What a layer takes in a bundle."""
+    return sum(array.nbytes for array in layer_arrays(linear).values())
 
 
 def _integers(scores: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -139,10 +187,13 @@ def _product(
     weights: NDArray[np.int8] | NDArray[np.float32], scores: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """``weights @ scores`` in float64, some rows at a time: (C, M) and (M,) -> (C,)."""
-    n_rows = max(1, _BLOCK_WEIGHTS // max(1, len(scores)))
-    parts = [
-        weights[begin : begin + n_rows].astype(np.float64) @ scores
-        for begin in range(0, len(weights), n_rows)
-    ]
+    parts = [weights[rows].astype(np.float64) @ scores for rows in _row_blocks(weights)]
     product: NDArray[np.float64] = np.concatenate(parts)
     return product
+
+
+def _row_blocks(weights: NDArray[np.int8] | NDArray[np.float32]) -> Iterator[slice]:
+    """Rows that may be held as float64 at the same time."""
+    n_rows = max(1, _BLOCK_WEIGHTS // max(1, weights.shape[1]))
+    for begin in range(0, len(weights), n_rows):
+        yield slice(begin, begin + n_rows)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
-from support.tiny_bundle import GOLDEN, resign, tiny_head, write_tiny_bundle
+from support.tiny_bundle import GOLDEN, GOLDEN_FLOAT, resign, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import open_bundle, selftest, verify
 from edge_probe.bundle.inspect import describe_prototypes
@@ -28,7 +28,7 @@ def run(command: Any, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("profile", ["low-memory", "fast"])
-@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "float32", "mean"])
+@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "int8-sparse", "float32", "mean"])
 @pytest.mark.parametrize("bits", ["float", 1, 3, 8])
 def test_a_new_bundle_passes(bits: Any, linear: str, profile: Any, tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "b", head=tiny_head(bits, linear))
@@ -40,6 +40,22 @@ def test_a_new_bundle_passes(bits: Any, linear: str, profile: Any, tmp_path: Pat
     exact = {stage.name: stage.allowed for stage in stages}
     if linear == "int8" and bits != "float":
         assert exact["digits"] == exact["scores"] == exact["logits"] == 0
+
+
+@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "int8-sparse", "float32"])
+def test_a_new_bundle_with_float_prototypes_passes(linear: str, tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "b", head=tiny_head("float", linear, "protofloat"))
+    stages = selftest(bundle)
+    assert all(stage.passed for stage in stages)
+    allowed = {stage.name: stage.allowed for stage in stages}
+    assert allowed["scores"] == 1e-6
+    assert (allowed["logits"] == 0) == (linear != "float32")
+    assert allowed.keys().isdisjoint({"digits", "best tokens"})
+    spoil(bundle.path, "scores", lambda a: a + np.float32(2e-6))
+    failed = {
+        s.name for s in selftest(open_bundle(bundle.path, verify=verify.is_valid)) if not s.passed
+    }
+    assert "scores" in failed
 
 
 def spoil(directory: Path, name: str, change: Any) -> None:
@@ -144,6 +160,19 @@ def test_info_describes_a_bundle(capsys: pytest.CaptureFixture[str]) -> None:
         assert expected in out
 
 
+def test_info_describes_float_prototypes_and_a_sparse_layer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(info, str(GOLDEN_FLOAT), "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["size_bytes"]["prototypes"] == 3 * 4 * 4
+    assert facts["size_bytes"]["linear layer"] == 2 * 2 * (1 + 4) + 2 * 8 + 2 * 8
+    for expected in ("protofloat", "M = 3", "float tokens", "at least 0", "int8-sparse"):
+        assert expected in facts["head"]
+    with pytest.raises(EdgeProbeError, match="no binary prototypes"):
+        run(info, str(GOLDEN_FLOAT), "--bits")
+
+
 def test_commands_warn_at_every_load(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     training = {"background_clips": 0, "no_background": True}
     bundle = write_tiny_bundle(tmp_path / "b", training=training)
@@ -183,7 +212,7 @@ def test_info_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads(capsys.readouterr().out)
     assert facts["prototype_bits"][1]["ones"] == [0.5, 0.75]
     mean = write_tiny_bundle(tmp_path / "b", head=tiny_head("float", "mean"))
-    with pytest.raises(EdgeProbeError, match="no prototypes"):
+    with pytest.raises(EdgeProbeError, match="no binary prototypes"):
         run(info, str(mean.path), "--bits")
     with pytest.raises(EdgeProbeError, match="needs a bundle"):
         run(info, "--bits")

@@ -9,17 +9,39 @@ from typing import Any
 import numpy as np
 import pytest
 from support.onnx_bytes import external_tensor, node, tiny_encoder
-from support.tiny_bundle import AUDIO, ENCODER, GOLDEN, tiny_head, write_tiny_bundle
+from support.tiny_bundle import (
+    AUDIO,
+    ENCODER,
+    FLOAT,
+    GOLDEN,
+    GOLDEN_FLOAT,
+    tiny_head,
+    write_tiny_bundle,
+)
 
 from edge_probe.bundle import Label, open_bundle, verify
 from edge_probe.bundle.writer import check_plan
 from edge_probe.errors import BundleError, EncoderError
-from edge_probe.head import Int8Linear, MeanLinearHead, ProtobinHead
+from edge_probe.head import (
+    Int8Linear,
+    MeanLinearHead,
+    ProtobinHead,
+    ProtofloatHead,
+    SparseInt8Linear,
+)
 from edge_probe.spec import WindowSpec
 
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def expect_same(pairs: list[tuple[Any, Any]]) -> None:
+    """What was read, and what was written."""
+    for one, other in pairs:
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+        assert not one.flags.writeable
 
 
 def test_golden_bundle_opens() -> None:
@@ -39,9 +61,33 @@ def test_golden_bundle_opens() -> None:
     assert "not origin" in bundle.signed_by
 
 
-def test_golden_bundle_is_what_the_writer_writes(tmp_path: Path) -> None:
-    written = write_tiny_bundle(tmp_path / "tiny")
-    assert contents(written.path) == contents(GOLDEN)
+@pytest.mark.parametrize(("golden", "changes"), [(GOLDEN, {}), (GOLDEN_FLOAT, FLOAT)])
+def test_golden_bundle_is_what_the_writer_writes(
+    golden: Path, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    written = write_tiny_bundle(tmp_path / "tiny", **changes)
+    assert contents(written.path) == contents(golden)
+
+
+def test_float_prototypes_and_a_sparse_layer_survive_to_the_bit() -> None:
+    expected, bundle = FLOAT["head"], open_bundle(GOLDEN_FLOAT, verify=verify.is_valid)
+    found = bundle.head
+    assert bundle.id == "tiny-float@5bdb98db6509"
+    assert isinstance(found, ProtofloatHead)
+    assert isinstance(found.linear, SparseInt8Linear)
+    assert found.floor_at_zero
+    assert found.linear.n_inputs == expected.linear.n_inputs
+    expect_same(
+        [
+            (found.prototypes, expected.prototypes),
+            (found.offset, expected.offset),
+            (found.reference_scores, expected.reference_scores),
+            (found.linear.weights, expected.linear.weights),
+            (found.linear.columns, expected.linear.columns),
+            (found.linear.scale, expected.linear.scale),
+            (found.linear.bias, expected.linear.bias),
+        ]
+    )
 
 
 def test_head_survives_to_the_bit() -> None:
@@ -51,21 +97,19 @@ def test_head_survives_to_the_bit() -> None:
     assert isinstance(expected.linear, Int8Linear)
     assert isinstance(found.linear, Int8Linear)
     assert found.bits == expected.bits
-    pairs: list[tuple[Any, Any]] = [
-        (found.prototypes, expected.prototypes),
-        (found.offset, expected.offset),
-        (found.reference_scores, expected.reference_scores),
-        (found.linear.weights, expected.linear.weights),
-        (found.linear.scale, expected.linear.scale),
-        (found.linear.bias, expected.linear.bias),
-    ]
-    for one, other in pairs:
-        assert one.dtype == other.dtype
-        assert np.array_equal(one, other)
-        assert not one.flags.writeable
+    expect_same(
+        [
+            (found.prototypes, expected.prototypes),
+            (found.offset, expected.offset),
+            (found.reference_scores, expected.reference_scores),
+            (found.linear.weights, expected.linear.weights),
+            (found.linear.scale, expected.linear.scale),
+            (found.linear.bias, expected.linear.bias),
+        ]
+    )
 
 
-@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "float32", "mean"])
+@pytest.mark.parametrize("linear", ["int8", "int8-grouped", "int8-sparse", "float32", "mean"])
 @pytest.mark.parametrize("bits", ["float", 1, 2, 4, 8])
 def test_every_kind_of_head_makes_a_bundle(bits: Any, linear: str, tmp_path: Path) -> None:
     head = tiny_head(bits, linear)

@@ -14,7 +14,9 @@ from edge_probe.head import (
     Int8Linear,
     MeanLinearHead,
     ProtobinHead,
+    SparseInt8Linear,
 )
+from edge_probe.head.linear import Linear, layer_bytes
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import TokenBits
 
@@ -47,16 +49,19 @@ def test_int8_logits_equal_exact_rationals(n_prototypes: int, seed: int) -> None
         assert found == (scale * 2.0**-20) * float(exact) + bias
 
 
-@pytest.mark.parametrize("kind", ["int8", "float32"])
+@pytest.mark.parametrize("kind", ["int8", "int8-sparse", "float32"])
 def test_a_large_layer_is_never_held_as_float64(kind: str) -> None:
     """500 classes, 10,000 prototypes: 5 MB of int8 would be 40 MB of float64."""
     rng = np.random.default_rng(0)
     weights = rng.integers(-127, 128, (500, 10_000)).astype(np.int8)
-    linear = (
-        Int8Linear(weights, np.ones(500), np.zeros(500))
-        if kind == "int8"
-        else FloatLinear(weights.astype(np.float32), np.zeros(500))
-    )
+    one, zero = np.ones(500), np.zeros(500)
+    all_columns = np.tile(np.arange(10_000, dtype=np.int32), (500, 1))
+    layers: dict[str, Linear] = {
+        "int8": Int8Linear(weights, one, zero),
+        "int8-sparse": SparseInt8Linear(weights, all_columns, one, zero, 10_000),
+        "float32": FloatLinear(weights.astype(np.float32), zero),
+    }
+    linear = layers[kind]
     scores = rng.uniform(-1, 1, 10_000).astype(np.float32)
     tracemalloc.start()
     found = linear.logits(scores)
@@ -81,6 +86,27 @@ def test_grouped_layer_is_the_dense_one_with_its_zeros_left_out() -> None:
     assert grouped.logits(scores).tobytes() == dense.logits(scores).tobytes()
     assert all((grouped.row(c) == dense.row(c)).all() for c in range(5))
     assert np.count_nonzero(dense.weights) == np.count_nonzero(own.weights)
+
+
+@given(st.integers(1, 40), st.data())
+def test_sparse_layer_is_the_dense_one_with_its_zeros_left_out(
+    n_prototypes: int, data: st.DataObject
+) -> None:
+    n_own = data.draw(st.integers(1, n_prototypes))
+    rng = np.random.default_rng([n_prototypes, n_own])
+    columns = np.sort(
+        [rng.choice(n_prototypes, n_own, replace=False) for _ in range(3)], axis=1
+    ).astype(np.int32)
+    own = Int8Linear.from_float(rng.normal(size=(3, n_own)), rng.normal(size=3))
+    sparse = SparseInt8Linear(own.weights, columns, own.scale, own.bias, n_prototypes)
+    weights = np.zeros((3, n_prototypes), np.int8)
+    np.put_along_axis(weights, columns.astype(np.intp), own.weights, axis=1)
+    dense = Int8Linear(weights, own.scale, own.bias)
+    scores = rng.uniform(-1, 1, n_prototypes).astype(np.float32)
+    assert sparse.logits(scores).tobytes() == dense.logits(scores).tobytes()
+    assert all((sparse.row(c) == dense.row(c)).all() for c in range(3))
+    assert layer_bytes(sparse) == 3 * (5 * n_own + 16)
+    assert layer_bytes(dense) == 3 * (n_prototypes + 16)
 
 
 def test_int8_rows_keep_their_largest_weight() -> None:

@@ -1,12 +1,19 @@
-"""9,736 species with 20 prototypes each: what such a head takes in memory."""
+"""9,736 species with 20 prototypes each: what such a head takes on disk and in memory."""
 
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from support.tiny_bundle import GOLDEN
 
-from edge_probe.head import backends
+from edge_probe.bundle import Manifest, open_bundle, verify
+from edge_probe.bundle.tensors import head_spec, pack_head, parse_head
+from edge_probe.head import GroupedInt8Linear, ProtobinHead, backends
+
+N_CLASSES, N_OWN = 9_736, 20
 
 MEASURE = """
 import gc, json, sys
@@ -61,3 +68,36 @@ def test_194720_prototypes_take_at_most_25_mib_more(bits: int) -> None:
     assert result["kernel"] == backends.choose(bits, 768, 194_720, 512).name  # type: ignore[arg-type]
     assert result["right"]
     assert result["mib"] <= 25
+
+
+def class_bound(n_dims: int) -> ProtobinHead:
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-127, 128, (N_CLASSES, N_OWN)).astype(np.int8)
+    return ProtobinHead(
+        rng.integers(0, 256, (N_CLASSES * N_OWN, n_dims // 8), np.uint8),
+        np.zeros(n_dims, np.float32),
+        1,
+        GroupedInt8Linear(weights, np.ones(N_CLASSES), np.zeros(N_CLASSES)),
+        np.zeros(N_CLASSES * N_OWN, np.float32),
+    )
+
+
+def manifest_of(head: ProtobinHead) -> Manifest:
+    tiny = open_bundle(GOLDEN, verify=verify.is_valid).manifest
+    encoder = replace(tiny.encoder, grid=replace(tiny.encoder.grid, n_dims=head.n_dims))
+    return replace(tiny, encoder=encoder, head=head_spec(head), n_classes=head.n_classes)
+
+
+@pytest.mark.parametrize(("n_dims", "limit"), [(768, 25_000_000), (1024, 25 * 2**20)])
+def test_all_species_of_xeno_canto_fit_into_25_mb(n_dims: int, limit: int) -> None:
+    """19.8 MB at D = 768; 26.1 MB (24.9 MiB) at D = 1024, 24.9 MB of them prototypes."""
+    head = class_bound(n_dims)
+    data = pack_head(head)
+    assert len(data) <= limit
+    read = parse_head(data, manifest_of(head))
+    assert isinstance(read, ProtobinHead)
+    scores = np.random.default_rng(1).uniform(-1, 1, N_CLASSES * N_OWN).astype(np.float32)
+    integers = np.rint(scores * 2**20).astype(np.int64).reshape(N_CLASSES, N_OWN)
+    exact = (head.linear.weights.astype(np.int64) * integers).sum(axis=1)
+    assert (read.linear.logits(scores) * 2**20 == exact).all()
+    assert (read.prototypes == head.prototypes).all()

@@ -1,6 +1,6 @@
 """The smallest bundle that has everything: 4 dimensions, 2 classes, 3 prototypes, 3.5 KiB.
 
-``python tests/support/tiny_bundle.py`` (with the checkout on PYTHONPATH) writes the golden one.
+``python tests/support/tiny_bundle.py`` (with the checkout on PYTHONPATH) writes the golden ones.
 """
 
 import hashlib
@@ -22,6 +22,8 @@ from edge_probe.head import (
     Int8Linear,
     MeanLinearHead,
     ProtobinHead,
+    ProtofloatHead,
+    SparseInt8Linear,
 )
 from edge_probe.head.linear import Linear
 from edge_probe.head.packing import pack_signs
@@ -30,6 +32,8 @@ from edge_probe.spec import EncoderSpec, TokenBits, TokenGrid, WindowSpec
 from .onnx_bytes import tiny_encoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny_bundle"
+GOLDEN_FLOAT = GOLDEN.with_name("tiny_float_bundle")
+"""Float prototypes and a sparse linear layer, with numbers that no order of sums can change."""
 
 ENCODER = EncoderSpec(
     graph="encoder.onnx",
@@ -51,7 +55,7 @@ AUDIO = (np.arange(16 + 8) * 7919 % 65536 - 32768).astype(np.int16)
 """A chunk and a half, so that padding is part of what is tested."""
 
 
-def tiny_head(bits: TokenBits = 1, linear: str = "int8") -> Head:
+def tiny_head(bits: TokenBits = 1, linear: str = "int8", kind: str = "protobin") -> Head:
     """A head whose numbers were drawn once and are written out."""
     weights = np.array([[1.0, -0.5, 0.25], [-1.0, 0.75, 0.5]])
     bias = np.array([0.125, -0.25])
@@ -67,7 +71,23 @@ def tiny_head(bits: TokenBits = 1, linear: str = "int8") -> Head:
         signs, reference = np.concatenate([signs, -signs[:1]]), np.array([0.5, 0.25, 0.0, 0.125])
         own = Int8Linear.from_float(weights[:, 1:], bias)
         layer = GroupedInt8Linear(own.weights, own.scale, own.bias)
-    return ProtobinHead(pack_signs(signs), offset, bits, layer, reference.astype(np.float32))
+    elif linear == "int8-sparse":  # two prototypes a class, of any place
+        columns = np.array([[0, 2], [0, 1]], np.int32)
+        own = Int8Linear.from_float(np.take_along_axis(weights, columns, axis=1), bias)
+        layer = SparseInt8Linear(own.weights, columns, own.scale, own.bias, len(signs))
+    means = reference.astype(np.float32)
+    if kind == "protofloat":
+        unit = signs.astype(np.float32) * np.float32(0.5)
+        unit[1] = [0, 0, 1, 0]
+        return ProtofloatHead(unit, offset, layer, means, floor_at_zero=True)
+    return ProtobinHead(pack_signs(signs), offset, bits, layer, means)
+
+
+FLOAT: dict[str, Any] = {
+    "name": "tiny-float",
+    "head": tiny_head("float", "int8-sparse", "protofloat"),
+}
+"""What is different about the second golden bundle."""
 
 
 def write_tiny_bundle(directory: Path, **changes: Any) -> Bundle:
@@ -116,9 +136,10 @@ def sign_bytes(directory: Path, manifest: bytes) -> None:
 
 
 def main() -> None:
-    """Write the golden bundle anew; only for a change of the format."""
-    shutil.rmtree(GOLDEN, ignore_errors=True)
-    print(write_tiny_bundle(GOLDEN).id)
+    """Write the golden bundles anew; only for a change of the format."""
+    for directory, changes in ((GOLDEN, {}), (GOLDEN_FLOAT, FLOAT)):
+        shutil.rmtree(directory, ignore_errors=True)
+        print(write_tiny_bundle(directory, **changes).id)
     (GOLDEN.parent / "tiny.onnx").unlink()
 
 

@@ -1,0 +1,124 @@
+"""What heads with prototypes share: maxima of a chunk, of a window, logits and evidence."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.head.linear import Linear
+from edge_probe.head.native import Matcher
+from edge_probe.head.quantize import Digits
+from edge_probe.spec import TokenBits
+
+
+@dataclass(frozen=True, slots=True)
+class PrototypeMaxima:
+    """What is kept of one chunk: its M maxima and the tokens that reached them."""
+
+    scores: NDArray[np.float32]
+    """(M,)"""
+    tokens: NDArray[np.int32]
+    """(M,) token number inside the chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMaxima:
+    """Prototype scores of a window and where in it they were reached."""
+
+    scores: NDArray[np.float32]
+    """(M,)"""
+    chunks: NDArray[np.int32]
+    """(M,) position of the chunk inside the window, the first on ties."""
+    tokens: NDArray[np.int32]
+    """(M,) token number inside that chunk."""
+
+
+class PrototypeHead(ABC):
+    """``score[m] = max_t`` of a similarity to prototype m, ``logits = W score + b``."""
+
+    prototypes: NDArray[Any]
+    """M rows."""
+    offset: NDArray[np.float32]
+    """(D,) token offset c."""
+    bits: TokenBits
+    linear: Linear
+    reference_scores: NDArray[np.float32]
+    """(M,) mean training score of each prototype: what counts as unremarkable."""
+
+    @property
+    def n_dims(self) -> int:
+        """D, components of a token."""
+        return len(self.offset)
+
+    @property
+    def n_prototypes(self) -> int:
+        """M."""
+        return len(self.prototypes)
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return len(self.linear.bias)
+
+    @abstractmethod
+    def digits(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> Digits:
+        """Tokens of a chunk as the matchers take them: (T, D) float32 and (T,) bool."""
+
+    @abstractmethod
+    def match(self, digits: Digits) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Prototype scores (M,) of a chunk and the first token (M,) that reaches each."""
+
+    @abstractmethod
+    def matchers(self) -> Iterator[tuple[str, Matcher]]:
+        """Every way in which this machine can do what `match` does, by the name of its kernel."""
+
+    def summarise(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> PrototypeMaxima:
+        """Prototype scores of one chunk.
+
+        Parameters
+        ----------
+        tokens : (T, D) float32
+            Finite.
+        valid : (T,) bool
+            False for padding tokens; they score 0.
+        """
+        return PrototypeMaxima(*self.match(self.digits(tokens, valid)))
+
+    def merge(self, chunks: Sequence[PrototypeMaxima]) -> WindowMaxima:
+        """Prototype scores of the window made of these consecutive chunks (one at least)."""
+        scores, tokens = chunks[0].scores.copy(), chunks[0].tokens.copy()
+        positions = np.zeros(len(scores), np.int32)
+        for position, chunk in enumerate(chunks[1:], start=1):
+            better = chunk.scores > scores
+            np.copyto(scores, chunk.scores, where=better)
+            np.copyto(tokens, chunk.tokens, where=better)
+            positions[better] = position
+        return WindowMaxima(scores, positions, tokens)
+
+    def logits(self, window: WindowMaxima) -> NDArray[np.float64]:
+        """(C,) float64."""
+        return self.linear.logits(window.scores)
+
+    def evidence(self, window: WindowMaxima, class_index: int) -> list[tuple[int, int]]:
+        """Tokens that explain half of what speaks for a class.
+
+        A prototype's evidence is ``W[c, m] * (score[m] - reference[m])``; prototypes are taken
+        from the largest down until half of the positive evidence is explained.
+
+        Returns
+        -------
+        list of (chunk position in the window, token number in that chunk)
+            Ascending, each once; empty if nothing speaks for the class.
+        """
+        difference = window.scores.astype(np.float64) - self.reference_scores
+        evidence = self.linear.row(class_index) * difference
+        order = np.argsort(-evidence, kind="stable")
+        positive = np.cumsum(np.maximum(evidence[order], 0))
+        if positive[-1] <= 0:
+            return []
+        needed = int(np.searchsorted(positive, positive[-1] / 2)) + 1
+        chosen = order[:needed]
+        return sorted({(int(window.chunks[m]), int(window.tokens[m])) for m in chosen})
