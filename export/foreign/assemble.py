@@ -4,18 +4,19 @@ import dataclasses
 import hashlib
 import math
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_probe.bundle import Bundle, write_bundle
+from edge_probe.bundle import Bundle, files, write_bundle
+from edge_probe.bundle.manifest import MAX_ROLE_BYTES
 from edge_probe.bundle.writer import check_plan
 from edge_probe.encoder import Encoder
 from edge_probe.errors import EdgeProbeError
 from edge_probe.head import Head, MeanLinearHead
+from edge_probe.head.linear import layer_bytes
 from edge_probe.spec import EncoderSpec, WindowSpec
 from export.assemble import conformance_audio
 from export.card import EncoderCard
@@ -23,18 +24,10 @@ from export.foreign import CheckpointError
 from export.foreign.recipe import Recipe
 from export.foreign.token_steps import with_steps
 
+MAX_HEAD_BYTES = MAX_ROLE_BYTES[files.HEAD]
+
 WINDOW = WindowSpec(window_chunks=1, hop_chunks=1, refractory_s=0.0)
 """One clip as such heads were trained on is one chunk of their encoder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """A finished import."""
-
-    bundle: Bundle
-    recipe: Recipe
-    threshold: float
-    """Of every class, a logit."""
 
 
 def import_bundle(
@@ -47,8 +40,8 @@ def import_bundle(
     name: str,
     threshold_score: float,
     replace: bool,
-) -> Imported:
-    """Write the bundle.
+) -> Bundle:
+    """Write, sign and open the bundle.
 
     Parameters
     ----------
@@ -74,12 +67,13 @@ def import_bundle(
         labels=labels, replace=replace,
     )  # fmt: skip
     _check_fit(checkpoint, recipe, card, labels)
+    _check_size(checkpoint, recipe.head)
     threshold = math.log(threshold_score / (1 - threshold_score))
     with checkpoint.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with tempfile.TemporaryDirectory() as folder:
         fed = with_steps(card, recipe.steps, Path(folder))
-        bundle = write_bundle(
+        return write_bundle(
             out,
             name=name,
             created_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -107,7 +101,6 @@ def import_bundle(
             },
             replace=replace,
         )
-    return Imported(bundle, recipe, threshold)
 
 
 def _check_fit(
@@ -130,6 +123,18 @@ def _check_fit(
         raise CheckpointError(
             f"{checkpoint}: has {recipe.head.n_classes} classes, the labels are {len(labels)}",
             hint="one line for each class, in the order of training",
+        )
+
+
+def _check_size(checkpoint: Path, head: Head) -> None:
+    n_bytes = layer_bytes(head.linear)
+    if not isinstance(head, MeanLinearHead):
+        n_bytes += head.prototypes.nbytes
+    if n_bytes > MAX_HEAD_BYTES:
+        raise CheckpointError(
+            f"{checkpoint}: its head takes {n_bytes / 2**20:.0f} MiB, a bundle holds at most "
+            f"{MAX_HEAD_BYTES / 2**20:.0f}",
+            hint="take a checkpoint with fewer prototypes for each class, or try --linear int8",
         )
 
 

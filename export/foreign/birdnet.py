@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import tflite
+import tflite  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from export.foreign import CheckpointError
@@ -17,7 +17,7 @@ from export.foreign.dense import DenseLayer
 _IDENTIFIER = b"TFL3"
 _NO_TENSOR = -1
 
-_OPERATORS = {
+_OPERATORS: dict[int, str] = {
     value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)
 }
 _FLOATS = {tflite.TensorType.FLOAT32: np.float32, tflite.TensorType.FLOAT16: np.float16}
@@ -63,7 +63,8 @@ def read_classifier(path: Path) -> DenseLayer:
         ) from error
     if weights.ndim != 2 or bias.shape != weights.shape[:1]:
         raise CheckpointError(
-            f"{path}: expected weights (C, D) and bias (C,), found {weights.shape} and {bias.shape}",
+            f"{path}: expected weights (C, D) and bias (C,), "
+            f"found {weights.shape} and {bias.shape}",
             hint=_TRAIN_PLAIN,
         )
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
@@ -86,7 +87,7 @@ class _Graph:
         self._path = path
         self._model = tflite.Model.GetRootAsModel(data, 0)
         self._graph = self._model.Subgraphs(0)
-        self._makers = {}
+        self._makers: dict[int, Any] = {}
         for number in range(self._graph.OperatorsLength()):
             operator = self._graph.Operators(number)
             for output in operator.OutputsAsNumpy():
@@ -96,9 +97,9 @@ class _Graph:
         """The dense layer that makes the output, or the logits before a final sigmoid."""
         if self._graph.OutputsLength() != 1:
             self._refuse(f"has {self._graph.OutputsLength()} outputs, not one")
-        operator = self._makers.get(self._graph.Outputs(0))
+        operator = self._maker(self._graph.Outputs(0))
         if self._name(operator) == "LOGISTIC":
-            operator = self._makers.get(operator.Inputs(0))
+            operator = self._maker(operator.Inputs(0))
         name = self._name(operator)
         if name == "CONCATENATION":
             self._refuse("appends its classes to those of BirdNET")
@@ -110,11 +111,11 @@ class _Graph:
 
     def check_embedding(self, tensor: int) -> None:
         """Refuse a layer that reads something else than the embedding."""
-        operator = self._makers.get(tensor)
+        operator = self._maker(tensor)
         for _ in range(len(self._makers)):
             if self._name(operator) != "RESHAPE":
                 break
-            operator = self._makers.get(operator.Inputs(0))
+            operator = self._maker(operator.Inputs(0))
         name = self._name(operator)
         if name == "FULLY_CONNECTED":
             self._refuse("has a hidden layer between the embedding and its classes")
@@ -123,7 +124,8 @@ class _Graph:
 
     def constant(self, tensor: int) -> NDArray[np.float32]:
         """Values stored in the file, as float32."""
-        if self._name(operator := self._makers.get(tensor)) == "DEQUANTIZE":
+        operator = self._maker(tensor)
+        if self._name(operator) == "DEQUANTIZE":  # float16 is stored like this
             tensor = operator.Inputs(0)
         facts = self._graph.Tensors(tensor)
         buffer = self._model.Buffers(facts.Buffer())
@@ -133,6 +135,10 @@ class _Graph:
             self._refuse("stores no weights for its last layer")
         values = np.frombuffer(buffer.DataAsNumpy().tobytes(), _FLOATS[facts.Type()])
         return values.reshape(facts.ShapeAsNumpy()).astype(np.float32)
+
+    def _maker(self, tensor: int) -> Any:
+        """The operator that makes a tensor; None for what is given."""
+        return self._makers.get(tensor)
 
     def _name(self, operator: Any) -> str:
         if operator is None:

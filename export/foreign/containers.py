@@ -162,11 +162,13 @@ def _read_torch(path: Path) -> Any:
 
 def _split(path: Path, found: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and training arguments of what torch read."""
-    facts = {}
+    facts: Any = {}
     if isinstance(found, dict):
         args = found.get("args", {})
         facts = vars(args) if isinstance(args, argparse.Namespace) else args
-        nested = next((key for key in _NESTED if not isinstance(found.get(key), Tensor | None)), "")
+        nested = next(
+            (key for key in _NESTED if isinstance(found.get(key), dict | tuple | list)), ""
+        )
         found = found.get(nested, found)
     if isinstance(found, tuple | list) and len(found) == 1:
         (found,) = found  # BAT writes a 1-tuple

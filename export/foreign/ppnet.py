@@ -33,7 +33,7 @@ _PROTOTYPE_COMPONENT = 2 * _A**2 / TOKEN_COMPONENT
 class Folded:
     """Prototypes and weights of the equal protofloat head."""
 
-    vectors: NDArray[np.float64]
+    vectors: NDArray[np.float32]
     """(M, D + 1)"""
     weights: NDArray[np.float64]
     """(C, M) or (C, M / C), as those of the checkpoint."""
@@ -48,14 +48,11 @@ def fold(head: PrototypeTensors, *, non_negative: bool) -> Folded:
     non_negative : bool
         ``non_negative_last_layer`` of the training configuration: negative weights count as 0.
     """
-    vectors = head.vectors.astype(np.float64)
-    extended = np.pad(vectors, ((0, 0), (0, 1)), constant_values=_PROTOTYPE_COMPONENT)
-    squares = np.square(vectors).sum(axis=1)
+    extended = np.pad(head.vectors, ((0, 0), (0, 1)), constant_values=_PROTOTYPE_COMPONENT)
+    squares = np.einsum("md,md->m", head.vectors, head.vectors, dtype=np.float64)
     gains = np.sqrt(squares + _PROTOTYPE_COMPONENT**2)
     gains /= (np.sqrt(squares + TOKEN_COMPONENT**2) + _A) * 1.01
     weights = head.weights.astype(np.float64)
     if non_negative:
         weights = np.maximum(weights, 0)
-    return Folded(
-        extended, weights * (gains.reshape(weights.shape) if head.class_bound else gains)
-    )
+    return Folded(extended, weights * (gains.reshape(weights.shape) if head.class_bound else gains))

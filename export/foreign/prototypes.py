@@ -47,7 +47,7 @@ class PrototypeTensors:
     @property
     def class_bound(self) -> bool:
         """Whether class c sees its own prototypes only: c J to (c + 1) J."""
-        return self.weights.shape[1] != len(self.vectors)
+        return bool(self.weights.shape[1] != len(self.vectors))
 
 
 def has_prototypes(checkpoint: Checkpoint) -> bool:
@@ -139,12 +139,14 @@ def _check_shapes(checkpoint: Checkpoint, head: PrototypeTensors) -> None:
         and head.bias.shape == (n_classes,)
         and (
             shape[1] == n_prototypes
-            or (head.layer in {"class_weight", "last_layer"} and shape[0] * shape[1] == n_prototypes)
+            or (
+                head.layer in {"class_weight", "last_layer"} and shape[0] * shape[1] == n_prototypes
+            )
         )
     )
     if not fits:
         raise CheckpointError(
-            f"{checkpoint.path}: the linear layer {head.prefix}{_LAYERS[head.layer][0]} {shape} and "
-            f"its bias {head.bias.shape} do not fit {n_prototypes} prototypes",
+            f"{checkpoint.path}: {head.prefix}{_LAYERS[head.layer][0]} {shape} and its bias "
+            f"{head.bias.shape} do not fit {n_prototypes} prototypes",
             hint="expected one weight for each class and prototype; CGP heads have three",
         )

@@ -109,7 +109,7 @@ def _prototypes(checkpoint: Checkpoint, found: PrototypeTensors, declared: Decla
 
 
 def _kind(checkpoint: Checkpoint, declared: Declared) -> PrototypeKind:
-    said = "protobin" if checkpoint.facts.get("head") == "protobin" else None
+    said: PrototypeKind | None = "protobin" if checkpoint.facts.get("head") == "protobin" else None
     if said and declared.head not in {None, said}:
         raise CheckpointError(
             f"{checkpoint.path}: says that its head is {said}, not {declared.head}",
@@ -163,9 +163,7 @@ def _ppnet(checkpoint: Checkpoint, found: PrototypeTensors, declared: Declared) 
     notes = _loss_note(folded.weights, head)
     if non_negative and (n_negative := int((found.weights < 0).sum())):
         notes += (f"{n_negative} negative weights count as 0, as in the training of a PPNet",)
-    return Recipe(
-        "AudioProtoPNet" if config else "PPNet", head, steps, None, notes
-    )
+    return Recipe("AudioProtoPNet" if config else "PPNet", head, steps, None, notes)
 
 
 def _upsample(checkpoint: Checkpoint, declared: Declared, add_on_layers: str) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -91,7 +92,7 @@ def _append(card: EncoderCard, model: ModelProto, steps: TokenSteps) -> str:
     """Add the nodes; returns the name of their result."""
     graph, last = model.graph, card.spec.output_name
 
-    def add(operator: str, inputs: list[str], **attributes: object) -> str:
+    def add(operator: str, inputs: list[str], **attributes: Any) -> str:
         name = f"{_PREFIX}{operator.lower()}"
         graph.node.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
@@ -108,9 +109,7 @@ def _append(card: EncoderCard, model: ModelProto, steps: TokenSteps) -> str:
         factors = np.array([1, 1, steps.upsample, steps.upsample], np.float32)
         nowhere = constant("no_region", np.zeros(0, np.float32))
         inputs = [last, nowhere, constant("upsample", factors)]
-        last = add(
-            "Resize", inputs, mode="linear", coordinate_transformation_mode="half_pixel"
-        )
+        last = add("Resize", inputs, mode="linear", coordinate_transformation_mode="half_pixel")
     if steps.appended is not None:
         pads = constant("one_component", np.array([0, 0, 0, 0, 0, 1, 0, 0]))
         value = constant("appended", np.float32(steps.appended))

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx.external_data_helper import convert_model_to_external_data
 from safetensors.torch import save_file
 from support.foreign import N_DIMS, World, encoder_model, logits, waveforms
@@ -18,7 +19,7 @@ from edge_probe.encoder import Encoder
 from edge_probe.errors import EncoderError
 from edge_probe.head import FloatLinear, GroupedInt8Linear, ProtofloatHead
 from export.card import read_card
-from export.foreign import layer
+from export.foreign import assemble, layer
 from export.foreign.token_steps import TokenSteps, with_steps
 
 C, J = 3, 4
@@ -53,7 +54,14 @@ def similarities(tokens: Tensor, vectors: Tensor) -> Tensor:
     return torch.relu((prototypes / lengths) @ rows.T / 1.01).amax(dim=1)
 
 
-def theirs(world: World, head: dict[str, Tensor], waveform, minus_cls, upsample) -> Tensor:
+def theirs(
+    world: World,
+    head: dict[str, Tensor],
+    waveform: NDArray[np.float32],
+    minus_cls: bool,
+    upsample: int,
+) -> Tensor:
+    """Logits of a PPNet."""
     vectors, weight, bias = head.values()
     tokens, cls = world.maps(waveform)
     if minus_cls:
@@ -137,9 +145,7 @@ def test_audioprotopnet_says_it_in_its_config(
     config["non_negative_last_layer"] = non_negative  # type: ignore[assignment]
     (world.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     bundle = world.bundle("model.safetensors")
-    expected = theirs(
-        world, state(), waveforms()[0], False, 2 if add_on == "upsample" else 1
-    )
+    expected = theirs(world, state(), waveforms()[0], False, 2 if add_on == "upsample" else 1)
     apart = np.abs(logits(bundle, waveforms()[0]) - expected.numpy()).max()
     assert (apart <= 1e-4) == non_negative
     assert ("negative weights count as 0" in caplog.text) == non_negative
@@ -156,7 +162,16 @@ def test_layer_that_sees_all_prototypes_without_bias(world: World) -> None:
     np.testing.assert_allclose(logits(bundle, waveforms()[0]), expected, atol=1e-4, rtol=0)
 
 
-def test_large_class_bound_layer_becomes_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_that_no_bundle_holds(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(assemble, "MAX_HEAD_BYTES", 1000)
+    torch.save(state(), world.folder / "bird.pt")
+    assert world.run("bird.pt", *BIRD_MAE) == 1
+    assert "a bundle holds at most" in capsys.readouterr().err
+
+
+def test_large_class_bound_layer_becomes_int8() -> None:
     weights, bias = np.ones((2048, 2), np.float32), np.zeros(2048)
     assert isinstance(layer.linear_layer(weights, bias, 4096), FloatLinear)
     weights, bias = np.ones((9736, 1), np.float32), np.zeros(9736)

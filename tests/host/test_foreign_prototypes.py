@@ -89,7 +89,7 @@ def test_bundle_proves_itself_warns_and_classifies(
     assert all(stage.passed for stage in selftest(bundle))
     training = bundle.manifest.training
     assert training["no_background"] is True
-    assert training["imported"]["lineage"] == "BAT Protobin"  # type: ignore[index, call-overload]
+    assert training["imported"]["lineage"] == "BAT Protobin"
     assert "not calibrated" in str(training["thresholds"])
     np.testing.assert_allclose(bundle.threshold_on, np.log(0.01 / 0.99))
     assert bundle.name == "somebodys"
@@ -141,9 +141,7 @@ def test_protofloat(world: World, kind: str, minus_cls: bool, key: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dense", "block-diagonal"])
-def test_int8_keeps_its_promise(
-    world: World, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_int8_keeps_its_promise(world: World, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     state = dense("linear") if kind == "dense" else block_diagonal()
     torch.save(state, world.folder / "float.pt")
     declared = "--head", "protofloat", "--raw-tokens"

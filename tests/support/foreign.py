@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -66,7 +67,9 @@ class World:
 def encoder_model(opset: int) -> onnx.ModelProto:
     """Waveform [1, N] -> tokens [1, D, S_t, S_f] and cls [1, D]; weak in half of its components."""
     rng = np.random.default_rng(5)
-    gains = rng.normal(size=(N_DIMS, 1, 1)) * np.where(np.arange(N_DIMS) % 2, 1, 0.01)[:, None, None]
+    gains = (
+        rng.normal(size=(N_DIMS, 1, 1)) * np.where(np.arange(N_DIMS) % 2, 1, 0.01)[:, None, None]
+    )
     constants = {
         "shape": np.array([1, N_DIMS, N_TIME, N_FREQ]),
         "gains": gains.astype(np.float32),
@@ -98,14 +101,18 @@ def waveforms() -> Sequence[NDArray[np.float32]]:
 
 def logits(bundle: Bundle, waveform: NDArray[np.float32]) -> NDArray[np.float64]:
     """What a bundle decides on, of one chunk."""
-    head = bundle.head
-    tokens = Encoder(bundle.graph_path, bundle.encoder).tokens(waveform)
-    summary = head.summarise(tokens, np.ones(len(tokens), bool))
-    return head.logits(head.merge([summary]))  # type: ignore[arg-type]
+    head: Any = bundle.head
+    summary = _summary(bundle, waveform)
+    found: NDArray[np.float64] = head.logits(head.merge([summary]))
+    return found
 
 
 def scores(bundle: Bundle, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Prototype scores of one chunk."""
-    head = bundle.head
+    found: NDArray[np.float32] = _summary(bundle, waveform).scores
+    return found
+
+
+def _summary(bundle: Bundle, waveform: NDArray[np.float32]) -> Any:
     tokens = Encoder(bundle.graph_path, bundle.encoder).tokens(waveform)
-    return head.summarise(tokens, np.ones(len(tokens), bool)).scores  # type: ignore[union-attr]
+    return bundle.head.summarise(tokens, np.ones(len(tokens), bool))

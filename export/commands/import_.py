@@ -4,8 +4,6 @@ import argparse
 import logging
 from pathlib import Path
 
-from edge_probe.errors import EdgeProbeError
-
 _log = logging.getLogger(__name__)
 
 
@@ -46,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="[cls], this output of the encoder graph, is taken from every token "
         "(focal_similarity: true)",
     )  # fmt: skip
-    tokens.add_argument(
-        "--raw-tokens", action="store_true", help="tokens are matched as they are"
-    )
+    tokens.add_argument("--raw-tokens", action="store_true", help="tokens are matched as they are")
     said.add_argument(
         "--upsample", type=int, choices=(1, 2),
         help="2: the token map is upsampled first (add_on_layers_type: upsample)",
@@ -64,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.labels)
     declared = Declared(args.head, args.raw_tokens, args.minus_cls, args.upsample, args.linear)
     recipe = read_recipe(args.checkpoint, declared)
-    imported = import_bundle(
+    bundle = import_bundle(
         args.checkpoint,
         recipe,
         read_card(args.encoder, args.card),
@@ -78,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
         _log.warning("%s", note)
     _log.warning("no threshold is calibrated and no background was heard: listen to what it finds")
     head = recipe.head
-    print(f"bundle    {imported.bundle.id}  ({args.out})")
+    print(f"bundle    {bundle.id}  ({args.out})")
     print(f"head      {recipe.lineage}: {head.kind}, {len(labels)} classes, {head.linear.kind}")
     print(f"tokens    {', '.join(recipe.steps.describe()) or 'as the encoder gives them'}")
-    print(f"threshold {imported.threshold:.3f} (score {args.threshold_score}) for every class")
+    print(f"threshold {bundle.threshold_on[0]:.3f} (score {args.threshold_score}) for every class")
     return 0
 
 
