@@ -8,17 +8,15 @@ them to dense float tensors when it loads the model. ONNX has no popcount; XNOR 
 57 times slower than signs in int8 and MatMulInteger (kernels.md section 4 of the project's notes).
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
-from onnx.numpy_helper import from_array
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
-from edge_probe.head import Head, MeanLinearHead, ProtobinHead
-from edge_probe.head.linear import SCORE_BITS, FloatLinear, GroupedInt8Linear, Linear
+from edge_probe.head import Head, MeanLinearHead, ProtobinHead, ProtofloatHead, PrototypeHead
 from edge_probe.head.packing import unpack_signs
 from edge_probe.head.quantize import STEP_RMS
+from export.linear_graph import add_linear
+from export.nodes import Nodes
 
 HEAD_OPSET, HEAD_IR_VERSION = 18, 8
 """The oldest that has every operator in use (BitwiseAnd came with opset 18)."""
@@ -26,41 +24,13 @@ HEAD_OPSET, HEAD_IR_VERSION = 18, 8
 _BLOCK = 64
 """Prototypes unpacked at a time: 64 x 768 int8 and 512 x 64 int32 stay in the L2 cache."""
 
-_BLOCK_WEIGHTS = 1 << 18
-"""Weights held as float64 at a time: 2 MiB."""
-
 _LOWEST = -149
 _N_POWERS = 277
 """2^-149 .. 2^127: every power of two of float32."""
 
 
-class Nodes:
-    """Nodes and constants of a graph in the making; every name begins with the prefix."""
-
-    def __init__(self, prefix: str = "head/") -> None:
-        self._prefix = prefix
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node with one output and return the output's name."""
-        name = f"{self._prefix}{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
-        return name
-
-    def constant(self, value: Any) -> str:
-        """Store an array and return its name."""
-        name = f"{self._prefix}constant_{len(self.constants)}"
-        self.constants.append(from_array(np.asarray(value), name))
-        return name
-
-    def call(self, value: str, name: str) -> None:
-        """Give a value the name of an input or output."""
-        self.nodes.append(helper.make_node("Identity", [value], [name], f"{self._prefix}{name}"))
-
-
 def add_head(graph: Nodes, head: Head, tokens: str) -> None:
-    """From tokens to ``scores`` (a protobin head only) and ``logits``.
+    """From tokens to ``scores`` (not of a mean-linear head) and ``logits``.
 
     Parameters
     ----------
@@ -72,11 +42,11 @@ def add_head(graph: Nodes, head: Head, tokens: str) -> None:
     if isinstance(head, MeanLinearHead):
         wide = graph.add("Cast", tokens, to=TensorProto.DOUBLE)
         mean = graph.add("ReduceMean", wide, graph.constant([0]), keepdims=0)
-        graph.call(_logits(graph, head.linear, mean), "logits")
+        graph.call(add_linear(graph, head.linear, mean), "logits")
         return
     scores = _scores(graph, head, *_digits(graph, head, tokens))
     graph.call(scores, "scores")
-    graph.call(_logits(graph, head.linear, scores), "logits")
+    graph.call(add_linear(graph, head.linear, scores), "logits")
 
 
 def head_outputs(head: Head) -> list[ValueInfoProto]:
@@ -98,7 +68,7 @@ def head_model(head: Head) -> ModelProto:
     return _model(graph, [_tokens_info(head)], head_outputs(head))
 
 
-def digits_model(head: ProtobinHead) -> ModelProto:
+def digits_model(head: PrototypeHead) -> ModelProto:
     """The quantiser: ``tokens`` (T, D) float32 in, ``digits`` (T, D) and ``scale`` (T, 1) out."""
     graph = Nodes()
     digits, scale = _digits(graph, head, "tokens")
@@ -107,17 +77,17 @@ def digits_model(head: ProtobinHead) -> ModelProto:
     return _model(graph, [_tokens_info(head)], _digits_infos(head))
 
 
-def scores_model(head: ProtobinHead) -> ModelProto:
+def scores_model(head: PrototypeHead) -> ModelProto:
     """The matching: ``digits`` (T, D) and ``scale`` (T, 1) in, ``scores`` (M,) float32 out."""
     graph = Nodes()
     graph.call(_scores(graph, head, "digits", "scale"), "scores")
     return _model(graph, _digits_infos(head), head_outputs(head)[1:])
 
 
-def logits_model(head: ProtobinHead) -> ModelProto:
+def logits_model(head: PrototypeHead) -> ModelProto:
     """The linear layer: ``scores`` (M,) float32 in, ``logits`` (C,) float64 out."""
     graph = Nodes()
-    graph.call(_logits(graph, head.linear, "scores"), "logits")
+    graph.call(add_linear(graph, head.linear, "scores"), "logits")
     logits, scores = head_outputs(head)
     return _model(graph, [scores], [logits])
 
@@ -135,7 +105,7 @@ def _tokens_info(head: Head) -> ValueInfoProto:
     return helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["T", head.n_dims])
 
 
-def _digits_infos(head: ProtobinHead) -> list[ValueInfoProto]:
+def _digits_infos(head: PrototypeHead) -> list[ValueInfoProto]:
     kind = TensorProto.FLOAT if head.bits == "float" else TensorProto.UINT8
     return [
         helper.make_tensor_value_info("digits", kind, ["T", head.n_dims]),
@@ -143,7 +113,7 @@ def _digits_infos(head: ProtobinHead) -> list[ValueInfoProto]:
     ]
 
 
-def _digits(graph: Nodes, head: ProtobinHead, tokens: str) -> tuple[str, str]:
+def _digits(graph: Nodes, head: PrototypeHead, tokens: str) -> tuple[str, str]:
     """`edge_probe.head.quantize.quantize`, operation by operation: (T, D) and (T, 1)."""
     centred = graph.add("Sub", tokens, graph.constant(head.offset))
     rows = graph.constant([1])
@@ -203,7 +173,7 @@ def _levels(graph: Nodes, bits: int, scaled: str, n_dims: int) -> str:
     return graph.add("Clip", shifted, graph.constant(np.float32(0)), top)
 
 
-def _scale(graph: Nodes, head: ProtobinHead, norm: str, alive: str) -> str:
+def _scale(graph: Nodes, head: PrototypeHead, norm: str, alive: str) -> str:
     """``float32(1 / sqrt(D * N_t))`` in float64, 0 for tokens that equal the offset."""
     product = graph.add("Mul", norm, graph.constant(np.float64(head.n_dims)))
     inverse = graph.add("Div", graph.constant(np.float64(1)), graph.add("Sqrt", product))
@@ -211,19 +181,47 @@ def _scale(graph: Nodes, head: ProtobinHead, norm: str, alive: str) -> str:
     return graph.add("Cast", scale, to=TensorProto.FLOAT)
 
 
-def _scores(graph: Nodes, head: ProtobinHead, digits: str, scale: str) -> str:
-    """Maximum over tokens of ``s_t float32(K)``, a block of prototypes at a time: (M,)."""
+def _scores(graph: Nodes, head: PrototypeHead, digits: str, scale: str) -> str:
+    """Maximum over tokens of the score, a block of prototypes at a time: (M,)."""
+    if isinstance(head, ProtofloatHead):
+        best = _float_maxima(graph, head, digits, scale)
+    else:
+        assert isinstance(head, ProtobinHead)  # noqa: S101  there are no other kinds
+        best = _bit_maxima(graph, head, digits, scale)
+    flat = graph.add("Reshape", best, graph.constant([-1]))
+    kept = graph.add("Slice", flat, graph.constant([0]), graph.constant([head.n_prototypes]))
+    if isinstance(head, ProtofloatHead) and head.floor_at_zero:
+        kept = graph.add("Relu", kept)
+    # The contract is +0.0 for the product of 0 and a negative K; adding zero is optimised away.
+    zero = graph.constant(np.float32(0))
+    return graph.add("Where", graph.add("Equal", kept, zero), zero, kept)
+
+
+def _float_maxima(graph: Nodes, head: ProtofloatHead, digits: str, scale: str) -> str:
+    """`edge_probe.head.gemm.max_cosines` in blocks: (n_blocks, block)."""
+    n_blocks = -(-head.n_prototypes // _BLOCK)
+    n_rows = -(-head.n_prototypes // n_blocks)
+    rows = np.zeros((n_blocks * n_rows, head.n_dims), np.float32)
+    rows[: head.n_prototypes] = head.prototypes
+    blocks = rows.reshape(n_blocks, n_rows, head.n_dims).transpose(0, 2, 1)
+    length = graph.constant(np.float32(np.sqrt(head.n_dims)))
+    stretched = graph.add("Mul", scale, length)
+    body = Nodes("head/matching/")
+    _call_best(body, body.add("MatMul", digits, "head/block"), stretched)
+    block = helper.make_tensor_value_info("head/block", TensorProto.FLOAT, [head.n_dims, n_rows])
+    matching = _matching(body, [block], n_rows)
+    constant = graph.constant(np.ascontiguousarray(blocks))
+    return graph.add("Scan", constant, num_scan_inputs=1, body=matching)
+
+
+def _bit_maxima(graph: Nodes, head: ProtobinHead, digits: str, scale: str) -> str:
+    """Maximum over tokens of ``s_t float32(K)`` in blocks: (n_blocks, block)."""
     packed, sums = _blocks(head)
     level = (2 ** int(head.bits) - 1) * sums if head.bits != "float" else None
     inputs = [packed] if level is None else [packed, level]
     body = _matching_body(head, digits, scale, block=sums.shape[1])
     names = [graph.constant(each) for each in inputs]
-    best = graph.add("Scan", *names, num_scan_inputs=len(names), body=body)
-    flat = graph.add("Reshape", best, graph.constant([-1]))
-    kept = graph.add("Slice", flat, graph.constant([0]), graph.constant([head.n_prototypes]))
-    # The contract is +0.0 for the product of 0 and a negative K; adding zero is optimised away.
-    zero = graph.constant(np.float32(0))
-    return graph.add("Where", graph.add("Equal", kept, zero), zero, kept)
+    return graph.add("Scan", *names, num_scan_inputs=len(names), body=body)
 
 
 def _blocks(head: ProtobinHead) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -269,62 +267,16 @@ def _matching_body(head: ProtobinHead, digits: str, scale: str, block: int) -> G
         doubled = body.add("MatMulInteger", digits, weights)
         integers = body.add("Sub", doubled, "head/level")
         sums = body.add("Cast", integers, to=TensorProto.FLOAT)
+    _call_best(body, sums, scale)
+    return _matching(body, [packed] if floats else [packed, level], block)
+
+
+def _call_best(body: Nodes, sums: str, scale: str) -> None:
+    """Sums (T, block) and scale (T, 1) -> ``head/best`` (block,), the best score of each."""
     scores = body.add("Mul", sums, scale)
     body.call(body.add("ReduceMax", scores, body.constant([0]), keepdims=0), "head/best")
+
+
+def _matching(body: Nodes, inputs: list[ValueInfoProto], block: int) -> GraphProto:
     best = helper.make_tensor_value_info("head/best", TensorProto.FLOAT, [block])
-    inputs = [packed] if floats else [packed, level]
     return helper.make_graph(body.nodes, "matching", inputs, [best], body.constants)
-
-
-def _logits(graph: Nodes, linear: Linear, inputs: str) -> str:
-    """The linear layer on (M,) inputs: (C,) float64."""
-    if isinstance(linear, FloatLinear):
-        sums = _dense_sums(graph, linear, inputs)
-        return graph.add("Add", sums, graph.constant(linear.bias))
-    grid = graph.add("Mul", inputs, graph.constant(np.float32(2**SCORE_BITS)))
-    integers = graph.add("Round", grid)
-    grouped = isinstance(linear, GroupedInt8Linear)
-    sums = (_grouped_sums if grouped else _dense_sums)(graph, linear, integers)
-    scaled = graph.add("Mul", sums, graph.constant(linear.scale * 2.0**-SCORE_BITS))
-    return graph.add("Add", scaled, graph.constant(linear.bias))
-
-
-def _grouped_sums(graph: Nodes, linear: Linear, inputs: str) -> str:
-    """Each class on its own prototypes; sums of integers, exact in float64."""
-    wide = graph.add("Cast", inputs, to=TensorProto.DOUBLE)
-    own = graph.add("Reshape", wide, graph.constant(list(linear.weights.shape)))
-    weights = graph.add("Cast", graph.constant(linear.weights), to=TensorProto.DOUBLE)
-    product = graph.add("Mul", own, weights)
-    return graph.add("ReduceSum", product, graph.constant([1]), keepdims=0)
-
-
-def _dense_sums(graph: Nodes, linear: Linear, inputs: str) -> str:
-    """All classes on all inputs, some classes at a time."""
-    wide = graph.add("Cast", inputs, to=TensorProto.DOUBLE)
-    blocks = _class_blocks(linear)
-    body = _linear_body(blocks, wide)
-    product = graph.add("Scan", graph.constant(blocks), num_scan_inputs=1, body=body)
-    flat = graph.add("Reshape", product, graph.constant([-1]))
-    return graph.add("Slice", flat, graph.constant([0]), graph.constant([len(linear.bias)]))
-
-
-def _class_blocks(linear: Linear) -> NDArray[np.int8] | NDArray[np.float32]:
-    """Rows of weights in equal blocks, zeros at the end: (n_blocks, rows, M)."""
-    n_classes, n_inputs = linear.weights.shape
-    n_blocks = -(-n_classes // max(1, _BLOCK_WEIGHTS // n_inputs))
-    n_rows = -(-n_classes // n_blocks)
-    padded = np.zeros((n_blocks * n_rows, n_inputs), linear.weights.dtype)
-    padded[:n_classes] = linear.weights
-    return padded.reshape(n_blocks, n_rows, n_inputs)
-
-
-def _linear_body(blocks: NDArray[np.int8] | NDArray[np.float32], inputs: str) -> GraphProto:
-    """One block: weights (rows, M) -> products (rows,); float64 is exact for int8 weights."""
-    _, n_rows, n_inputs = blocks.shape
-    body = Nodes("head/linear/")
-    wide = body.add("Cast", "head/weights", to=TensorProto.DOUBLE)
-    body.call(body.add("MatMul", wide, inputs), "head/product")
-    kind = helper.np_dtype_to_tensor_dtype(blocks.dtype)
-    weights = helper.make_tensor_value_info("head/weights", kind, [n_rows, n_inputs])
-    product = helper.make_tensor_value_info("head/product", TensorProto.DOUBLE, [n_rows])
-    return helper.make_graph(body.nodes, "linear", [weights], [product], body.constants)

@@ -20,9 +20,12 @@ from edge_probe.encoder import Encoder
 from edge_probe.head import (
     FloatLinear,
     GroupedInt8Linear,
+    Head,
     MeanLinearHead,
     ProtobinHead,
-    backends,
+    ProtofloatHead,
+    PrototypeHead,
+    SparseInt8Linear,
 )
 from edge_probe.head.packing import unpack_signs
 from edge_probe.head.quantize import STEP_RMS, Digits
@@ -75,21 +78,21 @@ def compare(bundle: Bundle, chunks: list[Chunk]) -> list[Stage]:
     head_stages = (
         _mean_stages(bundle.head, tokens, valid)
         if isinstance(bundle.head, MeanLinearHead)
-        else _protobin_stages(bundle.head, tokens, valid)
+        else _prototype_stages(bundle.head, tokens, valid)
     )
     return [Stage(name, _apart(tokens, other), 1e-3 * scale), *head_stages]
 
 
-def _protobin_stages(
-    head: ProtobinHead, tokens: list[NDArray[np.float32]], valid: list[NDArray[np.bool_]]
+def _prototype_stages(
+    head: PrototypeHead, tokens: list[NDArray[np.float32]], valid: list[NDArray[np.bool_]]
 ) -> list[Stage]:
     digits = [head.digits(token, mask) for token, mask in zip(tokens, valid, strict=True)]
-    chosen = [head.backend.max_scores(each, head.prototypes)[0] for each in digits]
+    chosen = [head.match(each)[0] for each in digits]
     exact = 0.0 if head.bits != "float" else FLOAT_SCORE_TOLERANCE
     stages = _digit_stages(head, tokens, valid, digits)
-    for backend in backends.available(head.bits, head.n_dims):
-        scores = [backend.max_scores(each, head.prototypes)[0] for each in digits]
-        stages.append(Stage(f"scores: {backend.name}", _apart(chosen, scores), exact))
+    for kernel, matcher in head.matchers():
+        scores = [matcher(each)[0] for each in digits]
+        stages.append(Stage(f"scores: {kernel}", _apart(chosen, scores), exact))
     match = onnx_scores(head)
     in_graph = [match(each) for each in digits]
     stages.append(Stage("scores: onnxruntime", _apart(chosen, in_graph), exact))
@@ -105,7 +108,7 @@ def _protobin_stages(
 
 
 def _digit_stages(
-    head: ProtobinHead,
+    head: PrototypeHead,
     tokens: list[NDArray[np.float32]],
     valid: list[NDArray[np.bool_]],
     digits: list[Digits],
@@ -141,7 +144,7 @@ def _mean_stages(
 
 
 def _logit_stages(
-    head: ProtobinHead | MeanLinearHead,
+    head: Head,
     inputs: Sequence[NDArray[np.floating]],
     logits: list[NDArray[np.float64]],
     found: dict[str, list[NDArray[np.float64]]],
@@ -157,12 +160,12 @@ def _logit_stages(
     ]
 
 
-def torch_digits(head: ProtobinHead, tokens: NDArray[np.float32]) -> Tensor:
+def torch_digits(head: PrototypeHead, tokens: NDArray[np.float32]) -> Tensor:
     """The quantiser of `edge_probe.head.quantize`, a second time and by other operations.
 
     Parameters
     ----------
-    head : ProtobinHead
+    head : PrototypeHead
         With integer digits.
     tokens : (T, D) float32
 
@@ -184,22 +187,27 @@ def torch_digits(head: ProtobinHead, tokens: NDArray[np.float32]) -> Tensor:
 
 
 def torch_scores(
-    head: ProtobinHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
+    head: PrototypeHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Prototype scores by torch's own norm and matmul, from unpacked prototypes."""
-    prototypes = torch.tensor(unpack_signs(head.prototypes, head.n_dims)).double()
+    """Prototype scores by torch's own norms and matmul, from prototypes that are not packed."""
+    rows = head.prototypes
+    if isinstance(head, ProtobinHead):
+        rows = unpack_signs(rows, head.n_dims)
+    prototypes = torch.tensor(rows).double()
     centred = torch.tensor(tokens) - torch.tensor(head.offset)
     alive = (centred != 0).any(dim=1) & torch.tensor(valid)
     values = centred.double()
     if head.bits != "float":
         values = 2 * torch_digits(head, tokens).double() - (2**head.bits - 1)
     norms = values.norm(dim=1).masked_fill(~alive, torch.inf)
-    cosines = prototypes @ (values / norms[:, None]).T / head.n_dims**0.5
+    cosines = prototypes @ (values / norms[:, None]).T / prototypes.norm(dim=1, keepdim=True)
+    if isinstance(head, ProtofloatHead) and head.floor_at_zero:
+        cosines = cosines.relu()
     best: NDArray[np.float32] = cosines.amax(dim=1).float().numpy()
     return best
 
 
-def onnx_digits(head: ProtobinHead) -> Callable[[NDArray[np.float32]], Digits]:
+def onnx_digits(head: PrototypeHead) -> Callable[[NDArray[np.float32]], Digits]:
     """The quantiser in onnxruntime: (T, D) float32 valid tokens -> Digits."""
     run = _onnx(digits_model(head))
 
@@ -210,7 +218,7 @@ def onnx_digits(head: ProtobinHead) -> Callable[[NDArray[np.float32]], Digits]:
     return digits
 
 
-def onnx_scores(head: ProtobinHead) -> Callable[[Digits], NDArray[np.float32]]:
+def onnx_scores(head: PrototypeHead) -> Callable[[Digits], NDArray[np.float32]]:
     """Prototype scores in onnxruntime: Digits -> (M,) float32."""
     run = _onnx(scores_model(head))
 
@@ -232,9 +240,7 @@ def _onnx(model: ModelProto) -> Callable[..., list[NDArray[Any]]]:
     return run
 
 
-def torch_logits(
-    head: ProtobinHead | MeanLinearHead, inputs: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def torch_logits(head: Head, inputs: NDArray[np.floating]) -> NDArray[np.float64]:
     """Logits of one window in torch: (M,) scores or the (D,) mean token -> (C,) float64."""
     linear = head.linear
     if not isinstance(linear, FloatLinear):
@@ -242,6 +248,8 @@ def torch_logits(
         weights = torch.tensor(linear.weights).long()
         if isinstance(linear, GroupedInt8Linear):
             sums = (weights * integers.reshape(weights.shape)).sum(dim=1)
+        elif isinstance(linear, SparseInt8Linear):
+            sums = (weights * integers[torch.tensor(linear.columns).long()]).sum(dim=1)
         else:
             sums = weights @ integers
         step = torch.tensor(linear.scale) * 2.0**-20

@@ -16,7 +16,8 @@ from edge_probe.bundle.reader import read_conformance
 from edge_probe.encoder import Encoder, session_options
 from edge_probe.errors import EdgeProbeError
 from edge_probe.head import FloatLinear, MeanLinearHead
-from export.head_graph import HEAD_OPSET, Nodes, add_head, head_outputs
+from export.head_graph import HEAD_OPSET, add_head, head_outputs
+from export.nodes import Nodes
 
 OPSET, IR_VERSION = 20, 9
 
@@ -30,7 +31,7 @@ def single_graph(bundle: Bundle, *, with_tokens: bool = False) -> ModelProto:
     """Build the model.
 
     Input ``waveform`` (1, chunk_samples) float32, full scale ±1: one whole chunk, nothing is
-    masked. Outputs ``logits`` (C,) float64 of that chunk alone and, of a protobin head,
+    masked. Outputs ``logits`` (C,) float64 of that chunk alone and, of a head with prototypes,
     ``scores`` (M,) float32. Names of the encoder's tensors begin with ``encoder/``, ours with
     ``head/``.
 

@@ -144,12 +144,12 @@ def _head_line(bundle: "Bundle") -> str:
 
 
 def _bundle_kernel(bundle: "Bundle") -> str:
-    from edge_probe.head import MeanLinearHead, ProtofloatHead, backends
+    from edge_probe.head import MeanLinearHead, ProtobinHead, backends
 
     head = bundle.head
     if isinstance(head, MeanLinearHead):
         return "none needed"
-    if isinstance(head, ProtofloatHead):
+    if not isinstance(head, ProtobinHead):
         return "numpy-gemm (prototypes are floats)"
     names = [backend.name for backend in backends.available(head.bits, head.n_dims)]
     return _kernel(names, head.backend.name, "for this head")

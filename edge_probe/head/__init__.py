@@ -11,7 +11,7 @@ from edge_probe.head.protobin import ProtobinHead
 from edge_probe.head.protofloat import ProtofloatHead
 from edge_probe.head.prototypes import PrototypeHead, PrototypeMaxima, WindowMaxima
 
-Head = ProtobinHead | ProtofloatHead | MeanLinearHead
+Head = PrototypeHead | MeanLinearHead
 """Every kind offers ``summarise`` (a chunk), ``merge`` (a window), ``logits``, ``evidence``."""
 
 ChunkSummary = PrototypeMaxima | TokenSum

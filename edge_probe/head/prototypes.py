@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ class WindowMaxima:
 class PrototypeHead(ABC):
     """``score[m] = max_t`` of a similarity to prototype m, ``logits = W score + b``."""
 
+    kind: ClassVar[Literal["protobin", "protofloat"]]
     prototypes: NDArray[Any]
     """M rows."""
     offset: NDArray[np.float32]

@@ -5,7 +5,6 @@ The rule for tokens, and where a tolerance is allowed at all: ``edge_probe/head/
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,258 +15,25 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from onnx.external_data_helper import set_external_data
 from onnx.numpy_helper import from_array, to_array
-from onnx.reference import ReferenceEvaluator
+from support.head_graphs import expect, made_up, operators, run, session
 from support.tiny_bundle import ENCODER, GOLDEN, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.bundle.operators import STANDARD
-from edge_probe.encoder import Encoder, session_options
+from edge_probe.encoder import Encoder
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import (
-    FloatLinear,
-    GroupedInt8Linear,
-    Head,
-    Int8Linear,
-    MeanLinearHead,
-    ProtobinHead,
-)
-from edge_probe.head.packing import pack_signs, unpack_signs
 from edge_probe.spec import TokenBits
 from export import single_graph as module
-from export.head_graph import head_model
 from export.single_graph import prove, single_graph, write_single_graph
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "edge_probe" / "data" / "demo_bundle"
-INTEGER_BITS: list[TokenBits] = [1, 2, 3, 4, 5, 6, 7, 8]
-LIMIT = float(np.float32(3.3e38))
-finite = st.floats(-LIMIT, LIMIT, width=32)
 Array = NDArray[Any]
-
-
-def made_up(
-    n_dims: int, n_prototypes: int, bits: TokenBits, *, n_classes: int = 5, offset: bool = False
-) -> ProtobinHead:
-    rng = np.random.default_rng([n_dims, n_prototypes])
-    weights, bias = rng.normal(size=(n_classes, n_prototypes)), rng.normal(size=n_classes)
-    return ProtobinHead(
-        pack_signs(rng.normal(size=(n_prototypes, n_dims))),
-        (rng.normal(size=n_dims) * offset).astype(np.float32),
-        bits,
-        Int8Linear.from_float(weights, bias),
-        np.zeros(n_prototypes, np.float32),
-    )
-
-
-def made_up_tokens(n_dims: int, n_tokens: int = 9) -> NDArray[np.float32]:
-    """Of wildly different loudness, one all zero."""
-    rng = np.random.default_rng(n_dims)
-    loudness = rng.choice([1e-42, 1e-20, 1.0, 1e20, 1e37], (n_tokens, 1)).astype(np.float32)
-    tokens = rng.normal(size=(n_tokens, n_dims)).astype(np.float32) * loudness
-    tokens[3 % n_tokens] = 0
-    return tokens
-
-
-def session(model: ModelProto, options: ort.SessionOptions | None = None) -> ort.InferenceSession:
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def run(model: ModelProto, **inputs: Array) -> dict[str, Array]:
-    names = [output.name for output in model.graph.output]
-    return dict(zip(names, session(model).run(names, inputs), strict=True))
-
-
-def expect(head: Head, tokens: NDArray[np.float32], found: dict[str, Array]) -> None:
-    """Outputs of a graph are those of NumPy: to the bit, or to the documented tolerance."""
-    valid = np.ones(len(tokens), bool)
-    if isinstance(head, MeanLinearHead):
-        window = head.merge([head.summarise(tokens, valid)])
-        inputs, logits = window.total / window.count, head.logits(window)
-    else:
-        scores = head.summarise(tokens, valid).scores
-        assert found["scores"].dtype == np.float32
-        if head.bits == "float":
-            np.testing.assert_allclose(found["scores"], scores, atol=1e-6, rtol=0)
-        else:
-            assert found["scores"].tobytes() == scores.tobytes()
-        inputs, logits = found["scores"], head.linear.logits(found["scores"])
-    assert found["logits"].dtype == np.float64
-    if isinstance(head.linear, Int8Linear | GroupedInt8Linear):
-        assert found["logits"].tobytes() == logits.tobytes()
-    else:
-        tolerance = 1e-5 * (np.abs(head.linear.weights) @ np.abs(inputs))
-        assert (np.abs(found["logits"] - logits) <= tolerance).all()
-
-
-@pytest.mark.parametrize("bits", [*INTEGER_BITS, "float"])
-@pytest.mark.parametrize("n_dims", [1, 7, 64, 96, 130, 768, 1024])
-def test_head_is_exact_for_every_precision(n_dims: int, bits: TokenBits) -> None:
-    tokens = made_up_tokens(n_dims)
-    for offset in (False, True):
-        head = made_up(n_dims, 70, bits, offset=offset)
-        expect(head, tokens, run(head_model(head), tokens=tokens))
-
-
-@pytest.mark.parametrize("n_classes", [1, 5, 10, 70])
-def test_class_bound_head_is_exact(n_classes: int) -> None:
-    head = made_up(130, 70, 1, offset=True)
-    weights = np.random.default_rng(n_classes).normal(size=(n_classes, 70 // n_classes))
-    rows = Int8Linear.from_float(weights, np.linspace(-1, 1, n_classes))
-    linear = GroupedInt8Linear(rows.weights, rows.scale, rows.bias)
-    head = dataclasses.replace(head, linear=linear)
-    tokens = made_up_tokens(130)
-    expect(head, tokens, run(head_model(head), tokens=tokens))
-
-
-@pytest.mark.parametrize("n_prototypes", [1, 7, 8, 9, 63, 64, 65, 72, 127, 128, 129, 420])
-@pytest.mark.parametrize("n_tokens", [1, 2, 65])
-def test_head_is_exact_around_block_sizes(n_prototypes: int, n_tokens: int) -> None:
-    tokens = made_up_tokens(70, n_tokens)
-    for bits in (1, 4):
-        head = made_up(70, n_prototypes, bits)
-        expect(head, tokens, run(head_model(head), tokens=tokens))
-
-
-@pytest.mark.parametrize("n_classes", [1, 261, 262, 263, 525])
-def test_linear_layer_is_exact_around_block_sizes(n_classes: int) -> None:
-    """2^18 weights at a time: 262 rows of 1,000."""
-    head = made_up(8, 1000, 1, n_classes=n_classes)
-    tokens = made_up_tokens(8)
-    expect(head, tokens, run(head_model(head), tokens=tokens))
-    as_float = FloatLinear(head.linear.weights.astype(np.float32), head.linear.bias)
-    head = dataclasses.replace(head, linear=as_float)
-    expect(head, tokens, run(head_model(head), tokens=tokens))
-
-
-@given(
-    hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=finite),
-    st.sampled_from(INTEGER_BITS),
-)
-def test_head_is_exact_on_any_finite_tokens(tokens: NDArray[np.float32], bits: TokenBits) -> None:
-    head = made_up(tokens.shape[1], 9, bits)
-    expect(head, tokens, run(head_model(head), tokens=tokens))
-
-
-@pytest.mark.parametrize("bits", [1, 4, 8, "float"])
-def test_token_equal_to_the_offset_scores_plus_zero(bits: TokenBits) -> None:
-    head = made_up(33, 20, bits, offset=True)
-    scores = run(head_model(head), tokens=head.offset[None])["scores"]
-    assert scores.tobytes() == np.zeros(20, np.float32).tobytes()
-
-
-def test_mean_linear_head() -> None:
-    rng = np.random.default_rng(0)
-    head = MeanLinearHead(FloatLinear(rng.normal(size=(3, 96)).astype(np.float32), np.arange(3.0)))
-    tokens = rng.normal(size=(40, 96)).astype(np.float32)
-    found = run(head_model(head), tokens=tokens)
-    assert found.keys() == {"logits"}
-    expect(head, tokens, found)
-
-
-@pytest.mark.parametrize("level", ["DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL"])
-@pytest.mark.parametrize("bits", [1, 8])
-def test_optimiser_of_the_runtime_changes_no_bit(level: str, bits: TokenBits) -> None:
-    head, tokens = made_up(130, 70, bits, offset=True), made_up_tokens(130)
-    options = session_options("low-memory")
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{level}")
-    logits, scores = session(head_model(head), options).run(None, {"tokens": tokens})
-    expect(head, tokens, {"logits": logits, "scores": scores})
-
-
-@pytest.mark.parametrize("bits", [1, 4, 8, "float"])
-def test_another_runtime_agrees(bits: TokenBits) -> None:
-    """The reference evaluator of onnx shares no kernel with onnxruntime."""
-    head, tokens = made_up(20, 70, bits, offset=True), made_up_tokens(20)
-    logits, scores = ReferenceEvaluator(head_model(head)).run(None, {"tokens": tokens})
-    expect(head, tokens, {"logits": np.asarray(logits), "scores": np.asarray(scores)})
-
-
-def operators(graph: onnx.GraphProto) -> set[tuple[str, str]]:
-    found = {(node.domain, node.op_type) for node in graph.node}
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                found |= operators(attribute.g)
-    return found
-
-
-@pytest.mark.parametrize(
-    "head", [made_up(20, 70, 4), made_up(20, 9, "float"), tiny_head(1, "mean")]
-)
-def test_head_alone_is_standard_at_opset_18(head: Head) -> None:
-    model = head_model(head)
-    onnx.checker.check_model(model, full_check=True)
-    assert [(each.domain, each.version) for each in model.opset_import] == [("", 18)]
-    assert model.ir_version == 8
-    assert operators(model.graph) <= {("", name) for name in STANDARD}
-
-
-CHILD = """
-import sys
-import numpy as np
-import onnxruntime as ort
-from edge_probe.measure import rss_mib
-tokens = np.random.default_rng(0).normal(size=(512, 768)).astype(np.float32)
-options = ort.SessionOptions()
-options.intra_op_num_threads = 1
-before = rss_mib()
-session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-for _ in range(3):
-    session.run(None, {"tokens": tokens})
-print(rss_mib() - before if before is not None else "none")
-"""
-
-
-def growth_mib(model: ModelProto, path: Path) -> float:
-    """Resident memory that loading and running a model adds to a fresh process."""
-    onnx.save(model, path)
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path)], cwd=ROOT, capture_output=True, text=True,
-        check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    if "none" in done.stdout:
-        pytest.skip("this system does not tell resident memory")
-    return float(done.stdout)
-
-
-def dense_model(head: ProtobinHead) -> ModelProto:
-    """What everybody does: float32 prototypes, one MatMul, the maximum."""
-    weights = np.ascontiguousarray(unpack_signs(head.prototypes, head.n_dims).T, np.float32)
-    nodes = [
-        helper.make_node("MatMul", ["tokens", "weights"], ["all"]),
-        helper.make_node("ReduceMax", ["all", "axis"], ["scores"], keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes, "dense",
-        [helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["T", head.n_dims])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [head.n_prototypes])],
-        [from_array(weights, "weights"), from_array(np.array([0]), "axis")],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-
-
-def test_prototypes_stay_packed_in_memory(tmp_path: Path) -> None:
-    """10,000 prototypes of 768 bits are 0.9 MiB; in int8 they would be 7.3, in float32 29.3.
-
-    Measured: 1.6 MiB more than for 64 prototypes, 34 if unpacked outside of the Scan, 70 if dense.
-    """
-    few = growth_mib(head_model(made_up(768, 64, 1)), tmp_path / "few.onnx")
-    many_head = made_up(768, 10_000, 1)
-    many = growth_mib(head_model(many_head), tmp_path / "many.onnx")
-    dense = growth_mib(dense_model(many_head), tmp_path / "dense.onnx")
-    assert many - few < 5
-    assert many < dense / 2
 
 
 def whole_chunks(bundle: Bundle) -> list[NDArray[np.float32]]:
