@@ -15,7 +15,7 @@ from edge_probe.bundle.manifest import MAX_ROLE_BYTES
 from edge_probe.bundle.writer import check_plan
 from edge_probe.encoder import Encoder
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import Head, MeanLinearHead
+from edge_probe.head import Head, MeanLinearHead, ProtobinHead, ProtofloatHead
 from edge_probe.head.linear import layer_bytes
 from edge_probe.spec import EncoderSpec, WindowSpec
 from export.assemble import conformance_audio
@@ -143,7 +143,7 @@ def _with_reference(head: Head, card: EncoderCard) -> Head:
 
     They only decide where the box of a detection lies.
     """
-    if isinstance(head, MeanLinearHead):
+    if not isinstance(head, ProtobinHead | ProtofloatHead):
         return head
     encoder = Encoder(card.graph, card.spec, profile="fast")
     valid = np.ones(card.spec.grid.n_tokens, bool)
