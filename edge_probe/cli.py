@@ -7,6 +7,7 @@ Data goes to stdout, logs to stderr. Exit codes: 0 ok, 1 user error, 2 usage, 3 
 import argparse
 import importlib
 import io
+import keyword
 import logging
 import os
 import sys
@@ -66,7 +67,8 @@ def run_program(
         sub = subparsers.add_parser(name, help=help_line, description=help_line)
         sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
         if name == chosen:
-            module = importlib.import_module(f"{package}.{name}")
+            # A module must not be called "import": PEP 8 appends an underscore.
+            module = importlib.import_module(f"{package}.{name}{'_' * keyword.iskeyword(name)}")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
     args = parser.parse_args(arguments)

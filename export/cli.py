@@ -9,6 +9,7 @@ from edge_probe.cli import run_program
 COMMANDS = {
     "fit": "teach a head from labelled clips and write a signed bundle",
     "bundle": "a finished bundle as one ONNX file, for any ONNX runtime",
+    "import": "a head that was trained elsewhere, as a signed bundle",
     "tokens": "encode clips into the token cache",
     "diagnose": "report on a bundle's prototypes, and show why it detected a sound",
     "parity": "compare torch, packed kernels and onnxruntime, stage by stage",
