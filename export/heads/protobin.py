@@ -44,6 +44,20 @@ class _TokenSign(torch.autograd.Function):
         return gradients[0] * (1 - torch.tanh(values).square())
 
 
+class _OwnLinear(nn.Module):
+    """``logits[c] = sum_j W[c, j] scores[c J + j] + b[c]``."""
+
+    def __init__(self, n_classes: int, n_own: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_classes, n_own) / n_own**0.5)
+        self.bias = nn.Parameter(torch.zeros(n_classes))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        own = scores.unflatten(1, self.weight.shape)
+        logits: Tensor = (own * self.weight).sum(dim=2) + self.bias
+        return logits
+
+
 class Protobin(Head):
     """``logits = W norm(max_t cos(z[t] - c, sign(p))) + b``, M = C J prototypes for all classes.
 
@@ -89,7 +103,7 @@ class Protobin(Head):
         self.prototypes = nn.Parameter(torch.randn(n_prototypes, shape.n_dims) * 0.02)
         self.offset = nn.Parameter(torch.zeros(shape.n_dims), requires_grad=learn_offset)
         self.norm = nn.BatchNorm1d(n_prototypes, affine=False) if standardise else nn.Identity()
-        self.linear = nn.Linear(n_prototypes, shape.n_classes)
+        self.linear: nn.Linear | _OwnLinear = nn.Linear(n_prototypes, shape.n_classes)
         self.dropout = nn.Dropout(dropout)
         self.sign_share = 0.0
         self.spread: Tensor
@@ -116,19 +130,20 @@ class Protobin(Head):
 
     def _directions(self, centred: Tensor) -> Tensor:
         """Vectors of length 1 (float and binary ends), or a mixture of two: (B, T, D)."""
+        exact: Tensor = functional.normalize(centred, dim=-1)
         if self.sign_share == 0:
-            return functional.normalize(centred, dim=-1)
+            return exact
         alive = (centred != 0).any(dim=-1, keepdim=True)
-        signs = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
+        signs: Tensor = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
         if self.sign_share == 1:
             return signs
-        exact = functional.normalize(centred, dim=-1)
-        return (1 - self.sign_share) * exact + self.sign_share * signs
+        return torch.lerp(exact, signs, self.sign_share)
 
     def binary_prototypes(self) -> Tensor:
         """Prototypes of length 1 with components of one magnitude: (M, D)."""
         signs: Tensor = _PrototypeSign.apply(self.prototypes)
-        return signs / self.prototypes.shape[1] ** 0.5
+        unit: Tensor = signs / self.prototypes.shape[1] ** 0.5
+        return unit
 
     def standard_scores(self, maps: TokenMaps) -> Tensor:
         """What the linear layer reads: (B, M)."""
@@ -155,19 +170,6 @@ class ClassBoundProtobin(Protobin):
     def __init__(self, shape: MapShape, prototypes_per_class: int = 20, **options: Any) -> None:
         super().__init__(shape, prototypes_per_class, **options)
         self.linear = _OwnLinear(shape.n_classes, prototypes_per_class)
-
-
-class _OwnLinear(nn.Module):
-    """``logits[c] = sum_j W[c, j] scores[c J + j] + b[c]``."""
-
-    def __init__(self, n_classes: int, n_own: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_classes, n_own) / n_own**0.5)
-        self.bias = nn.Parameter(torch.zeros(n_classes))
-
-    def forward(self, scores: Tensor) -> Tensor:
-        own = scores.unflatten(1, self.weight.shape)
-        return (own * self.weight).sum(dim=2) + self.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class TrainedHead:
     @property
     def class_bound(self) -> bool:
         """Whether a class sees only its own prototypes."""
-        return self.weights.shape[1] != len(self.prototypes)
+        return bool(self.weights.shape[1] != len(self.prototypes))
 
     def runtime(self, bits: TokenBits, linear: str) -> ProtobinHead:
         """The head a bundle carries.

@@ -91,8 +91,10 @@ class Bags:
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32] | None, bool]:
         """Tokens (T, D), valid (T,), mean [cls] (D_cls,) of a clip; whether its end is padded."""
         clip = self._clips[row]
-        kept = slice(None)
-        if self._loudest is not None and clip.level is not None:
+        kept = np.arange(len(clip.tokens))
+        if self._loudest is not None:
+            if clip.level is None:
+                raise ValueError("the loudest chunks need the level of every chunk")
             kept = np.sort(np.argsort(-clip.level, kind="stable")[: self._loudest])
         tokens, valid = clip.tokens[kept], clip.valid[kept]
         mean = None if clip.cls is None else clip.cls[kept].astype(np.float32).mean(axis=0)

@@ -103,7 +103,7 @@ class Descent:
         self.head.train()
         loss = self._objective(batch)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.head.parameters(), self.recipe.gradient_norm)
         self._optimizer.step()
         self._cosine.step()
