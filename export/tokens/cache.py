@@ -159,6 +159,6 @@ class TokenCache:
 
 
 def _about(clip: Clip, error: AudioError) -> str:
-    """The line about a clip; its audio may have been read under another name."""
+    """The line about a clip; its audio may have been read under another name, or none."""
     path = str(clip.path)
-    return error.message if path in error.message else f"{path}: the same as {error.message}"
+    return error.message if path in error.message else f"{path}: {error.message}"

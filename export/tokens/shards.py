@@ -191,9 +191,9 @@ def _read(path: Path) -> _Arrays:
         }  # fmt: skip
         end = begin + max(tensor["data_offsets"][1] for tensor in header.values())
     except _NONSENSE as error:
-        raise DamagedShardError(f"{path}: is damaged: its header makes no sense") from error
+        raise _damaged(path, "its header makes no sense") from error
     if end != len(data) or expected != _checksum(arrays):
-        raise DamagedShardError(f"{path}: is damaged: its content has changed since it was written")
+        raise _damaged(path, "its content has changed since it was written")
     return arrays
 
 
@@ -203,7 +203,7 @@ def _mapped(path: Path) -> mmap.mmap:
         try:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except ValueError as error:
-            raise DamagedShardError(f"{path}: is damaged: it is empty") from error
+            raise _damaged(path, "it is empty") from error
 
 
 def _header(path: Path, data: mmap.mmap) -> tuple[dict[str, Any], int]:
@@ -215,7 +215,7 @@ def _header(path: Path, data: mmap.mmap) -> tuple[dict[str, Any], int]:
     try:
         return dict(json.loads(data[8:begin])), begin
     except _NONSENSE as error:
-        raise DamagedShardError(f"{path}: is damaged: its header makes no sense") from error
+        raise _damaged(path, "its header makes no sense") from error
 
 
 def _checksum(arrays: _Arrays) -> str:
@@ -225,3 +225,9 @@ def _checksum(arrays: _Arrays) -> str:
         crc = zlib.crc32(f"{name} {array.dtype} {array.shape} ".encode(), crc)
         crc = zlib.crc32(array.data, crc)
     return f"{crc:08x}"
+
+
+def _damaged(path: Path, found: str) -> DamagedShardError:
+    return DamagedShardError(
+        f"{path}: is damaged: {found}", hint="run it again: it is then set aside"
+    )

@@ -21,7 +21,7 @@ from export.tokens.encode import ClipEncoder, ClipTokens
 from export.tokens.keys import Order
 from export.tokens.shards import Shards
 
-MIN_CLIPS_PER_WORKER = 16
+_MIN_CLIPS_PER_WORKER = 16
 """With fewer, starting a process costs more than it saves."""
 
 _COMMIT_CLIPS, _COMMIT_BYTES = 64, 1 << 26
@@ -83,7 +83,7 @@ def encode_missing(
     if not missing:
         return Encoding()
     n_clips = sum(map(len, missing.values()))
-    n_workers = min(n_workers, len(missing), n_clips // MIN_CLIPS_PER_WORKER)
+    n_workers = min(n_workers, len(missing), n_clips // _MIN_CLIPS_PER_WORKER)
     begin = time.monotonic()
     with tqdm(total=n_clips, desc=progress, unit="clip", disable=progress is None) as bar:
         if n_workers > 1:
@@ -115,11 +115,19 @@ def encode_bucket(
 
     Parameters
     ----------
-    shards, bucket, orders, encoder
+    shards : Shards
+    bucket : str
+    orders : sequence of Order
+        All of this bucket.
+    encoder : ClipEncoder
     tick : callable
         Called after each clip.
     stopped : callable
-        True: leave the rest.
+        Asked before each clip; True: leave the rest.
+
+    Raises
+    ------
+    EncoderError
     """
     total = Encoding()
     fresh: dict[str, ClipTokens] = {}

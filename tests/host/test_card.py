@@ -56,6 +56,12 @@ def test_card_of_the_demo_encoder_says_what_its_code_says() -> None:
         ({"step_samples": "true"}, "step_samples"),
         ({"band_edges_hz": "3"}, "band_edges_hz"),
         ({"name": "1"}, "name = 1, not a text"),
+        ({"cls": "1"}, "cls = 1, not a text"),
+        ({"cls": '"z"'}, "does not run as its card says"),
+        (
+            {"cls": '"y"'},
+            r"expected a \[cls\] token float32 \(1, D_cls\), found float32 \(1, 4, 2, 2\)",
+        ),
     ],
 )
 def test_card_that_is_wrong(tmp_path: Path, changes: dict[str, str | None], problem: str) -> None:

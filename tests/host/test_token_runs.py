@@ -184,6 +184,19 @@ def test_an_encoder_that_fails_in_a_worker_fails_as_it_does_here(world: Path) ->
     assert "Traceback" not in done.stderr
 
 
+def test_workers_do_as_this_process_does(tmp_path: Path) -> None:
+    """Also after this process has loaded the encoder for itself."""
+    card = write_encoder(tmp_path)
+    clips = [write_clip(tmp_path / "clips" / f"{n}.wav", seed=n) for n in range(40)]
+    alone = TokenCache(tmp_path / "alone", card, workers=1)
+    several = TokenCache(tmp_path / "several", card, workers=2)
+    assert several.encode(clips[:3]).n_encoded == 3
+    assert several.encode(clips).n_encoded == 37
+    for one, other in zip(alone.encode(clips).tokens, several.encode(clips).tokens, strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+    assert files(tmp_path, "alone") == files(tmp_path, "several")
+
+
 LOOK = """
 import sys
 from pathlib import Path

@@ -110,8 +110,7 @@ def test_clips_of_the_same_audio_share_their_tokens(tmp_path: Path, cache: Token
         cache.encode(clips)
     encoded = cache.encode([*clips, write_clip(tmp_path / "whole.wav")])
     assert len(encoded.unreadable) == 3
-    assert "1.wav: the same as " in encoded.unreadable[1]
-    assert "0.wav: " in encoded.unreadable[1]
+    assert encoded.unreadable[1].startswith(f"{clips[1].path}: {clips[0].path}: ")
 
 
 def test_a_clip_that_changes_under_our_hands_is_refused(tmp_path: Path) -> None:
@@ -231,7 +230,9 @@ def test_unreadable_clips_are_listed_and_stop_nothing(tmp_path: Path, cache: Tok
         Clip(tmp_path / "none.wav", (), ""), Clip(tmp_path, (), ""),
         write_clip(tmp_path / "short.wav", 0.01),
         replace(write_clip(tmp_path / "a.wav"), start_s=9.0, end_s=10.0),
+        Clip(tmp_path / "slow.wav", (), ""),
     ]  # fmt: skip
+    sf.write(tmp_path / "slow.wav", noise(2, 5), 900)
     good = [write_clip(tmp_path / "good.wav", seed=2), Clip(not_utf8, (), "")]
     encoded = cache.encode([*bad, *good])
     assert encoded.clips == good
