@@ -11,9 +11,6 @@ from torch import Tensor
 from export.heads.maps import MapShape, TokenMaps
 from export.tokens import ClipTokens
 
-IN_MEMORY_BYTES = 2**30
-"""Up to this size token maps are kept in memory, beyond it they are read for every batch."""
-
 STATISTICS_TOKENS = 2**18
 """Tokens that median and spread are computed from, at most."""
 
@@ -35,7 +32,7 @@ class Bags:
     Parameters
     ----------
     clips : sequence of ClipTokens
-        May read from disk whenever one is asked for.
+        Those of the token cache are read from disk whenever one is looked at.
     targets : (N, C) float32
         1 heard, 0 not heard, NaN unknown; a row of zeros is background.
     n_freq : int
@@ -51,8 +48,7 @@ class Bags:
         n_freq: int = 1,
         loudest: int | None = None,
     ) -> None:
-        small = len(clips) * clips[0].tokens.nbytes <= IN_MEMORY_BYTES
-        self._clips = list(clips) if small else clips
+        self._clips = clips
         self.targets = torch.from_numpy(targets)
         self._n_freq = n_freq
         self._loudest = loudest

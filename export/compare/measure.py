@@ -1,0 +1,186 @@
+"""Train one head with one seed, and measure it at every precision and linear layer."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_probe.head import Head as DeviceHead
+from edge_probe.head import MeanLinearHead, ProtobinHead
+from edge_probe.head.linear import layer_bytes
+from export.compare.trials import Trial
+from export.heads import HEADS, head_bytes, n_parameters
+from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
+from export.linear_layer import sparsify
+from export.metrics import average_precision_intervals, quality
+from export.parity import torch_logits, torch_scores
+from export.train import Bags, Descent, anneal, at_bits, descend, logits_of, mean_linear_runtime
+from export.train.fit import SIGN_RECIPE
+
+N_RESAMPLES = 200
+PARITY_CLIPS = 16
+SPARSE_SHARE = 0.1
+"""Weights that a sparse layer keeps of each class, as a share of the prototypes."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The clips of one data set under one encoder."""
+
+    train: Bags
+    validation: Bags
+    test: Bags
+    test_groups: Sequence[str]
+    """Source recordings of the test clips."""
+
+
+def validate(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> float:
+    """Validation macro mAP, in percent, of a head trained once; the test clips are not touched."""
+    module = _trained(parts, head, trial, n_own, seed)
+    return _percent(logits_of(module, parts.validation), parts.validation)
+
+
+def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> list[Row]:
+    """Train a head and measure it on validation and test clips.
+
+    Parameters
+    ----------
+    parts : Parts
+    head : str
+        A key of `HEADS`.
+    trial : Trial
+    n_own : int
+        J, prototypes per class.
+    seed : int
+
+    Returns
+    -------
+    list of dict
+        One row per precision and linear layer of a protobin head, else one: ``bits, layer,
+        validation, test`` (macro mAP in percent), ``auroc, top_1, low, high`` (of the test,
+        ``low`` and `high` a 95 % bootstrap interval by source recording), ``per_class``,
+        ``n_parameters, prototype_bytes, linear_bytes, parity``.
+    """
+    module = _trained(parts, head, trial, n_own, seed)
+    about = {"n_parameters": n_parameters(module)}
+    if not isinstance(module, Protobin):
+        device = mean_linear_runtime(module) if head == "linear-mean" else None
+        sizes = {"prototype_bytes": 0, "linear_bytes": head_bytes(module)}
+        parity = None if device is None else _parity(device, parts.validation)
+        judged = partial(logits_of, module)
+        row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
+        return [row | _judge(judged, parts)]
+    rows = []
+    for bits, layer, device in _variants(module, parts, seed):
+        row = {
+            "bits": bits, "layer": layer, **about, "prototype_bytes": device.prototypes.nbytes,
+            "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
+        }  # fmt: skip
+        rows.append(row | _judge(partial(device_logits, device), parts))
+    return rows
+
+
+def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> Any:
+    torch.manual_seed(seed)
+    module = HEADS[head].build(parts.train.shape, n_own, **trial.options)
+    if isinstance(module, Protobin):
+        module.start_from(*parts.train.statistics())
+    descent = Descent(module, trial.recipe, len(parts.train))
+    descend([descent], parts.train, parts.validation, seed=seed)
+    return module
+
+
+def _variants(
+    module: Protobin, parts: Parts, seed: int
+) -> Iterator[tuple[str, str, ProtobinHead]]:
+    """Every precision with int8 rows, and other linear layers of float and 1-bit tokens."""
+    trained = TrainedHead.of(module, parts.train.in_order())
+    rows = "int8-grouped" if trained.class_bound else "int8"
+    for bits in (8, 4):
+        yield str(bits), rows, at_bits(trained, parts.train, bits).runtime(bits, "int8")
+    yield from _layers("float", trained, parts)
+    if module.offset.requires_grad:
+        anneal(module, parts.train, SIGN_RECIPE, seed=seed, validation=parts.validation)
+        yield from _layers("1", TrainedHead.of(module, parts.train.in_order()), parts)
+
+
+def _layers(
+    bits: str, trained: TrainedHead, parts: Parts
+) -> Iterator[tuple[str, str, ProtobinHead]]:
+    precision = 1 if bits == "1" else "float"
+    dense = trained.runtime(precision, "int8")
+    yield bits, dense.linear.kind, dense
+    if trained.class_bound:
+        return
+    yield bits, "float32", trained.runtime(precision, "float32")
+    scores = np.stack([
+        dense.summarise(tokens.astype(np.float32), valid).scores
+        for tokens, valid in parts.train.rows()
+    ])  # fmt: skip
+    kept = max(1, round(SPARSE_SHARE * dense.n_prototypes))
+    thin = sparsify(trained.weights, trained.bias, kept, scores)
+    yield bits, thin.kind, ProtobinHead(
+        dense.prototypes, dense.offset, dense.bits, thin, dense.reference_scores
+    )
+
+
+def device_logits(head: DeviceHead, bags: Bags) -> NDArray[np.float64]:
+    """Logits of whole clips by the code that runs on the recorder: (N, C) float64."""
+    return np.stack([
+        head.logits(head.merge([head.summarise(tokens.astype(np.float32), valid)]))  # type: ignore[arg-type]
+        for tokens, valid in bags.rows()
+    ])  # fmt: skip
+
+
+def _parity(head: DeviceHead, bags: Bags) -> float:
+    """Largest difference of the device's logits from torch's, on the first clips.
+
+    Torch computes digits, scores and logits a second time by other operations.
+    """
+    largest = 0.0
+    for tokens, valid in list(bags.rows())[:PARITY_CLIPS]:
+        exact = tokens.astype(np.float32)
+        device = head.logits(head.merge([head.summarise(exact, valid)]))  # type: ignore[arg-type]
+        if isinstance(head, MeanLinearHead):
+            inputs = exact[valid].astype(np.float64).mean(axis=0)
+        else:
+            inputs = torch_scores(head, exact, valid)
+        largest = max(largest, float(np.abs(torch_logits(head, inputs) - device).max()))
+    return largest
+
+
+def _judge(logits: Any, parts: Parts) -> Row:
+    """Quality on validation and test clips."""
+    given = logits(parts.test)
+    found = quality(given, parts.test.targets)
+    sure = average_precision_intervals(
+        given, parts.test.targets, parts.test_groups, n_resamples=N_RESAMPLES
+    )
+    return {
+        "validation": _percent(logits(parts.validation), parts.validation),
+        "test": _in_percent(found.macro_map),
+        "auroc": _in_percent(found.macro_auroc),
+        "top_1": _in_percent(found.top_1),
+        "low": _in_percent(sure.macro_low),
+        "high": _in_percent(sure.macro_high),
+        "per_class": [
+            [_in_percent(value) for value in of_class]
+            for of_class in zip(found.average_precision, sure.low, sure.high, strict=True)
+        ],
+    }
+
+
+def _percent(logits: NDArray[np.floating], bags: Bags) -> float:
+    value = quality(logits, bags.targets).macro_map
+    return 0.0 if value is None else round(100 * value, 3)
+
+
+def _in_percent(value: float | None) -> float | None:
+    """Percent to a thousandth; None where there is no value."""
+    return None if value is None or np.isnan(value) else round(100 * float(value), 3)
