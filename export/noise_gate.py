@@ -13,13 +13,16 @@ A detection lasts as long as a class fires; no run is longer than `STRETCH_S`, s
 never falls silent is not taken for one that fired once.
 """
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edge_probe.bundle import Bundle
+from edge_probe.bundle import Bundle, write_bundle
+from edge_probe.bundle.schema import Json
 from edge_probe.classify import Run
 from edge_probe.errors import EdgeProbeError
 from export.detection_rate import STRETCH_S, DetectionCount, DetectionRate, rate_on_recordings
@@ -67,7 +70,7 @@ class NoiseResult:
         """One line per recording that could not be used."""
         return [line for rate in self.rates.values() for line in rate.unreadable]
 
-    def facts(self) -> dict[str, dict[str, float]]:
+    def facts(self) -> dict[str, Json]:
         """For the manifest: the length of each set and the rate of its worst class."""
         return {
             what.replace("-", "_").replace(" ", "_"): {
@@ -76,6 +79,37 @@ class NoiseResult:
             }
             for what, rate in self.rates.items()
         }
+
+
+def write_gated_bundle(
+    out: Path, gate: NoiseGate, *, training: Mapping[str, Json], replace: bool, **arguments: Any
+) -> tuple[Bundle, NoiseResult]:
+    """Write a bundle under its name if it passes; else nothing changes.
+
+    Parameters
+    ----------
+    out : Path
+        Where the bundle shall be.
+    gate : NoiseGate
+    training : mapping
+        As for `edge_probe.bundle.write_bundle`; the gate's figures are added as ``noise``.
+    replace : bool
+        Replace a bundle that stands there already.
+    **arguments
+        The other arguments of `write_bundle`.
+
+    Raises
+    ------
+    BundleError, EncoderError
+        As `write_bundle`.
+    NoiseGateError, ClipsError
+        As `pass_noise_gate`.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        candidate = write_bundle(Path(folder) / "candidate", training=training, **arguments)
+        passed = pass_noise_gate(candidate, gate)
+    facts: dict[str, Json] = {**training, "noise": passed.facts()}
+    return write_bundle(out, training=facts, replace=replace, **arguments), passed
 
 
 def pass_noise_gate(bundle: Bundle, gate: NoiseGate) -> NoiseResult:
