@@ -1,7 +1,7 @@
 """From clips to a signed bundle: encode, train, judge held-out, fit thresholds, write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,13 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_probe.bundle import Bundle, write_bundle
+from edge_probe.bundle import Bundle
 from edge_probe.bundle.writer import check_plan
 from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import EncoderSpec, WindowSpec
+from export.calibration import fit_platt
 from export.card import EncoderCard
 from export.clips import BACKGROUND, Clip, ClipSet
-from export.thresholds import FAVOURS, Thresholds, fit_thresholds, held_out_folds, highest_logits
+from export.noise_gate import NoiseGate, NoiseResult, write_gated_bundle
+from export.targets import (
+    Background,
+    Targeted,
+    false_alarm_thresholds,
+    hours_of,
+    precision_thresholds,
+)
+from export.thresholds import FAVOURS, Thresholds, fit_thresholds, held_out_folds, window_logits
 from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import Bags, HeadOptions, fit_head
 
@@ -31,7 +40,12 @@ class Job:
     seed: int
     no_background: bool
     favour: str = "balance"
-    """Of the thresholds; a key of `export.thresholds.FAVOURS`."""
+    """Of the thresholds; a key of `export.thresholds.FAVOURS`, unless a target is stated."""
+    target_precision: float | None = None
+    """Of held-out clips, in (0, 1); at most one of the two targets is given."""
+    max_false_alarms_per_hour: float | None = None
+    """On background clips."""
+    noise: NoiseGate = field(default_factory=NoiseGate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Outcome:
     """Share of single-label clips whose highest logit, judged unseen, is their own class; None
     where there is no such clip."""
     thresholds: Thresholds
+    noise: NoiseResult
     warnings: list[str]
     """One line each."""
 
@@ -64,8 +79,10 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
     Raises
     ------
     EdgeProbeError
-        No background clips although they were not waived, a class without a readable clip, or
-        something that a bundle cannot hold.
+        No background clips although they were not waived or false alarms are to be counted on
+        them, a class without a readable clip, or something that a bundle cannot hold.
+    NoiseGateError
+        A class fires on noise; what stands at ``out`` stays.
     """
     check_plan(
         out, name=job.name, encoder=job.card.spec, provenance=job.card.provenance,
@@ -77,19 +94,27 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "detect them everywhere",
             hint="add a folder Background of clips from the site, or say --no-background",
         )
+    if clips.n_background == 0 and job.max_false_alarms_per_hour is not None:
+        raise EdgeProbeError(
+            "no background clips: there is nothing to count false alarms on",
+            hint="add a folder Background of clips from the site",
+        )
     encoded, targets = _encode(clips, cache)
-    held_out = held_out_logits(encoded.clips, encoded.tokens, targets, job)
+    unseen = held_out_windows(encoded.clips, encoded.tokens, targets, job)
+    held_out = _highest(unseen)
     head = fit_head(
         Bags.of(encoded.tokens, targets), job.options, seed=job.seed, progress="final head"
     )
-    heard = np.stack([highest_logits(head, clip, job.windows) for clip in encoded.tokens])
-    background = targets.sum(axis=1) == 0
+    shipped = [window_logits(head, clip, job.windows) for clip in encoded.tokens]
     judged: NDArray[np.bool_] = np.any((targets > 0) & ~np.isnan(held_out), axis=0)
-    highest = held_out if judged.any() else heard
-    thresholds = fit_thresholds(highest, targets, heard[background], beta=FAVOURS[job.favour])
+    highest = held_out if judged.any() else _highest(shipped)
+    targeted = _thresholds(job, clips.labels, highest, targets, encoded.tokens, unseen, shipped)
+    platt = fit_platt(held_out, targets, clips.labels)
     accuracy = _accuracy(held_out, targets)
-    bundle = write_bundle(
+    stated = (job.target_precision, job.max_false_alarms_per_hour)
+    bundle, noise = write_gated_bundle(
         out,
+        job.noise,
         name=job.name,
         created_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         encoder=job.card.spec,
@@ -99,26 +124,59 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         head=head,
         windows=job.windows,
         labels=clips.labels,
-        threshold_on=thresholds.on,
-        threshold_off=thresholds.off,
+        threshold_on=targeted.thresholds.on,
+        threshold_off=targeted.thresholds.off,
+        calibration=platt.slope_intercept,
         conformance_audio=conformance_audio(job.card.spec),
         training={
-            "background_clips": int(background.sum()),
+            "background_clips": int(np.sum(targets.sum(axis=1) == 0)),
             "no_background": clips.n_background == 0,
             "clips": len(encoded.clips),
             "seed": job.seed,
-            "favour": job.favour,
+            "favour": job.favour if stated == (None, None) else None,
+            "target_precision": job.target_precision,
+            "max_false_alarms_per_hour": job.max_false_alarms_per_hour,
             "held_out_accuracy": accuracy,
         },
         replace=replace,
     )
+    warnings = [*clips.warnings, *_unjudged(clips.labels, judged), *targeted.warnings]
     return Outcome(
         bundle,
-        [*clips.left_out, *encoded.unreadable],
+        [*clips.left_out, *encoded.unreadable, *noise.unreadable],
         accuracy,
-        thresholds,
-        [*clips.warnings, *_unjudged(clips.labels, judged)],
+        targeted.thresholds,
+        noise,
+        [*warnings, *platt.warnings, *noise.warnings],
     )
+
+
+def _thresholds(
+    job: Job,
+    labels: Sequence[str],
+    highest: NDArray[np.float64],
+    targets: NDArray[np.float32],
+    tokens: Sequence[ClipTokens],
+    unseen: Sequence[NDArray[np.float64]],
+    shipped: Sequence[NDArray[np.float64]],
+) -> Targeted:
+    """By the stated target, or by what the user favours."""
+    if job.target_precision is not None:
+        return precision_thresholds(highest, targets, labels, job.target_precision)
+    background = np.flatnonzero(targets.sum(axis=1) == 0).tolist()
+    if job.max_false_alarms_per_hour is None:
+        quiet = [shipped[row].max(axis=0) for row in background]
+        return Targeted(fit_thresholds(highest, targets, quiet, beta=FAVOURS[job.favour]))
+    chunk_s = job.card.spec.chunk_s
+    return false_alarm_thresholds(
+        Background(
+            [unseen[row] for row in background],
+            [shipped[row] for row in background],
+            hours_of([tokens[row] for row in background], chunk_s),
+        ),
+        highest, targets, labels,
+        windows=job.windows, chunk_s=chunk_s, per_hour=job.max_false_alarms_per_hour,
+    )  # fmt: skip
 
 
 def _encode(clips: ClipSet, cache: TokenCache) -> tuple[Encoded, NDArray[np.float32]]:
@@ -145,8 +203,21 @@ def held_out_logits(
     (N, C) float64
         NaN where that head had no clip of the class to learn from.
     """
+    return _highest(held_out_windows(clips, tokens, targets, job))
+
+
+def held_out_windows(
+    clips: Sequence[Clip], tokens: Sequence[ClipTokens], targets: NDArray[np.float32], job: Job
+) -> list[NDArray[np.float64]]:
+    """Logits of the windows of every clip by a head trained without its recording.
+
+    Returns
+    -------
+    list of (n_windows, C) float64
+        NaN where that head had no clip of the class to learn from.
+    """
     folds = held_out_folds(targets, [clip.group for clip in clips], job.seed)
-    logits = np.full(targets.shape, np.nan)
+    logits = [np.full((1, targets.shape[1]), np.nan) for _ in clips]
     for held_out in tqdm(folds, desc="held-out folds", unit="fold"):
         rest = np.setdiff1d(np.arange(len(clips)), held_out)
         known = targets[rest].any(axis=0)
@@ -155,8 +226,14 @@ def held_out_logits(
         bags = Bags.of([tokens[row] for row in rest], targets[rest])
         head = fit_head(bags, job.options, seed=job.seed, progress="head")
         for row in held_out:
-            logits[row, known] = highest_logits(head, tokens[row], job.windows)[known]
+            windows = window_logits(head, tokens[row], job.windows)
+            logits[row] = np.where(known, windows, np.nan)
     return logits
+
+
+def _highest(windows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Over the windows of each clip: (N, C)."""
+    return np.stack([logits.max(axis=0) for logits in windows])
 
 
 def _unjudged(labels: Sequence[str], judged: NDArray[np.bool_]) -> list[str]:

@@ -1,7 +1,9 @@
 """``edge-export fit``: clips in, bundle out."""
 
 import argparse
+import contextlib
 import logging
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -45,14 +47,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
     head.add_argument("--epochs", type=_whole_number(1, 10_000), default=40)
     head.add_argument("--seed", type=_whole_number(0, 2**32 - 1), default=0)
-    parser.add_argument(
-        "--favour", choices=("recall", "balance", "precision"), default="balance",
-        help="what thresholds should spare you: missed calls or false alarms (default: balance)",
-    )  # fmt: skip
+    _add_threshold_arguments(parser)
     window = parser.add_argument_group("window")
     window.add_argument("--window-chunks", type=_whole_number(1, 10_000), default=2, metavar="K")
     window.add_argument("--hop-chunks", type=_whole_number(1, 10_000), default=1, metavar="H")
     window.add_argument("--refractory-s", type=float, default=0.0, metavar="S")
+
+
+def _add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("thresholds", "--favour, or one of two targets")
+    rule = group.add_mutually_exclusive_group()
+    rule.add_argument(
+        "--favour", choices=("recall", "balance", "precision"), default="balance",
+        help="what thresholds should spare you: missed calls or false alarms (default: balance)",
+    )  # fmt: skip
+    rule.add_argument(
+        "--target-precision", type=_number(0, 1), metavar="P",
+        help="this share of the held-out clips above a threshold holds the class, like 0.9",
+    )  # fmt: skip
+    rule.add_argument(
+        "--max-false-alarms-per-hour", type=_number(0, math.inf), metavar="R",
+        help="of each class, on the background clips",
+    )  # fmt: skip
+    gate = parser.add_argument_group("noise gate", "no bundle is written if a class fires on noise")
+    gate.add_argument(
+        "--noise", type=Path, metavar="DIR", help="recordings that hold none of the classes"
+    )
+    gate.add_argument(
+        "--max-noise-detections-per-hour", type=_number(0, math.inf), metavar="R",
+        help="of each class, on them and on made-up noise (default: 1, and made-up noise only "
+        "warns)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,9 +89,11 @@ def run(args: argparse.Namespace) -> int:
     _refuse_contradictions(args)
     clips = read_clips(args.clips, args.folds)
     site = recordings_below(args.site_audio) if args.site_audio else []
+    noise = recordings_below(args.noise) if args.noise else []
     cache = open_cache(args)
 
     from export.assemble import Job, fit_bundle  # torch: seconds, after what can be refused
+    from export.noise_gate import NoiseGate
     from export.train import HeadOptions
 
     mean = args.head == "mean-linear"
@@ -82,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
     windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
     job = Job(
         args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background,
-        args.favour,
+        args.favour, args.target_precision, args.max_false_alarms_per_hour,
+        NoiseGate(tuple(noise), args.channel, args.max_noise_detections_per_hour),
     )  # fmt: skip
     outcome = fit_bundle(clips, cache, job, args.out, replace=args.replace)
     report_unreadable(outcome.left_out)
@@ -92,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"classes   {len(clips.labels)}; background clips: {clips.n_background}")
     if outcome.held_out_accuracy is not None:
         print(f"held out  {outcome.held_out_accuracy:.1%} of single-label clips named right")
+    for what, rate in outcome.noise.rates.items():
+        print(f"noise     at most {rate.per_hour_max:.1f} detections of a class per hour of {what}")
     if site:
         _show_site(outcome.bundle, site, args.channel)
     return 0
@@ -127,5 +157,19 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
                 f"expected a whole number from {low} to {high}, found {text!r}"
             )
         return int(text)
+
+    return parse
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    """Parse a number of at least ``low`` and below ``high``."""
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if low <= (value := float(text)) < high:
+                return value
+        raise argparse.ArgumentTypeError(
+            f"expected a number from {low:g} to below {high:g}, found {text!r}"
+        )
 
     return parse
