@@ -14,7 +14,7 @@ from edge_probe.head import MeanLinearHead, ProtobinHead
 from edge_probe.head.linear import layer_bytes
 from export.compare.trials import Trial
 from export.heads import HEADS, head_bytes, n_parameters
-from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
+from export.heads.protobin import Protobin, TrainedHead
 from export.linear_layer import sparsify
 from export.metrics import average_precision_intervals, quality
 from export.parity import torch_logits, torch_scores
@@ -96,9 +96,7 @@ def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> An
     return module
 
 
-def _variants(
-    module: Protobin, parts: Parts, seed: int
-) -> Iterator[tuple[str, str, ProtobinHead]]:
+def _variants(module: Protobin, parts: Parts, seed: int) -> Iterator[tuple[str, str, ProtobinHead]]:
     """Every precision with int8 rows, and other linear layers of float and 1-bit tokens."""
     trained = TrainedHead.of(module, parts.train.in_order())
     rows = "int8-grouped" if trained.class_bound else "int8"
@@ -125,8 +123,10 @@ def _layers(
     ])  # fmt: skip
     kept = max(1, round(SPARSE_SHARE * dense.n_prototypes))
     thin = sparsify(trained.weights, trained.bias, kept, scores)
-    yield bits, thin.kind, ProtobinHead(
-        dense.prototypes, dense.offset, dense.bits, thin, dense.reference_scores
+    yield (
+        bits,
+        thin.kind,
+        ProtobinHead(dense.prototypes, dense.offset, dense.bits, thin, dense.reference_scores),
     )
 
 

@@ -1,5 +1,6 @@
 """Fit heads for the device: the float protobin head, the way to one bit, the linear probe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,14 +61,46 @@ def fit_head(
     progress : str, optional
         Name of a progress bar.
     """
-    if options.kind == "mean-linear":
-        return fit_mean_linear(bags, options, seed=seed, validation=validation, progress=progress)
-    module = fit_protobin(bags, options, seed=seed, validation=validation, progress=progress)
-    if options.bits == 1:
-        anneal(module, bags, options.sign_recipe, seed=seed, validation=validation,
-               progress=progress)  # fmt: skip
+    name = "mean-linear" if options.kind == "mean-linear" else str(options.bits)
+    return fit_heads(bags, [name], options, seed=seed, validation=validation, progress=progress)[
+        name
+    ]
+
+
+def fit_heads(
+    bags: Bags,
+    names: Sequence[str],
+    options: HeadOptions,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    progress: str | None = None,
+) -> dict[str, ProtobinHead | MeanLinearHead]:
+    """Train heads for the device over the same clips.
+
+    Parameters
+    ----------
+    bags, options, seed, validation, progress
+        As in `fit_head`; ``options.kind`` and ``options.bits`` do not count.
+    names : sequence of str
+        "mean-linear", or token precisions "float", "8", "4", "1": they share one float head.
+    """
+    how = {"seed": seed, "validation": validation, "progress": progress}
+    heads: dict[str, ProtobinHead | MeanLinearHead] = {}
+    if "mean-linear" in names:
+        heads["mean-linear"] = fit_mean_linear(bags, options, **how)  # type: ignore[arg-type]
+    if set(names) == {"mean-linear"}:
+        return heads
+    module = fit_protobin(bags, options, **how)  # type: ignore[arg-type]
     trained = TrainedHead.of(module, bags.in_order())
-    return at_bits(trained, bags, options.bits).runtime(options.bits, options.linear)
+    for name in names:
+        if name not in ("1", "mean-linear"):
+            bits: TokenBits = "float" if name == "float" else int(name)  # type: ignore[assignment]
+            heads[name] = at_bits(trained, bags, bits).runtime(bits, options.linear)
+    if "1" in names:
+        anneal(module, bags, options.sign_recipe, **how)  # type: ignore[arg-type]
+        heads["1"] = TrainedHead.of(module, bags.in_order()).runtime(1, options.linear)
+    return heads
 
 
 def fit_protobin(
@@ -104,6 +137,11 @@ def fit_mean_linear(
     head = MeanLinear(bags.shape)
     descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
             progress=progress)  # fmt: skip
+    return mean_linear_runtime(head)
+
+
+def mean_linear_runtime(head: MeanLinear) -> MeanLinearHead:
+    """The runtime head of a trained linear probe."""
     weights, bias = head.linear.weight.detach(), head.linear.bias.detach()
     return MeanLinearHead(FloatLinear(weights.numpy().copy(), bias.double().numpy()))
 
