@@ -37,7 +37,7 @@ def held_out_windows(
     seed : int
     """
     heard = material.heard
-    folds = held_out_folds(heard, [clip.group for clip in material.clips], seed)
+    folds = held_out_folds(heard.astype(np.float32), [clip.group for clip in material.clips], seed)
     found = {name: [np.full((1, heard.shape[1]), np.nan) for _ in heard] for name in names}
     for held_out in tqdm(folds, desc="held-out folds", unit="fold"):
         rest = np.setdiff1d(np.arange(len(heard)), held_out)

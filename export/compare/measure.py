@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_probe.head import Head as DeviceHead
 from edge_probe.head import MeanLinearHead, ProtobinHead
 from edge_probe.head.linear import layer_bytes
+from edge_probe.spec import TokenBits
 from export.compare.trials import Trial
 from export.heads import HEADS, head_bytes, n_parameters
 from export.heads.protobin import Protobin, TrainedHead
@@ -70,9 +71,10 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
     module = _trained(parts, head, trial, n_own, seed)
     about = {"n_parameters": n_parameters(module)}
     if not isinstance(module, Protobin):
-        device = mean_linear_runtime(module) if head == "linear-mean" else None
         sizes = {"prototype_bytes": 0, "linear_bytes": head_bytes(module)}
-        parity = None if device is None else _parity(device, parts.validation)
+        parity = None
+        if head == "linear-mean":
+            parity = _parity(mean_linear_runtime(module), parts.validation)
         judged = partial(logits_of, module)
         row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
         return [row | _judge(judged, parts)]
@@ -100,6 +102,7 @@ def _variants(module: Protobin, parts: Parts, seed: int) -> Iterator[tuple[str, 
     """Every precision with int8 rows, and other linear layers of float and 1-bit tokens."""
     trained = TrainedHead.of(module, parts.train.in_order())
     rows = "int8-grouped" if trained.class_bound else "int8"
+    bits: TokenBits
     for bits in (8, 4):
         yield str(bits), rows, at_bits(trained, parts.train, bits).runtime(bits, "int8")
     yield from _layers("float", trained, parts)
@@ -111,7 +114,7 @@ def _variants(module: Protobin, parts: Parts, seed: int) -> Iterator[tuple[str, 
 def _layers(
     bits: str, trained: TrainedHead, parts: Parts
 ) -> Iterator[tuple[str, str, ProtobinHead]]:
-    precision = 1 if bits == "1" else "float"
+    precision: TokenBits = 1 if bits == "1" else "float"
     dense = trained.runtime(precision, "int8")
     yield bits, dense.linear.kind, dense
     if trained.class_bound:
@@ -132,10 +135,17 @@ def _layers(
 
 def device_logits(head: DeviceHead, bags: Bags) -> NDArray[np.float64]:
     """Logits of whole clips by the code that runs on the recorder: (N, C) float64."""
-    return np.stack([
-        head.logits(head.merge([head.summarise(tokens.astype(np.float32), valid)]))  # type: ignore[arg-type]
-        for tokens, valid in bags.rows()
-    ])  # fmt: skip
+    return np.stack(
+        [_logits(head, tokens.astype(np.float32), valid) for tokens, valid in bags.rows()]
+    )
+
+
+def _logits(
+    head: DeviceHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Logits of one clip taken as one chunk: the maximum does not ask where chunks end."""
+    whole = head.merge([head.summarise(tokens, valid)])  # type: ignore[list-item]
+    return head.logits(whole)  # type: ignore[arg-type]
 
 
 def _parity(head: DeviceHead, bags: Bags) -> float:
@@ -146,7 +156,7 @@ def _parity(head: DeviceHead, bags: Bags) -> float:
     largest = 0.0
     for tokens, valid in list(bags.rows())[:PARITY_CLIPS]:
         exact = tokens.astype(np.float32)
-        device = head.logits(head.merge([head.summarise(exact, valid)]))  # type: ignore[arg-type]
+        device = _logits(head, exact, valid)
         if isinstance(head, MeanLinearHead):
             inputs = exact[valid].astype(np.float64).mean(axis=0)
         else:

@@ -1,0 +1,196 @@
+"""Run a comparison: encode once, try recipes on validation clips, then run the seeds.
+
+Every finished piece of work is a small JSON file named by what it depends on: interrupted or
+killed, the same command goes on where it was, and several may work in one folder.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from edge_probe import __version__
+from edge_probe.errors import EdgeProbeError
+from export.card import EncoderCard
+from export.clips import Clip, read_clips
+from export.clips.splits import split_clips
+from export.compare.measure import Parts, Row, measure, validate
+from export.compare.trials import Trial, trials_of
+from export.material import targets_of
+from export.tokens import TokenCache, encoder_key
+from export.train import Bags, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is compared."""
+
+    data: Sequence[Path]
+    """Manifests or folders, as `read_clips` takes them."""
+    cards: Sequence[EncoderCard]
+    heads: Sequence[str]
+    seeds: Sequence[int]
+    prototypes_per_class: Sequence[int]
+    """Several give a J curve."""
+    recipe: Recipe
+    tuned: dict[str, Trial]
+    """Recipes found before, by head; they are not tried again."""
+    cache: Path
+    work: Path
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One head on one data set under one encoder: what a process takes on at a time."""
+
+    data: Path
+    card: EncoderCard
+    head: str
+    n_own: int
+    seeds: Sequence[int]
+    trials: Sequence[Trial]
+    cache: Path
+    work: Path
+
+
+def run(plan: Plan) -> list[Row]:
+    """All rows of a comparison.
+
+    Raises
+    ------
+    EdgeProbeError
+        A data set without training, validation or test clips, unreadable clips, or a worker that
+        was killed.
+    """
+    plan.work.mkdir(parents=True, exist_ok=True)
+    for path in plan.data:
+        for card in plan.cards:
+            _tokens(path, card, plan.cache, f"{path.stem}, {card.provenance['name']}")
+    jobs = [
+        Job(path, card, head, n_own, plan.seeds, _trials(plan, head), plan.cache, plan.work)
+        for path in plan.data for card in plan.cards for head in plan.heads
+        for n_own in _counts(plan, head)
+    ]  # fmt: skip
+    context = multiprocessing.get_context("spawn")
+    rows: list[Row] = []
+    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
+        futures = [pool.submit(finish, job) for job in jobs]
+        try:
+            for future in tqdm(as_completed(futures), "compare", len(jobs), unit="job"):
+                rows += future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    order = {job_key(job): index for index, job in enumerate(jobs)}
+    return sorted(rows, key=lambda row: (order[row.pop("job")], row["seed"]))
+
+
+def _counts(plan: Plan, head: str) -> Sequence[int]:
+    """Heads without prototypes are run once, whatever J."""
+    return plan.prototypes_per_class if "proto" in head else plan.prototypes_per_class[:1]
+
+
+def _trials(plan: Plan, head: str) -> Sequence[Trial]:
+    return [plan.tuned[head]] if head in plan.tuned else trials_of(head, plan.recipe)
+
+
+def finish(job: Job) -> list[Row]:
+    """Do what is left of a job and return its rows."""
+    torch.set_num_threads(1)
+    parts: Parts | None = None
+
+    def needed() -> Parts:
+        nonlocal parts
+        parts = parts or load(job.data, job.card, job.cache)
+        return parts
+
+    first = job.seeds[0]
+    found = [
+        _kept(job, ["trial", trial.as_json(), first],
+              lambda trial=trial: validate(needed(), job.head, trial, job.n_own, first))
+        for trial in job.trials
+    ] if len(job.trials) > 1 else [0.0]  # fmt: skip
+    best = job.trials[max(range(len(found)), key=found.__getitem__)]
+    rows: list[Row] = []
+    for seed in job.seeds:
+
+        def make(seed: int = seed) -> list[Row]:
+            return measure(needed(), job.head, best, job.n_own, seed)
+
+        about = _about(job) | {"seed": seed, "trial": best.as_json()}
+        rows += [about | row for row in _kept(job, ["seed", best.as_json(), seed], make)]
+    return rows
+
+
+def _about(job: Job) -> Row:
+    encoder_bytes = sum(p.stat().st_size for p in (job.card.graph, *job.card.external_data))
+    return {
+        "job": job_key(job),
+        "data": job.data.stem,
+        "encoder": job.card.provenance["name"],
+        "encoder_bytes": encoder_bytes,
+        "n_dims": job.card.spec.grid.n_dims,
+        "head": job.head,
+        "prototypes_per_class": job.n_own,
+    }
+
+
+def job_key(job: Job) -> str:
+    """What a job's results depend on: clips, encoder, head, recipes' base and version."""
+    made_of: list[Any] = [
+        __version__, hashlib.sha256(job.data.read_bytes()).hexdigest() if job.data.is_file()
+        else str(job.data), encoder_key(job.card), job.head, job.n_own,
+        [asdict(trial.recipe) for trial in job.trials],
+    ]  # fmt: skip
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:20]
+
+
+def _kept(job: Job, what: list[Any], make: Any) -> Any:
+    """A result from its file, or made and written."""
+    name = hashlib.sha256(json.dumps([job_key(job), *what]).encode()).hexdigest()[:24]
+    path = job.work / f"{name}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    result = make()
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result), encoding="utf-8")
+    part.replace(path)
+    return result
+
+
+def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
+    """The three parts of a data set under one encoder."""
+    clips, tokens, labels = _tokens(path, card, cache, None)
+    splits = split_clips(clips, seed=0, validation=0.2, test=0.2)
+    targets = targets_of(clips, labels)
+    bags = []
+    for name in ("train", "validation", "test"):
+        rows = getattr(splits, name)
+        if not len(rows):
+            raise EdgeProbeError(
+                f"{path}: no {name} clips", hint="add recordings, or a column split"
+            )
+        bags.append(Bags([tokens[row] for row in rows], targets[rows], card.spec.grid.n_freq))
+    return Parts(*bags, [clips[row].group for row in splits.test])
+
+
+def _tokens(
+    path: Path, card: EncoderCard, cache: Path, progress: str | None
+) -> tuple[list[Clip], list[Any], Sequence[str]]:
+    clips = read_clips(path, window_s=card.spec.chunk_s)
+    encoded = TokenCache(cache, card).encode(clips.clips, progress)
+    if encoded.unreadable:
+        raise EdgeProbeError(
+            f"{path}: {len(encoded.unreadable)} clips cannot be read; the first: "
+            f"{encoded.unreadable[0]}",
+            hint="every encoder must be judged on the same clips: mend them or leave them out",
+        )
+    return encoded.clips, encoded.tokens, clips.labels
