@@ -55,7 +55,7 @@ def choose(quality: Mapping[str, float], budget: float = LOSS_BUDGET) -> Choice:
         Points.
     """
     if len(quality) == 1:
-        return Choice(*quality, "as asked for")
+        return Choice(next(iter(quality)), "as asked for")
     exact = quality["float"]
     best = max(quality, key=lambda name: quality[name] if name in PRECISIONS else -1.0)
     probe = quality.get(LINEAR_PROBE, -1.0)

@@ -19,7 +19,7 @@ from export.heads.protobin import Protobin, TrainedHead
 from export.linear_layer import sparsify
 from export.metrics import average_precision_intervals, quality
 from export.parity import torch_logits, torch_scores
-from export.train import Bags, Descent, anneal, at_bits, descend, logits_of, mean_linear_runtime
+from export.train import Bags, Descent, at_bits, binarise, descend, logits_of, mean_linear_runtime
 from export.train.fit import SIGN_RECIPE
 
 N_RESAMPLES = 200
@@ -92,7 +92,7 @@ def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> An
     torch.manual_seed(seed)
     module = HEADS[head].build(parts.train.shape, n_own, **trial.options)
     if isinstance(module, Protobin):
-        module.start_from(*parts.train.statistics())
+        module.start_from(parts.train.sample())
     descent = Descent(module, trial.recipe, len(parts.train))
     descend([descent], parts.train, parts.validation, seed=seed)
     return module
@@ -107,7 +107,7 @@ def _variants(module: Protobin, parts: Parts, seed: int) -> Iterator[tuple[str, 
         yield str(bits), rows, at_bits(trained, parts.train, bits).runtime(bits, "int8")
     yield from _layers("float", trained, parts)
     if module.offset.requires_grad:
-        anneal(module, parts.train, SIGN_RECIPE, seed=seed, validation=parts.validation)
+        binarise(module, parts.train, SIGN_RECIPE, seed=seed, validation=parts.validation)
         yield from _layers("1", TrainedHead.of(module, parts.train.in_order()), parts)
 
 
@@ -169,9 +169,8 @@ def _judge(logits: Any, parts: Parts) -> Row:
     """Quality on validation and test clips."""
     given = logits(parts.test)
     found = quality(given, parts.test.targets)
-    sure = average_precision_intervals(
-        given, parts.test.targets, parts.test_groups, n_resamples=N_RESAMPLES
-    )
+    groups = parts.test_groups if len(set(parts.test_groups)) > 1 else None  # mixtures: one group
+    sure = average_precision_intervals(given, parts.test.targets, groups, n_resamples=N_RESAMPLES)
     return {
         "validation": _percent(logits(parts.validation), parts.validation),
         "test": _in_percent(found.macro_map),

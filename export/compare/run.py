@@ -19,12 +19,12 @@ from tqdm import tqdm
 from edge_probe import __version__
 from edge_probe.errors import EdgeProbeError
 from export.card import EncoderCard
-from export.clips import Clip, read_clips
+from export.clips import read_clips
 from export.clips.splits import split_clips
 from export.compare.measure import Parts, Row, measure, validate
 from export.compare.trials import Trial, trials_of
 from export.material import targets_of
-from export.tokens import TokenCache, encoder_key
+from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags, Recipe
 
 
@@ -53,6 +53,8 @@ class Job:
 
     data: Path
     card: EncoderCard
+    digest: str
+    """Of clips, labels, splits and tokens."""
     head: str
     n_own: int
     seeds: Sequence[int]
@@ -71,11 +73,14 @@ def run(plan: Plan) -> list[Row]:
         was killed.
     """
     plan.work.mkdir(parents=True, exist_ok=True)
-    for path in plan.data:
-        for card in plan.cards:
-            _tokens(path, card, plan.cache, f"{path.stem}, {card.provenance['name']}")
+    digests = {
+        (path, card.graph, card.provenance["name"]): _digest(path, card, plan.cache)
+        for path in plan.data
+        for card in plan.cards
+    }
     jobs = [
-        Job(path, card, head, n_own, plan.seeds, _trials(plan, head), plan.cache, plan.work)
+        Job(path, card, digests[path, card.graph, card.provenance["name"]], head, n_own,
+            plan.seeds, _trials(plan, head), plan.cache, plan.work)
         for path in plan.data for card in plan.cards for head in plan.heads
         for n_own in _counts(plan, head)
     ]  # fmt: skip
@@ -144,13 +149,18 @@ def _about(job: Job) -> Row:
 
 
 def job_key(job: Job) -> str:
-    """What a job's results depend on: clips, encoder, head, recipes' base and version."""
-    made_of: list[Any] = [
-        __version__, hashlib.sha256(job.data.read_bytes()).hexdigest() if job.data.is_file()
-        else str(job.data), encoder_key(job.card), job.head, job.n_own,
-        [asdict(trial.recipe) for trial in job.trials],
-    ]  # fmt: skip
+    """What a job's results depend on."""
+    recipes = [asdict(trial.recipe) for trial in job.trials]
+    made_of = [__version__, job.digest, job.head, job.n_own, recipes]
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:20]
+
+
+def _digest(path: Path, card: EncoderCard, cache: Path) -> str:
+    """Encode what is not in the cache yet; a hash of everything a head learns from."""
+    encoded, labels = _tokens(path, card, cache, f"{path.stem}, {card.provenance['name']}")
+    about = [(c.labels, c.absent, c.unknown, c.group, c.split) for c in encoded.clips]
+    made_of = [encoder_key(card), encoded.keys, about, labels]
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()
 
 
 def _kept(job: Job, what: list[Any], make: Any) -> Any:
@@ -168,9 +178,9 @@ def _kept(job: Job, what: list[Any], make: Any) -> Any:
 
 def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
     """The three parts of a data set under one encoder."""
-    clips, tokens, labels = _tokens(path, card, cache, None)
-    splits = split_clips(clips, seed=0, validation=0.2, test=0.2)
-    targets = targets_of(clips, labels)
+    encoded, labels = _tokens(path, card, cache, None)
+    splits = split_clips(encoded.clips, seed=0, validation=0.2, test=0.2)
+    targets = targets_of(encoded.clips, labels)
     bags = []
     for name in ("train", "validation", "test"):
         rows = getattr(splits, name)
@@ -178,13 +188,15 @@ def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
             raise EdgeProbeError(
                 f"{path}: no {name} clips", hint="add recordings, or a column split"
             )
-        bags.append(Bags([tokens[row] for row in rows], targets[rows], card.spec.grid.n_freq))
-    return Parts(*bags, [clips[row].group for row in splits.test])
+        tokens = [encoded.tokens[row] for row in rows]
+        bags.append(Bags(tokens, targets[rows], card.spec.grid.n_freq))
+    train, validation, test = bags
+    return Parts(train, validation, test, [encoded.clips[row].group for row in splits.test])
 
 
 def _tokens(
     path: Path, card: EncoderCard, cache: Path, progress: str | None
-) -> tuple[list[Clip], list[Any], Sequence[str]]:
+) -> tuple[Encoded, Sequence[str]]:
     clips = read_clips(path, window_s=card.spec.chunk_s)
     encoded = TokenCache(cache, card).encode(clips.clips, progress)
     if encoded.unreadable:
@@ -193,4 +205,4 @@ def _tokens(
             f"{encoded.unreadable[0]}",
             hint="every encoder must be judged on the same clips: mend them or leave them out",
         )
-    return encoded.clips, encoded.tokens, clips.labels
+    return encoded, clips.labels

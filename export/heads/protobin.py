@@ -71,8 +71,8 @@ class Protobin(Head):
     so that the small cosines of the maxima, whose size and mean move while tokens are annealed
     to signs, always meet the linear layer at one scale.
 
-    Tokens are ``(1 - a) unit(z - c) + a sign(z - c) / sqrt(D)`` with ``a = sign_share``: 0 is the
-    float head, 1 the fully binary one, in between the way from one to the other.
+    `binarise` turns the head into the fully binary one: tokens become signs around R thresholds a
+    component, ``[sign(z - c_1), ..., sign(z - c_R)]``, prototypes get R D components.
 
     Parameters
     ----------
@@ -105,16 +105,31 @@ class Protobin(Head):
         self.norm = nn.BatchNorm1d(n_prototypes, affine=False) if standardise else nn.Identity()
         self.linear: nn.Linear | _OwnLinear = nn.Linear(n_prototypes, shape.n_classes)
         self.dropout = nn.Dropout(dropout)
-        self.sign_share = 0.0
+        self.n_thresholds = 0
+        """R; 0 as long as tokens are float."""
         self.spread: Tensor
         self.register_buffer("spread", torch.ones(shape.n_dims))
 
-    def start_from(self, median: Tensor, spread: Tensor) -> None:
-        """Take median and standard deviation (D,) of the training tokens as a start."""
-        self.spread.copy_(spread)
+    @torch.no_grad()
+    def start_from(self, tokens: Tensor) -> None:
+        """Take offset and spread from training tokens (n, D)."""
+        self.spread.copy_(tokens.std(dim=0).clamp(min=1e-6))
         if self.offset.requires_grad:
-            with torch.no_grad():
-                self.offset.copy_(median)
+            self.offset.copy_(tokens.median(dim=0).values)
+
+    @torch.no_grad()
+    def binarise(self, tokens: Tensor, n_thresholds: int) -> None:
+        """Go on with signs of tokens, from what the float head has learned.
+
+        Thresholds lie at the quantiles r / (R + 1) of training tokens (n, D), moved by as much as
+        the offset was moved from their median.
+        """
+        levels = torch.arange(1, n_thresholds + 1) / (n_thresholds + 1)
+        moved = self.offset - tokens.median(dim=0).values
+        thresholds = torch.quantile(tokens, levels, dim=0) + moved
+        self.offset = nn.Parameter(thresholds.flatten())
+        self.prototypes = nn.Parameter(self.prototypes.repeat(1, n_thresholds))
+        self.n_thresholds = n_thresholds
 
     def scores(self, maps: TokenMaps) -> Tensor:
         """Prototype scores of clips: (B, M) float32.
@@ -124,20 +139,21 @@ class Protobin(Head):
         """
         tokens, valid = maps.rows()
         best: Tensor = MaxSimilarity.apply(
-            self._directions(tokens - self.offset), self.binary_prototypes(), valid
+            self._directions(tokens), self.binary_prototypes(), valid
         )
         return torch.where(maps.padded[:, None], best.clamp(min=0), best)
 
-    def _directions(self, centred: Tensor) -> Tensor:
-        """Vectors of length 1 (float and binary ends), or a mixture of two: (B, T, D)."""
-        exact: Tensor = functional.normalize(centred, dim=-1)
-        if self.sign_share == 0:
+    def _directions(self, tokens: Tensor) -> Tensor:
+        """Vectors of length 1 (0 for a token that equals the offset): (B, T, D or R D)."""
+        if not self.n_thresholds:
+            exact: Tensor = functional.normalize(tokens - self.offset, dim=-1)
             return exact
-        alive = (centred != 0).any(dim=-1, keepdim=True)
-        signs: Tensor = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
-        if self.sign_share == 1:
-            return signs
-        return torch.lerp(exact, signs, self.sign_share)
+        n_bits = len(self.offset)
+        thresholds = self.offset.view(self.n_thresholds, -1)
+        above = ((tokens[:, :, None] - thresholds) / self.spread).flatten(2)
+        alive = (above != 0).any(dim=-1, keepdim=True)
+        signs: Tensor = _TokenSign.apply(above) * alive / n_bits**0.5
+        return signs
 
     def binary_prototypes(self) -> Tensor:
         """Prototypes of length 1 with components of one magnitude: (M, D)."""

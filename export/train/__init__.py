@@ -1,7 +1,7 @@
 """Fit heads on cached tokens."""
 
-from export.train.anneal import anneal
 from export.train.bags import Bags, Batch
+from export.train.binarise import binarise
 from export.train.descend import Descent, Recipe, descend, logits_of
 from export.train.fit import (
     HeadOptions,
@@ -15,6 +15,6 @@ from export.train.fit import (
 from export.train.loss import Loss
 
 __all__ = [
-    "Bags", "Batch", "Descent", "HeadOptions", "Loss", "Recipe", "anneal", "at_bits", "descend",
+    "Bags", "Batch", "Descent", "HeadOptions", "Loss", "Recipe", "at_bits", "binarise", "descend",
     "fit_head", "fit_heads", "fit_mean_linear", "fit_protobin", "logits_of", "mean_linear_runtime",
 ]  # fmt: skip

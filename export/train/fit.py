@@ -12,8 +12,8 @@ from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
 from edge_probe.spec import TokenBits
 from export.heads.pooled import MeanLinear
 from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
-from export.train.anneal import anneal
 from export.train.bags import Bags
+from export.train.binarise import binarise
 from export.train.descend import Descent, Recipe, descend
 
 FLOAT_RECIPE = Recipe()
@@ -98,7 +98,7 @@ def fit_heads(
             bits: TokenBits = "float" if name == "float" else int(name)  # type: ignore[assignment]
             heads[name] = at_bits(trained, bags, bits).runtime(bits, options.linear)
     if "1" in names:
-        anneal(module, bags, options.sign_recipe, **how)  # type: ignore[arg-type]
+        binarise(module, bags, options.sign_recipe, **how)  # type: ignore[arg-type]
         heads["1"] = TrainedHead.of(module, bags.in_order()).runtime(1, options.linear)
     return heads
 
@@ -111,14 +111,14 @@ def fit_protobin(
     validation: Bags | None = None,
     progress: str | None = None,
 ) -> Protobin:
-    """The float protobin head; `anneal` takes it on to one bit."""
+    """The float protobin head; `binarise` takes it on to one bit."""
     torch.manual_seed(seed)
     kind = ClassBoundProtobin if options.class_bound else Protobin
     head = kind(
         bags.shape, options.prototypes_per_class, learn_offset=options.learn_offset,
         standardise=True, dropout=options.dropout,
     )  # fmt: skip
-    head.start_from(*bags.statistics())
+    head.start_from(bags.sample())
     descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
             progress=progress)  # fmt: skip
     return head
