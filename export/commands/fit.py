@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="macro mAP, in percent, that a smaller precision may lose (default 0.5)",
     )  # fmt: skip
     head.add_argument(
-        "--linear", choices=("int8", "float32"),
+        "--linear", choices=("int8", "int8-sparse", "float32"),
         help="weights of a protobin head's linear layer (default int8)",
     )  # fmt: skip
     head.add_argument(
@@ -180,12 +180,13 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             "--class-bound do not apply to it",
             hint="leave them out, or choose --head protobin",
         )
-    if args.class_bound and args.linear == "float32":
+    if args.class_bound and args.linear:
         raise EdgeProbeError(
-            "the linear layer of a class-bound head is int8: --linear float32 does not apply",
+            "the linear layer of a class-bound head is int8 for its own prototypes: --linear does "
+            "not apply",
             hint="leave one of --class-bound and --linear out",
         )
-    if args.no_offset and args.bits in (None, "1"):
+    if args.no_offset and args.head != "mean-linear" and args.bits in (None, "1"):
         raise EdgeProbeError(
             "1-bit tokens are signs around the token offset: --no-offset does not go with them",
             hint="choose --bits 4, 8 or float with --no-offset",

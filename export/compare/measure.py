@@ -16,16 +16,14 @@ from edge_probe.spec import TokenBits
 from export.compare.trials import Trial
 from export.heads import HEADS, head_bytes, n_parameters
 from export.heads.protobin import Protobin, TrainedHead
-from export.linear_layer import sparsify
 from export.metrics import average_precision_intervals, quality
 from export.parity import torch_logits, torch_scores
-from export.train import Bags, Descent, at_bits, binarise, descend, logits_of, mean_linear_runtime
-from export.train.fit import SIGN_RECIPE
+from export.train import Bags, Descent, binarise, descend, logits_of, mean_linear_runtime, pack
+from export.train.fit import SIGN_RECIPE, LinearLayer
 
 N_RESAMPLES = 200
 PARITY_CLIPS = 16
-SPARSE_SHARE = 0.1
-"""Weights that a sparse layer keeps of each class, as a share of the prototypes."""
+LAYERS: tuple[LinearLayer, ...] = ("int8", "int8-sparse", "float32")
 
 Row = dict[str, Any]
 
@@ -79,9 +77,10 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
         row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
         return [row | _judge(judged, parts)]
     rows = []
-    for bits, layer, device in _variants(module, parts, seed):
+    for bits, device in _variants(module, parts, seed):
         row = {
-            "bits": bits, "layer": layer, **about, "prototype_bytes": device.prototypes.nbytes,
+            "bits": str(bits), "layer": device.linear.kind, **about,
+            "prototype_bytes": device.prototypes.nbytes,
             "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
         }  # fmt: skip
         rows.append(row | _judge(partial(device_logits, device), parts))
@@ -98,39 +97,21 @@ def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> An
     return module
 
 
-def _variants(module: Protobin, parts: Parts, seed: int) -> Iterator[tuple[str, str, ProtobinHead]]:
+def _variants(
+    module: Protobin, parts: Parts, seed: int
+) -> Iterator[tuple[TokenBits, ProtobinHead]]:
     """Every precision with int8 rows, and other linear layers of float and 1-bit tokens."""
     trained = TrainedHead.of(module, parts.train.in_order())
-    rows = "int8-grouped" if trained.class_bound else "int8"
+    layers = LAYERS[:1] if trained.class_bound else LAYERS
     bits: TokenBits
-    for bits in (8, 4):
-        yield str(bits), rows, at_bits(trained, parts.train, bits).runtime(bits, "int8")
-    yield from _layers("float", trained, parts)
+    for bits in ("float", 8, 4):
+        for layer in layers if bits == "float" else layers[:1]:
+            yield bits, pack(trained, parts.train, bits, layer)
     if module.offset.requires_grad:
         binarise(module, parts.train, SIGN_RECIPE, seed=seed, validation=parts.validation)
-        yield from _layers("1", TrainedHead.of(module, parts.train.in_order()), parts)
-
-
-def _layers(
-    bits: str, trained: TrainedHead, parts: Parts
-) -> Iterator[tuple[str, str, ProtobinHead]]:
-    precision: TokenBits = 1 if bits == "1" else "float"
-    dense = trained.runtime(precision, "int8")
-    yield bits, dense.linear.kind, dense
-    if trained.class_bound:
-        return
-    yield bits, "float32", trained.runtime(precision, "float32")
-    scores = np.stack([
-        dense.summarise(tokens.astype(np.float32), valid).scores
-        for tokens, valid in parts.train.rows()
-    ])  # fmt: skip
-    kept = max(1, round(SPARSE_SHARE * dense.n_prototypes))
-    thin = sparsify(trained.weights, trained.bias, kept, scores)
-    yield (
-        bits,
-        thin.kind,
-        ProtobinHead(dense.prototypes, dense.offset, dense.bits, thin, dense.reference_scores),
-    )
+        trained = TrainedHead.of(module, parts.train.in_order())
+        for layer in layers:
+            yield 1, pack(trained, parts.train, 1, layer)
 
 
 def device_logits(head: DeviceHead, bags: Bags) -> NDArray[np.float64]:

@@ -12,9 +12,16 @@ from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
 from edge_probe.spec import TokenBits
 from export.heads.pooled import MeanLinear
 from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
+from export.linear_layer import sparsify
 from export.train.bags import Bags
 from export.train.binarise import binarise
 from export.train.descend import Descent, Recipe, descend
+
+LinearLayer = Literal["int8", "int8-sparse", "float32"]
+"""Of a head that is not class-bound; class-bound ones have int8 weights for their own."""
+
+SPARSE_SHARE = 0.1
+"""Weights that a sparse layer keeps of each class, as a share of the prototypes."""
 
 FLOAT_RECIPE = Recipe()
 SIGN_RECIPE = Recipe(epochs=40, learning_rate=3e-3)
@@ -27,7 +34,7 @@ class HeadOptions:
     kind: Literal["protobin", "mean-linear"] = "protobin"
     bits: TokenBits = 1
     """Token precision. 1 is trained for; 2..8 cut the float head's tokens after training."""
-    linear: Literal["int8", "float32"] = "int8"
+    linear: LinearLayer = "int8"
     prototypes_per_class: int = 20
     class_bound: bool = False
     """Whether a class sees only its own prototypes."""
@@ -96,10 +103,10 @@ def fit_heads(
     for name in names:
         if name not in ("1", "mean-linear"):
             bits: TokenBits = "float" if name == "float" else int(name)  # type: ignore[assignment]
-            heads[name] = at_bits(trained, bags, bits).runtime(bits, options.linear)
+            heads[name] = pack(trained, bags, bits, options.linear)
     if "1" in names:
         binarise(module, bags, options.sign_recipe, **how)  # type: ignore[arg-type]
-        heads["1"] = TrainedHead.of(module, bags.in_order()).runtime(1, options.linear)
+        heads["1"] = pack(TrainedHead.of(module, bags.in_order()), bags, 1, options.linear)
     return heads
 
 
@@ -146,15 +153,26 @@ def mean_linear_runtime(head: MeanLinear) -> MeanLinearHead:
     return MeanLinearHead(FloatLinear(weights.numpy().copy(), bias.double().numpy()))
 
 
-def at_bits(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
-    """Make up for what cutting the tokens to ``bits`` does to the prototype scores on average.
+def pack(trained: TrainedHead, bags: Bags, bits: TokenBits, linear: LinearLayer) -> ProtobinHead:
+    """The head a bundle carries, made up for what its precision and layer leave out.
 
-    Odd digits have no zero: where a token map is mostly zeros, every prototype's scores shift by
-    an amount of its own. Their means over the training bags are brought back to those of float
-    tokens; the correction goes into b. Float and 1-bit heads compute what they were trained to.
+    Odd digits of 2 to 8 bits have no zero: where a token map is mostly zeros, every prototype's
+    scores shift by an amount of its own. Their means over the training bags are brought back to
+    those of float tokens; the correction goes into b. Float and 1-bit heads compute what they were
+    trained to. A sparse layer is fitted to the dense one on the training bags.
     """
-    if bits in ("float", 1):
-        return trained
+    dense = "float32" if linear == "float32" else "int8"
+    if bits not in ("float", 1):
+        trained = _shifted_back(trained, bags, bits)
+    head = trained.runtime(bits, dense)
+    if linear != "int8-sparse" or trained.class_bound:
+        return head
+    kept = max(1, round(SPARSE_SHARE * head.n_prototypes))
+    layer = sparsify(trained.weights, trained.bias, kept, _runtime_scores(head, bags))
+    return replace(head, linear=layer)
+
+
+def _shifted_back(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
     exact, cut = (
         _runtime_scores(trained.runtime(precision, "float32"), bags).mean(axis=0)
         for precision in ("float", bits)
