@@ -141,7 +141,7 @@ def test_a_bundle_keeps_them_to_the_bit_and_passes(n_thresholds: int, tmp_path: 
     digits = read_conformance(bundle).digits
     assert digits is not None
     assert digits.shape == (2, 4, 4 * n_thresholds)
-    tokens = Encoder(bundle.graph_path, ENCODER).tokens(AUDIO[:16] / np.float32(32768))
+    tokens = Encoder(bundle.graph_path, ENCODER).tokens((AUDIO[:16] / 32768).astype(np.float32))
     expected = [tokens >= offset for offset in head.offset.reshape(n_thresholds, 4)]
     assert digits[0].tobytes() == np.concatenate(expected, axis=1).tobytes()
     stages = selftest(bundle)
