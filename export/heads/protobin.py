@@ -119,14 +119,15 @@ class Protobin(Head):
     def scores(self, maps: TokenMaps) -> Tensor:
         """Prototype scores of clips: (B, M) float32.
 
-        A token that equals the offset in every component scores 0; so does the padding of a
-        clip's last chunk, as on the recorder.
+        A token that equals the offset in every component scores 0; so do the padding of a clip's
+        last chunk and a clip without a valid token, as on the recorder.
         """
         tokens, valid = maps.rows()
         best: Tensor = MaxSimilarity.apply(
             self._directions(tokens - self.offset), self.binary_prototypes(), valid
         )
-        return torch.where(maps.padded[:, None], best.clamp(min=0), best)
+        best = torch.where(maps.padded[:, None], best.clamp(min=0), best)
+        return best * valid.any(dim=1, keepdim=True)
 
     def _directions(self, centred: Tensor) -> Tensor:
         """Vectors of length 1 (float and binary ends), or a mixture of two: (B, T, D)."""
