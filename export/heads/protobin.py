@@ -131,14 +131,18 @@ class Protobin(Head):
 
     def _directions(self, centred: Tensor) -> Tensor:
         """Vectors of length 1 (float and binary ends), or a mixture of two: (B, T, D)."""
+        if self.sign_share == 1:
+            return self._signs(centred)
         exact: Tensor = functional.normalize(centred, dim=-1)
         if self.sign_share == 0:
             return exact
+        return torch.lerp(exact, self._signs(centred), self.sign_share)
+
+    def _signs(self, centred: Tensor) -> Tensor:
+        """Signs of length 1, or zero where a token equals the offset: (B, T, D)."""
         alive = (centred != 0).any(dim=-1, keepdim=True)
-        signs: Tensor = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
-        if self.sign_share == 1:
-            return signs
-        return torch.lerp(exact, signs, self.sign_share)
+        signs: Tensor = _TokenSign.apply(centred / self.spread)
+        return signs * alive / centred.shape[-1] ** 0.5
 
     def binary_prototypes(self) -> Tensor:
         """Prototypes of length 1 with components of one magnitude: (M, D)."""
