@@ -112,7 +112,8 @@ class Descent:
     def end_epoch(self, validation: Bags | None) -> None:
         """Judge the epoch; stop where `Recipe.patience` is spent."""
         self._epoch += 1
-        if validation is None or self._n_done < self._settled * self.n_steps:
+        last_told = (self._n_done - 1) / self.n_steps
+        if validation is None or last_told < self._settled:
             return
         score = quality(logits_of(self.head, validation), validation.targets).macro_map
         if score is None:
