@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from export.train.anneal import anneal
 
 FOLDS = (1, 2, 3, 4)
 SEEDS = (0, 1, 2)
-LINEAR_PROBE = "mean-linear"
+LINEAR_PROBE: Final = "mean-linear"
 
 
 def accuracy(head: Head, clips: Sequence[ClipTokens], targets: NDArray[np.int64]) -> float:

@@ -44,6 +44,23 @@ class _TokenSign(torch.autograd.Function):
         return gradients[0] * (1 - torch.tanh(values).square())
 
 
+class _Standardise(nn.BatchNorm1d):
+    """Batch normalisation without parameters, whose running figures do not remember their start.
+
+    A start at variance 1 outweighs the 1e-3 of cosines for eighty steps, and a small data set has
+    no more. So the first ten batches count alike, and only then do the older ones fade.
+    """
+
+    def __init__(self, n_prototypes: int) -> None:
+        super().__init__(n_prototypes, affine=False)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        if self.training:
+            self.momentum = max(0.1, 1 / (int(self.get_buffer("num_batches_tracked")) + 1))
+        standard: Tensor = super().forward(scores)
+        return standard
+
+
 class _OwnLinear(nn.Module):
     """``logits[c] = sum_j W[c, j] scores[c J + j] + b[c]``."""
 
@@ -102,7 +119,7 @@ class Protobin(Head):
         n_prototypes = shape.n_classes * prototypes_per_class
         self.prototypes = nn.Parameter(torch.randn(n_prototypes, shape.n_dims) * 0.02)
         self.offset = nn.Parameter(torch.zeros(shape.n_dims), requires_grad=learn_offset)
-        self.norm = nn.BatchNorm1d(n_prototypes, affine=False) if standardise else nn.Identity()
+        self.norm = _Standardise(n_prototypes) if standardise else nn.Identity()
         self.linear: nn.Linear | _OwnLinear = nn.Linear(n_prototypes, shape.n_classes)
         self.dropout = nn.Dropout(dropout)
         self.sign_share = 0.0
@@ -141,8 +158,8 @@ class Protobin(Head):
     def _signs(self, centred: Tensor) -> Tensor:
         """Signs of length 1, or zero where a token equals the offset: (B, T, D)."""
         alive = (centred != 0).any(dim=-1, keepdim=True)
-        signs: Tensor = _TokenSign.apply(centred / self.spread)
-        return signs * alive / centred.shape[-1] ** 0.5
+        signs: Tensor = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
+        return signs
 
     def binary_prototypes(self) -> Tensor:
         """Prototypes of length 1 with components of one magnitude: (M, D)."""
@@ -200,7 +217,7 @@ class TrainedHead:
         reference_scores = torch.cat([head.scores(each) for each in maps]).mean(dim=0)
         weights = head.linear.weight.detach().double()
         bias = head.linear.bias.detach().double()
-        if isinstance(head.norm, nn.BatchNorm1d):
+        if isinstance(head.norm, _Standardise):
             variance = head.norm.get_buffer("running_var").double()
             mean = head.norm.get_buffer("running_mean").double()
             per_prototype = (variance + head.norm.eps).rsqrt()
