@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -30,12 +30,14 @@ from export.card import CARDS, EncoderCard, read_card
 from export.clips import Clip
 from export.demo import data, train
 from export.demo.graph import export_onnx
+from export.heads.protobin import TrainedHead
 from export.tokens import ClipTokens, TokenCache, encoder_key
-from export.train import Bags, HeadOptions, fit_head, fit_protobin, match_scores
+from export.train import Bags, HeadOptions, at_bits, fit_head, fit_protobin
+from export.train.anneal import anneal
 
 FOLDS = (1, 2, 3, 4)
 SEEDS = (0, 1, 2)
-LINEAR_PROBE = "mean-linear"
+LINEAR_PROBE: Final = "mean-linear"
 
 
 def accuracy(head: Head, clips: Sequence[ClipTokens], targets: NDArray[np.int64]) -> float:
@@ -91,25 +93,33 @@ def evaluate_fold(args: argparse.Namespace, folder: Path, fold: int) -> list[dic
     targets = np.array([clip.target for clip in clips])
     inside = np.array([clip.fold != fold for clip in clips])
     held_out = [encoded.tokens[row] for row in np.flatnonzero(~inside)]
-    bags = Bags.of(
+    bags = Bags(
         [encoded.tokens[row] for row in np.flatnonzero(inside)],
         np.eye(len(names), dtype=np.float32)[targets[inside]],
+        cache.card.spec.grid.n_freq,
     )
     rows = []
     for seed in SEEDS:
-        options = HeadOptions()
-        exact, binary = fit_protobin(bags, options, seed=seed, progress=f"fold {fold} seed {seed}")
-        heads: dict[str, Head] = {
-            "float": exact.runtime("float", "int8"),
-            "8": match_scores(exact, bags, 8).runtime(8, "int8"),
-            "4": match_scores(exact, bags, 4).runtime(4, "int8"),
-            "1": binary.runtime(1, "int8"),
-            LINEAR_PROBE: fit_head(bags, HeadOptions(kind=LINEAR_PROBE), seed=seed),
-        }
-        for bits, head in heads.items():
+        for bits, head in heads_of(bags, seed, f"fold {fold} seed {seed}").items():
             right = accuracy(head, held_out, targets[~inside])
             rows.append({"fold": fold, "seed": seed, "tokens": bits, "accuracy": round(right, 4)})
     return rows
+
+
+def heads_of(bags: Bags, seed: int, progress: str | None = None) -> dict[str, Head]:
+    """The head at every precision, and the linear probe, all by the default recipe."""
+    options = HeadOptions()
+    module = fit_protobin(bags, options, seed=seed, progress=progress)
+    exact = TrainedHead.of(module, bags.in_order())
+    anneal(module, bags, options.sign_recipe, seed=seed, progress=progress)
+    binary = TrainedHead.of(module, bags.in_order())
+    return {
+        "float": exact.runtime("float", "int8"),
+        "8": at_bits(exact, bags, 8).runtime(8, "int8"),
+        "4": at_bits(exact, bags, 4).runtime(4, "int8"),
+        "1": binary.runtime(1, "int8"),
+        LINEAR_PROBE: fit_head(bags, HeadOptions(kind=LINEAR_PROBE), seed=seed),
+    }
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

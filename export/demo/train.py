@@ -22,7 +22,9 @@ from edge_probe.errors import EdgeProbeError
 from export.demo import data
 from export.demo.graph import export_onnx
 from export.demo.model import N_DIMS, TokenNet
-from export.heads.protobin import ProtobinModule
+from export.heads import MapShape, TokenMaps
+from export.heads.pooled import MeanLinear
+from export.heads.protobin import Protobin
 
 N_STEPS = 2_200
 BATCH = 24
@@ -36,8 +38,11 @@ EMA_DECAY = 0.995
 """Of the running average of the weights that is kept in the end."""
 
 PROTOTYPES_PER_CLASS = 20
+DROPOUT = 0.1
 
-RECIPE = (BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKENS_KEPT, EMA_DECAY, PROTOTYPES_PER_CLASS)
+RECIPE = (
+    BATCH, LEARNING_RATE, WEIGHT_DECAY, TOKENS_KEPT, EMA_DECAY, PROTOTYPES_PER_CLASS, DROPOUT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +63,35 @@ class Trainee(nn.Module):
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
-        n_prototypes = PROTOTYPES_PER_CLASS * n_classes
+        shape = MapShape(N_DIMS, 1, n_classes)
         self.net = TokenNet()
-        self.float_head = ProtobinModule(N_DIMS, n_prototypes, n_classes, dropout=0.1)
-        self.sign_head = ProtobinModule(N_DIMS, n_prototypes, n_classes, dropout=0.1)
+        self.float_head, self.sign_head = (
+            Protobin(
+                shape, PROTOTYPES_PER_CLASS, learn_offset=True, standardise=True, dropout=DROPOUT
+            )
+            for _ in range(2)
+        )
         self.sign_head.sign_share = 1.0
-        self.mean_head = nn.Linear(N_DIMS, n_classes)
+        self.mean_head = MeanLinear(shape)
 
-    def tokens(self, power: Tensor) -> Tensor:
-        """(B, chunks, frames, mels) -> (B, T, D), all tokens of a bag."""
+    def maps(self, power: Tensor) -> TokenMaps:
+        """Some tokens of every bag: (B, chunks, frames, mels) -> maps with S_f = 1."""
         maps = self.net(power.flatten(0, 1))
-        rows: Tensor = maps.flatten(2).transpose(1, 2).reshape(len(power), -1, N_DIMS)
-        return rows
+        tokens = maps.flatten(2).unflatten(0, power.shape[:2]).movedim(1, 2).flatten(2)
+        n_tokens = tokens.shape[2]
+        kept = tokens[..., torch.randperm(n_tokens)[: int(TOKENS_KEPT * n_tokens)], None]
+        valid = torch.ones(len(kept), *kept.shape[2:], dtype=torch.bool)
+        return TokenMaps(kept, valid, padded=torch.zeros(len(kept), dtype=torch.bool))
 
     def loss(self, power: Tensor, labels: Tensor) -> Tensor:
         """Binary cross-entropy of the three heads, slightly smoothed labels."""
-        tokens = self.tokens(power)
-        n_tokens = tokens.shape[1]
-        tokens = tokens[:, torch.randperm(n_tokens)[: int(TOKENS_KEPT * n_tokens)]]
+        maps = self.maps(power)
         smooth = labels * 0.95 + 0.01
-        total = functional.binary_cross_entropy_with_logits(self.float_head(tokens), smooth)
-        total = total + functional.binary_cross_entropy_with_logits(self.sign_head(tokens), smooth)
-        mean = self.mean_head(tokens.mean(dim=1))
-        return total + 0.5 * functional.binary_cross_entropy_with_logits(mean, smooth)
+        float_loss, sign_loss, mean_loss = (
+            functional.binary_cross_entropy_with_logits(head(maps), smooth)
+            for head in (self.float_head, self.sign_head, self.mean_head)
+        )
+        return float_loss + sign_loss + 0.5 * mean_loss
 
 
 def mixture(material: Material, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

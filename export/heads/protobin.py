@@ -44,6 +44,23 @@ class _TokenSign(torch.autograd.Function):
         return gradients[0] * (1 - torch.tanh(values).square())
 
 
+class _Standardise(nn.BatchNorm1d):
+    """Batch normalisation without parameters, whose running figures do not remember their start.
+
+    A start at variance 1 outweighs the 1e-3 of cosines for eighty steps, and a small data set has
+    no more. So the first ten batches count alike, and only then do the older ones fade.
+    """
+
+    def __init__(self, n_prototypes: int) -> None:
+        super().__init__(n_prototypes, affine=False)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        if self.training:
+            self.momentum = max(0.1, 1 / (int(self.get_buffer("num_batches_tracked")) + 1))
+        standard: Tensor = super().forward(scores)
+        return standard
+
+
 class _OwnLinear(nn.Module):
     """``logits[c] = sum_j W[c, j] scores[c J + j] + b[c]``."""
 
@@ -102,7 +119,7 @@ class Protobin(Head):
         n_prototypes = shape.n_classes * prototypes_per_class
         self.prototypes = nn.Parameter(torch.randn(n_prototypes, shape.n_dims) * 0.02)
         self.offset = nn.Parameter(torch.zeros(shape.n_dims), requires_grad=learn_offset)
-        self.norm = nn.BatchNorm1d(n_prototypes, affine=False) if standardise else nn.Identity()
+        self.norm: nn.Module = _Standardise(n_prototypes) if standardise else nn.Identity()
         self.linear: nn.Linear | _OwnLinear = nn.Linear(n_prototypes, shape.n_classes)
         self.dropout = nn.Dropout(dropout)
         self.n_thresholds = 0
@@ -130,18 +147,21 @@ class Protobin(Head):
         self.offset = nn.Parameter(thresholds.flatten())
         self.prototypes = nn.Parameter(self.prototypes.repeat(1, n_thresholds))
         self.n_thresholds = n_thresholds
+        if isinstance(self.norm, _Standardise):
+            self.norm.reset_running_stats()  # scores of signs have another size
 
     def scores(self, maps: TokenMaps) -> Tensor:
         """Prototype scores of clips: (B, M) float32.
 
-        A token that equals the offset in every component scores 0; so does the padding of a
-        clip's last chunk, as on the recorder.
+        A token that equals the offset in every component scores 0; so do the padding of a clip's
+        last chunk and a clip without a valid token, as on the recorder.
         """
         tokens, valid = maps.rows()
         best: Tensor = MaxSimilarity.apply(
             self._directions(tokens), self.binary_prototypes(), valid
         )
-        return torch.where(maps.padded[:, None], best.clamp(min=0), best)
+        best = torch.where(maps.padded[:, None], best.clamp(min=0), best)
+        return best * valid.any(dim=1, keepdim=True)
 
     def _directions(self, tokens: Tensor) -> Tensor:
         """Vectors of length 1 (0 for a token that equals the offset): (B, T, D or R D)."""
@@ -193,15 +213,17 @@ class TrainedHead:
     """A trained protobin head as plain arrays, standardisation folded into the linear layer."""
 
     prototypes: NDArray[np.float32]
-    """(M, D) latent; their signs are the prototypes."""
+    """(M, R D) latent; their signs are the prototypes."""
     offset: NDArray[np.float32]
-    """(D,)"""
+    """(R D,)"""
     weights: NDArray[np.float32]
     """(C, M), or (C, J) of a class-bound head."""
     bias: NDArray[np.float64]
     """(C,)"""
     reference_scores: NDArray[np.float32]
     """(M,) mean score on the training clips."""
+    n_thresholds: int
+    """R, of a token component; 1 for float tokens."""
 
     @classmethod
     @torch.no_grad()
@@ -211,7 +233,7 @@ class TrainedHead:
         reference_scores = torch.cat([head.scores(each) for each in maps]).mean(dim=0)
         weights = head.linear.weight.detach().double()
         bias = head.linear.bias.detach().double()
-        if isinstance(head.norm, nn.BatchNorm1d):
+        if isinstance(head.norm, _Standardise):
             variance = head.norm.get_buffer("running_var").double()
             mean = head.norm.get_buffer("running_mean").double()
             per_prototype = (variance + head.norm.eps).rsqrt()
@@ -224,6 +246,7 @@ class TrainedHead:
             weights.float().numpy(),
             bias.numpy(),
             reference_scores.numpy(),
+            max(1, head.n_thresholds),
         )
 
     @property
@@ -249,5 +272,6 @@ class TrainedHead:
         else:
             layer = FloatLinear(self.weights, self.bias)
         return ProtobinHead(
-            pack_signs(self.prototypes), self.offset, bits, layer, self.reference_scores
-        )
+            pack_signs(self.prototypes), self.offset, bits, layer, self.reference_scores,
+            self.n_thresholds,
+        )  # fmt: skip

@@ -149,12 +149,14 @@ def descend(
     validation : Bags or None
         Other clips: the epoch with their best macro mAP is kept. None keeps the last.
     seed : int
-        Of the batches; with the same seed, clips and thread count a head comes out the same.
+        Of batches and dropout; with the same seed, clips and thread count a head comes out the
+        same, alone or among others.
     progress : str, optional
         Name of a progress bar.
     """
     recipe = descents[0].recipe
-    batches = bags.batches(recipe.batch_size(len(bags)), np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    batches = bags.batches(recipe.batch_size(len(bags)), rng)
     per_epoch = recipe.steps_per_epoch(len(bags))
     bar = tqdm(total=recipe.epochs, desc=progress, unit="epoch", disable=progress is None,
                leave=False)  # fmt: skip
@@ -164,8 +166,9 @@ def descend(
             if not going:
                 break
             for _ in range(per_epoch):
-                batch = next(batches)
+                batch, chance = next(batches), int(rng.integers(2**32))
                 for descent in going:
+                    torch.manual_seed(chance)  # no head's dropout depends on what others drew
                     descent.step(batch)
             for descent in going:
                 descent.end_epoch(validation)

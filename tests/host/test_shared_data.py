@@ -22,7 +22,7 @@ from export.assemble import Job, fit_bundle
 from export.card import CARDS, EncoderCard, read_card
 from export.commands.tokens import DEMO_ENCODER
 from export.tokens import TokenCache
-from export.train import HeadOptions
+from export.train import HeadOptions, Recipe
 
 SHARED_ENCODERS = {
     "yamnet": "yamnet_encoder_w8.onnx",  # D = 1024, two rows of frequency
@@ -45,8 +45,10 @@ def card_of(name: str, shared: Path) -> EncoderCard:
     return read_card(shared / "encoders" / SHARED_ENCODERS[name])
 
 
-LESSON = HeadOptions(epochs=30, prototypes_per_class=10)
-LESSONS = {"demo": HeadOptions(epochs=60, prototypes_per_class=20, bits=4)}
+LESSON = HeadOptions(
+    prototypes_per_class=10, recipe=Recipe(30), sign_recipe=Recipe(30, learning_rate=3e-3)
+)
+LESSONS = {"demo": HeadOptions(prototypes_per_class=20, bits=4, recipe=Recipe(60))}
 """Where chunks begin in a live scene is chance, and at some phases the small demonstration encoder
 takes one bout of the four for the other type: at 4 of 41 (1-bit tokens), 3 of 161 (this lesson)."""
 
