@@ -50,7 +50,7 @@ def main() -> int:
         single = probing_data.esc10(SHARED, work)
         return _compare(args, "probing_heads", [songs, single], cards, tuple(HEADS), Recipe())
     mixed = probing_data.mixtures(SHARED, work)
-    return _compare(args, "probing", [songs, mixed], cards, MAIN_HEADS, Recipe())
+    return _compare(args, "probing", [mixed, songs], cards, MAIN_HEADS, Recipe())
 
 
 def _compare(

@@ -1,6 +1,6 @@
 """Train one head with one seed, and measure it at every precision and linear layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,7 +45,9 @@ def validate(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> fl
     return _percent(logits_of(module, parts.validation), parts.validation)
 
 
-def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> list[Row]:
+def measure(
+    parts: Parts, head: str, trial: Trial, n_own: int, seed: int, *, intervals: bool
+) -> list[Row]:
     """Train a head and measure it on validation and test clips.
 
     Parameters
@@ -57,6 +59,8 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
     n_own : int
         J, prototypes per class.
     seed : int
+    intervals : bool
+        Whether to bootstrap, of rows with the usual linear layer: it takes seconds a row.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
             parity = _parity(mean_linear_runtime(module), parts.validation)
         judged = partial(logits_of, module)
         row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
-        return [row | _judge(judged, parts)]
+        return [row | _judge(judged, parts, intervals)]
     rows = []
     for bits, device in _variants(module, parts, seed):
         row = {
@@ -83,7 +87,8 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
             "prototype_bytes": device.prototypes.nbytes,
             "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
         }  # fmt: skip
-        rows.append(row | _judge(partial(device_logits, device), parts))
+        sure = intervals and device.linear.kind in ("int8", "int8-grouped")
+        rows.append(row | _judge(partial(device_logits, device), parts, sure))
     return rows
 
 
@@ -146,24 +151,28 @@ def _parity(head: DeviceHead, bags: Bags) -> float:
     return largest
 
 
-def _judge(logits: Any, parts: Parts) -> Row:
+def _judge(logits: Callable[[Bags], NDArray[np.floating]], parts: Parts, intervals: bool) -> Row:
     """Quality on validation and test clips."""
-    given = logits(parts.test)
-    found = quality(given, parts.test.targets)
-    groups = parts.test_groups if len(set(parts.test_groups)) > 1 else None  # mixtures: one group
-    sure = average_precision_intervals(given, parts.test.targets, groups, n_resamples=N_RESAMPLES)
-    return {
+    given, targets = logits(parts.test), parts.test.targets
+    found = quality(given, targets)
+    row: Row = {
         "validation": _percent(logits(parts.validation), parts.validation),
         "test": _in_percent(found.macro_map),
         "auroc": _in_percent(found.macro_auroc),
         "top_1": _in_percent(found.top_1),
-        "low": _in_percent(sure.macro_low),
-        "high": _in_percent(sure.macro_high),
-        "per_class": [
-            [_in_percent(value) for value in of_class]
-            for of_class in zip(found.average_precision, sure.low, sure.high, strict=True)
-        ],
+        "per_class": [_in_percent(value) for value in found.average_precision],
+        "low": None,
+        "high": None,
     }
+    if intervals:
+        one_group = len(set(parts.test_groups)) == 1  # synthetic mixtures: each is drawn by itself
+        sure = average_precision_intervals(
+            given, targets, None if one_group else parts.test_groups, n_resamples=N_RESAMPLES
+        )
+        per_class = zip(map(_in_percent, sure.low), map(_in_percent, sure.high), strict=True)
+        row |= {"low": _in_percent(sure.macro_low), "high": _in_percent(sure.macro_high)}
+        row["per_class_intervals"] = list(per_class)
+    return row
 
 
 def _percent(logits: NDArray[np.floating], bags: Bags) -> float:

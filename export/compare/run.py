@@ -59,6 +59,8 @@ class Job:
     n_own: int
     seeds: Sequence[int]
     trials: Sequence[Trial]
+    size: int
+    """Token components of all clips."""
     cache: Path
     work: Path
 
@@ -73,21 +75,18 @@ def run(plan: Plan) -> list[Row]:
         was killed.
     """
     plan.work.mkdir(parents=True, exist_ok=True)
-    digests = {
-        (path, card.graph, card.provenance["name"]): _digest(path, card, plan.cache)
-        for path in plan.data
-        for card in plan.cards
-    }
     jobs = [
-        Job(path, card, digests[path, card.graph, card.provenance["name"]], head, n_own,
-            plan.seeds, _trials(plan, head), plan.cache, plan.work)
-        for path in plan.data for card in plan.cards for head in plan.heads
-        for n_own in _counts(plan, head)
+        Job(path, card, digest, head, n_own, plan.seeds, _trials(plan, head), size, plan.cache,
+            plan.work)
+        for path in plan.data for card in plan.cards
+        for digest, size in [_digest(path, card, plan.cache)]
+        for head in plan.heads for n_own in _counts(plan, head)
     ]  # fmt: skip
     context = multiprocessing.get_context("spawn")
     rows: list[Row] = []
     with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
-        futures = [pool.submit(finish, job) for job in jobs]
+        longest_first = sorted(jobs, key=lambda job: -job.size * job.n_own ** ("proto" in job.head))
+        futures = [pool.submit(finish, job) for job in longest_first]
         try:
             for future in tqdm(as_completed(futures), "compare", len(jobs), unit="job"):
                 rows += future.result()
@@ -128,7 +127,7 @@ def finish(job: Job) -> list[Row]:
     for seed in job.seeds:
 
         def make(seed: int = seed) -> list[Row]:
-            return measure(needed(), job.head, best, job.n_own, seed)
+            return measure(needed(), job.head, best, job.n_own, seed, intervals=seed == first)
 
         about = _about(job) | {"seed": seed, "trial": best.as_json()}
         rows += [about | row for row in _kept(job, ["seed", best.as_json(), seed], make)]
@@ -155,12 +154,13 @@ def job_key(job: Job) -> str:
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:20]
 
 
-def _digest(path: Path, card: EncoderCard, cache: Path) -> str:
-    """Encode what is not in the cache yet; a hash of everything a head learns from."""
+def _digest(path: Path, card: EncoderCard, cache: Path) -> tuple[str, int]:
+    """Encode what is not in the cache yet; a hash of all that a head learns from, and its size."""
     encoded, labels = _tokens(path, card, cache, f"{path.stem}, {card.provenance['name']}")
     about = [(c.labels, c.absent, c.unknown, c.group, c.split) for c in encoded.clips]
     made_of = [encoder_key(card), encoded.keys, about, labels]
-    return hashlib.sha256(repr(made_of).encode()).hexdigest()
+    size = sum(clip.tokens.size for clip in encoded.tokens)
+    return hashlib.sha256(repr(made_of).encode()).hexdigest(), size
 
 
 def _kept(job: Job, what: list[Any], make: Any) -> Any:

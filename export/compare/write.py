@@ -40,5 +40,6 @@ def write_comparison(rows: Sequence[Row], folder: Path) -> str:
 def _short(row: Row) -> Row:
     """What differs between the seeds of an entry of the table."""
     keys = ("data", "encoder", "head", "prototypes_per_class", "bits", "layer", "seed",
-            "validation", "test", "auroc", "top_1", "parity", "per_class")  # fmt: skip
-    return {key: row[key] for key in keys}
+            "validation", "test", "auroc", "top_1", "parity", "per_class",
+            "per_class_intervals")  # fmt: skip
+    return {key: row[key] for key in keys if key in row}

@@ -24,7 +24,7 @@ LOGITS_WEIGHT = 1.0
 
 def thresholds_for(n_dims: int) -> int:
     """R, thresholds of a token component: the fewer components, the more of their size counts."""
-    return max(1, min(4, round(768 / n_dims)))
+    return max(1, min(4, 1024 // n_dims))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Recipe:
     loss: Loss = ASYMMETRIC
     gradient_norm: float = 1.0
     """Longer gradients are cut to this."""
-    patience: int = 10
+    patience: int = 15
     """Epochs without a better validation mAP after which training stops."""
 
     def batch_size(self, n_clips: int) -> int:
