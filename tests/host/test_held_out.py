@@ -1,0 +1,98 @@
+"""Choosing a head on clips it never heard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_probe.spec import WindowSpec
+from export.clips import Clip
+from export.held_out import held_out_windows, highest, macro_map
+from export.material import Material, targets_of
+from export.precision import PRECISIONS, candidates, choose
+from export.tokens import ClipTokens
+from export.train import HeadOptions, Recipe
+
+ONE_CHUNK = WindowSpec(1, 1, 0.0)
+QUICK = HeadOptions(
+    prototypes_per_class=2, recipe=Recipe(epochs=2), sign_recipe=Recipe(epochs=2)
+)  # fmt: skip
+
+
+def material_of(labels: Sequence[int | None], groups: Sequence[str], seed: int = 0) -> Material:
+    """Clips of one chunk with noise tokens; a class adds a direction of its own to one of them."""
+    rng = np.random.default_rng(seed)
+    clips, tokens = [], []
+    for label, group in zip(labels, groups, strict=True):
+        clips.append(Clip(Path("x"), () if label is None else (f"class {label}",), group))
+        values = rng.normal(size=(1, 4, 8)) * 0.3
+        if label is not None:
+            values[0, 1, label] += 3
+        tokens.append(ClipTokens(values.astype(np.float16), np.ones((1, 4), bool)))
+    names = ("class 0", "class 1")
+    return Material(clips, tokens, targets_of(clips, names), names, 1, [])
+
+
+LABELS = [0] * 6 + [1] * 6 + [None] * 6
+
+
+def test_held_out_logits_of_an_unheard_class_are_nan() -> None:
+    groups = [f"a{n}" for n in range(6)] + ["one"] * 6 + [f"b{n}" for n in range(6)]
+
+    def logits(groups: Sequence[str]) -> np.ndarray:
+        found = held_out_windows(material_of(LABELS, groups), ("4",), QUICK, ONE_CHUNK, 0)
+        return highest(found["4"])
+
+    found = logits(groups)
+    assert np.isfinite(found[:, 0]).all()
+    assert np.isnan(found[6:12, 1]).all()
+    assert np.isfinite(found[:, 1]).any()
+    assert np.isnan(logits(["one"] * 18)).all()
+
+
+def test_unknown_classes_of_a_clip_count_for_nothing() -> None:
+    """A hard negative of one class may hold the other: nobody knows."""
+    material = material_of(LABELS, [str(n) for n in range(18)])
+    clips = [*material.clips[:-1], Clip(Path("x"), (), "17", absent=("class 1",))]
+    targets = targets_of(clips, material.labels)
+    assert np.isnan(targets[17, 0])
+    assert targets[17, 1] == 0
+    unsure = Material(clips, material.tokens, targets, material.labels, 1, [])
+    assert 17 in material.background
+    assert 17 not in unsure.background
+    found = held_out_windows(unsure, ("float",), QUICK, ONE_CHUNK, 0)["float"]
+    assert np.isnan(found[17][:, 0]).all()
+    assert np.isfinite(found[17][:, 1]).all()
+
+
+def test_every_candidate_is_judged_on_the_same_clips() -> None:
+    material = material_of(LABELS, [str(n) for n in range(18)])
+    options = HeadOptions(prototypes_per_class=4)
+    names = candidates(None, None)
+    measured = macro_map(held_out_windows(material, names, options, ONE_CHUNK, 0), material)
+    assert set(measured) == {*PRECISIONS, "mean-linear"}
+    assert min(measured.values()) > 80
+    again = macro_map(held_out_windows(material, names, options, ONE_CHUNK, 0), material)
+    assert again == measured
+
+
+@pytest.mark.parametrize(
+    ("quality", "budget", "expected"),
+    [
+        ({"float": 90, "8": 90, "4": 89.9, "1": 89.6}, 0.5, "1"),
+        ({"float": 90, "8": 90, "4": 89.9, "1": 89.4}, 0.5, "4"),
+        ({"float": 90, "8": 89.5, "4": 89, "1": 89}, 0.5, "8"),
+        ({"float": 90, "8": 89.4, "4": 89, "1": 89}, 0.5, "float"),
+        ({"float": 90, "8": 90, "4": 90, "1": 95}, 0.0, "1"),
+        ({"float": 90, "8": 90, "4": 90, "1": 90, "mean-linear": 90}, 0.5, "1"),
+        ({"float": 90, "8": 90, "4": 90, "1": 89.8, "mean-linear": 89.9}, 0.5, "1"),
+        ({"float": 90, "8": 90, "4": 90.2, "1": 89.8, "mean-linear": 90.1}, 0.5, "1"),
+        ({"float": 90, "8": 90, "4": 90.2, "1": 89.8, "mean-linear": 90.3}, 0.5, "mean-linear"),
+        ({"8": 3.0}, 0.5, "8"),
+    ],
+)
+def test_smallest_within_the_budget_unless_the_linear_probe_beats_all(
+    quality: dict[str, float], budget: float, expected: str
+) -> None:
+    assert choose(quality, budget).name == expected
