@@ -1,11 +1,13 @@
 """Fit heads on cached tokens."""
 
 from export.train.bags import Bags, Batch
-from export.train.descend import Descent, Recipe, descend, logits_of
+from export.train.configuration import ONE_BIT, TRAINABLE, Configuration, entry_of, train_head
+from export.train.descend import Descent, OnEpoch, Recipe, descend, logits_of
 from export.train.fit import HeadOptions, at_bits, fit_head, fit_mean_linear, fit_protobin
 from export.train.loss import Loss
 
 __all__ = [
-    "Bags", "Batch", "Descent", "HeadOptions", "Loss", "Recipe", "at_bits", "descend", "fit_head",
-    "fit_mean_linear", "fit_protobin", "logits_of",
+    "ONE_BIT", "TRAINABLE", "Bags", "Batch", "Configuration", "Descent", "HeadOptions", "Loss",
+    "OnEpoch", "Recipe", "at_bits", "descend", "entry_of", "fit_head", "fit_mean_linear",
+    "fit_protobin", "logits_of", "train_head",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from export.heads.protobin import Protobin
 from export.train.bags import Bags, Batch
-from export.train.descend import Descent, Recipe, descend
+from export.train.descend import Descent, OnEpoch, Recipe, descend
 
 ANNEALED = 0.25
 
@@ -62,6 +62,7 @@ def anneal(
     *,
     seed: int,
     validation: Bags | None = None,
+    on_epoch: OnEpoch | None = None,
     progress: str | None = None,
 ) -> None:
     """Turn a trained float head, in place, into a fully binary one.
@@ -77,6 +78,8 @@ def anneal(
     seed : int
     validation : Bags, optional
         The best of the fully binary epochs by these clips is kept.
+    on_epoch : callable, optional
+        As of `Descent`; the epochs before the tokens are signs are not judged.
     progress : str, optional
         Name of a progress bar.
     """
@@ -85,6 +88,8 @@ def anneal(
         head.sign_share = min(1.0, done / ANNEALED)
 
     objective = Imitation.of(head, bags, recipe)
-    descent = Descent(head, recipe, len(bags), objective, before_step=mix, settled=ANNEALED)
+    descent = Descent(
+        head, recipe, len(bags), objective, before_step=mix, settled=ANNEALED, on_epoch=on_epoch
+    )
     descend([descent], bags, validation, seed=seed, progress=progress and f"{progress}, to 1 bit")
     head.sign_share = 1.0

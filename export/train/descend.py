@@ -15,6 +15,9 @@ from export.metrics import quality
 from export.train.bags import Bags, Batch
 from export.train.loss import ASYMMETRIC, Loss
 
+OnEpoch = Callable[[int, float], None]
+"""Is told an epoch and its validation mAP."""
+
 MIN_BATCH = 16
 MIN_STEPS_PER_EPOCH = 8
 
@@ -74,6 +77,9 @@ class Descent:
         Told the done share of the steps before each of them.
     settled : float
         Share of the steps before which no epoch counts as best.
+    on_epoch : callable, optional
+        Told the number of every judged epoch, from 1, and its validation mAP; what it raises ends
+        the descent.
     """
 
     def __init__(
@@ -85,11 +91,12 @@ class Descent:
         *,
         before_step: Callable[[float], None] | None = None,
         settled: float = 0.0,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.head, self.recipe = head, recipe
         self.n_steps = recipe.epochs * recipe.steps_per_epoch(n_clips)
         self._objective = objective or Labels(head, recipe)
-        self._before_step, self._settled = before_step, settled
+        self._before_step, self._settled, self._on_epoch = before_step, settled, on_epoch
         self._optimizer = torch.optim.AdamW(_groups(head, recipe), lr=recipe.learning_rate)
         self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self.n_steps)
         self._n_done = self._epoch = 0
@@ -119,6 +126,8 @@ class Descent:
             return
         if self._best is None or score > self._best[0]:
             self._best = (score, self._epoch, deepcopy(self.head.state_dict()))
+        if self._on_epoch:
+            self._on_epoch(self._epoch, score)
         self.finished = self._epoch - self._best[1] >= self.recipe.patience
 
     def finish(self) -> None:
