@@ -159,11 +159,9 @@ class HeadSearch:
 
     def step(self) -> bool:
         """Run one training; False if there is none that another process does not run."""
-        if trial := self.trials.claim():
-            self.trials.run(trial, self._run_trial)
-        elif self.trials.is_complete and (trial := self._finals.claim()):
-            self._finals.run(trial, self._run_again)
-        return trial is not None
+        if self.trials.step(self._run_trial):
+            return True
+        return self.trials.is_complete and self._finals.step(self._run_again)
 
     def candidates(self) -> list[Candidate]:
         """The best configurations by their mean over the seeds, best first; after the end."""

@@ -27,7 +27,6 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from export.tune.space import Space
 from export.tune.storage import StudyError
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class SharedStudy:
         name: str,
         about: Mapping[str, Any],
         slots: Sequence[Mapping[str, float]],
-        space: Space,
+        space: Mapping[str, BaseDistribution],
         *,
         seed: int,
         pruner: BasePruner,
@@ -76,7 +75,7 @@ class SharedStudy:
     ) -> None:
         self.name = name
         self._about, self._slots = dict(about), slots
-        self._space: dict[str, BaseDistribution] = dict(space)
+        self._space = dict(space)
         self._seed, self._silence_s = seed, silence_s
         self._heard: dict[int, tuple[int, float]] = {}
         self._study = optuna.create_study(
@@ -99,6 +98,13 @@ class SharedStudy:
     def is_complete(self) -> bool:
         """Whether the budget is spent."""
         return len(self.finished()) == len(self)
+
+    def step(self, objective: Callable[[Trial], float]) -> bool:
+        """Run one trial; False if other processes run all that are left."""
+        trial = self.claim()
+        if trial is not None:
+            self.run(trial, objective)
+        return trial is not None
 
     def claim(self) -> Trial | None:
         """A trial that this process alone must `run` now; None if others run all that are left."""

@@ -4,6 +4,7 @@ A file of one JSON record per line by default: it is only ever appended to, by w
 lock that works on network file systems as well. Or a database by its URL.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy import Engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from edge_probe.errors import EdgeProbeError
 
 SQLITE_WAIT_S = 60
 """How long a process waits for the others to let go of an SQLite file."""
+
+CREATION_ATTEMPTS, CREATION_PAUSE_S = 3, 0.5
 
 
 class StudyError(EdgeProbeError):
@@ -42,14 +45,15 @@ def open_storage(where: str) -> BaseStorage:
 
 def _open_journal(path: Path) -> JournalStorage:
     lock = JournalFileOpenLock(str(path))
-    lock.acquire()
     try:
-        _drop_torn_record(path)
-    finally:
-        lock.release()
-    try:
+        if path.exists():
+            lock.acquire()
+            try:
+                _drop_torn_record(path)
+            finally:
+                lock.release()
         return JournalStorage(JournalFileBackend(str(path), lock))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
         raise StudyError(
             f"{path}: expected a file of studies, found something else",
             hint="choose a new file for --study",
@@ -61,19 +65,18 @@ def _drop_torn_record(path: Path) -> None:
 
     Left there, it would make one unreadable line with the next record.
     """
-    if not path.exists():
-        return
     with path.open("rb+") as file:
         content = file.read()
-        if content.startswith(b'{"op_code":'):  # no other file is touched
-            file.truncate(content.rfind(b"\n") + 1)
+        if content and not content.startswith(b'{"op_code":'):
+            raise ValueError("this is no record of Optuna's")
+        file.truncate(content.rfind(b"\n") + 1)
 
 
 def _open_database(url: str) -> RDBStorage:
     try:
         target = make_url(url)
         waits = {"timeout": SQLITE_WAIT_S} if target.get_backend_name() == "sqlite" else {}
-        storage = RDBStorage(url, engine_kwargs={"connect_args": waits})
+        storage = _with_tables(url, {"connect_args": waits})
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
@@ -83,6 +86,16 @@ def _open_database(url: str) -> RDBStorage:
     if target.get_backend_name() == "sqlite":
         _lock_from_the_start(storage.engine)
     return storage
+
+
+def _with_tables(url: str, engine_kwargs: dict[str, Any]) -> RDBStorage:
+    """The database; where two processes create its tables at once, one of them must try again."""
+    for _ in range(CREATION_ATTEMPTS - 1):
+        try:
+            return RDBStorage(url, engine_kwargs=dict(engine_kwargs))
+        except DBAPIError:
+            time.sleep(CREATION_PAUSE_S)
+    return RDBStorage(url, engine_kwargs=dict(engine_kwargs))
 
 
 def _lock_from_the_start(engine: Engine) -> None:
