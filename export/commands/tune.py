@@ -64,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
             raise EdgeProbeError(
                 f"there is no head {head!r}", hint=f"choose from {', '.join(TRAINABLE)}"
             )
+    if not args.out.parent.is_dir():
+        raise EdgeProbeError(
+            f"{args.out.parent}: no such folder for --out", hint="create it, or choose another"
+        )
     cache = open_cache(args)
     clips = read_clips(args.clips, args.folds, cache.card.spec.chunk_s)
     storage = open_storage(args.study)

@@ -45,10 +45,17 @@ class Material:
         ClipsError
             There are too few recordings to split.
         StudyError
-            Validation cannot judge any class.
+            There are no clips to learn from, or none that a class can be judged by.
         """
         tested = any(clip.split == "test" for clip in encoded.clips)
         splits = split_clips(encoded.clips, seed, VALIDATION_SHARE, 0.0 if tested else TEST_SHARE)
+        for name, rows in (("training", splits.train), ("validation", splits.validation)):
+            if not len(rows):
+                raise StudyError(
+                    f"no clip is for {name}",
+                    hint=f"put clips of some recordings into {name} by the column split, or leave "
+                    "it empty",
+                )
         targets = known_targets(encoded.clips, clips.labels)
         n_freq = cache.card.spec.grid.n_freq
         train, validation = (

@@ -20,6 +20,7 @@ from optuna.pruners import NopPruner, SuccessiveHalvingPruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from export.metrics import DivergedError, quality
 from export.train import Configuration, OnEpoch, logits_of, train_head
@@ -32,8 +33,6 @@ FIRST_RUNG = 1 / 8
 """Share of the epochs after which trials are compared for the first time."""
 REDUCTION = 4
 """One trial of so many goes on; epochs from one comparison to the next grow as much."""
-
-
 POLL_S = 2.0
 """How often a process looks whether the others have come to an end."""
 
@@ -269,10 +268,14 @@ def tune(
         searches = [HeadSearch(storage, head, material, plan, silence_s) for head in heads]
         n_finished = sum(search.n_finished for search in searches)
         n_planned = sum(search.n_planned for search in searches)
-        with tqdm(total=n_planned, initial=n_finished, desc="tune", unit="training") as bar:
+        with (
+            logging_redirect_tqdm(),
+            tqdm(total=n_planned, initial=n_finished, desc="tune", unit="training") as bar,
+        ):
             while not all(search.is_complete for search in searches):
-                if not any(search.step() for search in searches):
-                    bar.set_postfix_str("waiting for other processes")
+                worked = any(search.step() for search in searches)
+                bar.set_postfix_str("" if worked else "waiting for other processes")
+                if not worked:
                     time.sleep(min(POLL_S, silence_s / 10))
                 bar.update(sum(search.n_finished for search in searches) - bar.n)
     except StorageInternalError as error:

@@ -31,7 +31,7 @@ from export.tune.storage import StudyError
 
 _log = logging.getLogger(__name__)
 
-SILENCE_S = 90.0
+SILENCE_S = 60.0
 """A trial whose process gave no sign of life for so long counts as failed."""
 BEATS_PER_SILENCE = 6
 
@@ -54,6 +54,7 @@ class SharedStudy:
         Of TPE.
     pruner : BasePruner
     silence_s : float
+        After which a process that runs a trial counts as dead; the same in all of them.
 
     Raises
     ------
@@ -74,8 +75,7 @@ class SharedStudy:
         silence_s: float = SILENCE_S,
     ) -> None:
         self.name = name
-        self._about, self._slots = dict(about), slots
-        self._space = dict(space)
+        self._about, self._slots, self._space = dict(about), slots, dict(space)
         self._seed, self._silence_s = seed, silence_s
         self._heard: dict[int, tuple[int, float]] = {}
         self._study = optuna.create_study(
@@ -115,7 +115,7 @@ class SharedStudy:
             trial = self._study.ask(self._space)
             if trial.number in {counting.number for counting in self._counting().values()}:
                 return trial
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._end(trial, TrialState.FAIL)
         return None
 
     def run(self, trial: Trial, objective: Callable[[Trial], float]) -> None:
@@ -129,13 +129,20 @@ class SharedStudy:
         except UpdateFinishedTrialError:
             pass  # it is no longer ours, see below
         except BaseException:
-            self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            self._end(trial, TrialState.FAIL)
             raise
-        if self._study.tell(trial, value, state, skip_if_finished=True).state != state:
+        if not self._end(trial, state, value):
             _log.warning(
                 "%s: the result of trial %d is dropped: for %g s this process seemed dead to "
                 "another, and the trial was given away", self.name, trial.number, self._silence_s,
             )  # fmt: skip
+
+    def _end(self, trial: Trial | int, state: TrialState, value: float | None = None) -> bool:
+        """Put an end to a trial; False if another process has done so already."""
+        try:
+            return self._study.tell(trial, value, state, skip_if_finished=True).state == state
+        except UpdateFinishedTrialError:
+            return False
 
     def _check_subject(self) -> None:
         known = self._study.user_attrs[ABOUT]
@@ -180,7 +187,7 @@ class SharedStudy:
                 self._heard[trial.number] = (beat, now)
             elif now - since > self._silence_s:
                 _log.warning("%s: trial %d was abandoned; it is run again", self.name, trial.number)
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self._end(trial.number, TrialState.FAIL)
 
     @contextmanager
     def _beating(self, trial: Trial) -> Iterator[None]:

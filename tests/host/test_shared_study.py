@@ -1,12 +1,15 @@
 """One budget of trials, many processes: each trial once, none lost, whatever is killed."""
 
 import logging
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import Trial, TrialState
 from support.shared_trials import (
     DEADLINE_S,
@@ -82,7 +85,7 @@ def test_a_result_that_comes_after_the_trial_was_given_away_is_dropped(
 ) -> None:
     slow, quick = (
         shared_study(open_storage(str(tmp_path / "study.journal")), 2, silence_s)
-        for silence_s in (90.0, 0.0)
+        for silence_s in (60.0, 0.0)
     )
     late = slow.claim()
     assert late is not None
@@ -151,3 +154,17 @@ def test_a_record_that_was_torn_by_a_power_cut_does_not_cost_the_study(tmp_path:
         assert reopened.finished() == []  # the result was the torn record
         reopened.claim()
     assert len(all_trials(open_storage(str(path)))) == 3
+
+
+def test_on_sqlite_what_was_read_cannot_change_before_it_is_written(tmp_path: Path) -> None:
+    """Otherwise two processes read that a trial waits, and both take it."""
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    assert isinstance(storage, RDBStorage)
+    with (
+        closing(sqlite3.connect(tmp_path / "study.db", timeout=0)) as other,
+        storage.engine.begin() as reading,
+    ):
+        reading.exec_driver_sql("SELECT * FROM trials")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("UPDATE trials SET state = 'RUNNING'")
+    storage.engine.dispose()

@@ -16,7 +16,7 @@ from support.tune_world import PLAN, bags, clip_tokens, material, search
 
 from edge_probe.errors import EdgeProbeError
 from export.cli import main
-from export.clips import Clip, ClipSet
+from export.clips import Clip, ClipSet, Split
 from export.heads import HEADS
 from export.heads.protobin import Protobin
 from export.tokens import ClipTokens, Encoded, TokenCache
@@ -226,6 +226,28 @@ def test_the_test_clips_are_not_looked_at(tmp_path: Path, by_hand: bool) -> None
         assert not {id(clip) for clip in tokens[:4]} & used
 
 
+@pytest.mark.parametrize(
+    ("splits", "complaint"),
+    [(("train", "test"), "no clip is for validation"), (("validation",) * 2, "for training")],
+)
+def test_a_split_that_leaves_nothing_is_refused(
+    tmp_path: Path, splits: tuple[Split, Split], complaint: str
+) -> None:
+    cache = TokenCache(tmp_path / "cache", write_encoder(tmp_path), workers=1)
+    clips = [Clip(Path(f"{n}.wav"), ("a",), str(n), split=splits[n % 2]) for n in range(4)]
+    tokens = [clip_tokens(0, np.random.default_rng(n)) for n in range(4)]
+    encoded = Encoded(clips, tokens, ["key"] * 4)
+    with pytest.raises(StudyError, match=complaint):
+        Material.of(ClipSet(tuple(clips), ("a",)), encoded, cache, seed=0)
+
+
+def test_validation_without_a_class_to_tell_apart_is_refused() -> None:
+    sound = material()
+    sound.validation.targets[:] = 1
+    with pytest.raises(StudyError, match="24 validation clips do not hold any class that others"):
+        Material(sound.train, sound.validation, {})
+
+
 def test_what_is_not_known_of_a_clip_is_not_held_against_a_head() -> None:
     clips = [
         Clip(Path("1"), ("a",), "1"),
@@ -266,5 +288,7 @@ def test_the_command_from_clips_to_file(
     assert main(command) == 1
     assert "the study 'linear: trials' is about something else" in capsys.readouterr().err
     assert (tmp_path / "tuned.json").read_bytes() == written
+    assert main([*command, "--out", "nowhere/tuned.json"]) == 1
+    assert "nowhere: no such folder for --out" in capsys.readouterr().err
     assert main([*command, "--head", "linear", "liner"]) == 1
     assert "there is no head 'liner'\nhint: choose from linear, " in capsys.readouterr().err

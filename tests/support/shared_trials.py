@@ -23,7 +23,7 @@ SPACE = {"rate": FloatDistribution(1e-4, 1.0, log=True), "share": FloatDistribut
 
 
 def shared_study(
-    storage: BaseStorage, n_slots: int, silence_s: float = 90.0, about: str = "this"
+    storage: BaseStorage, n_slots: int, silence_s: float = 60.0, about: str = "this"
 ) -> SharedStudy:
     """Half of the slots have values, TPE chooses those of the others."""
     slots = [{"rate": 2.0 ** -(slot + 1), "share": 0.25} for slot in range(n_slots // 2)]
@@ -51,14 +51,15 @@ def joined(
     folder: Path,
     n_processes: int,
     *,
-    silence_s: float = 90.0,
+    silence_s: float = 60.0,
     hang_in: int = -1,
 ) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """Processes that begin in the same moment and work until the study is complete.
 
-    In the slot ``hang_in`` they stay for ever.
+    None of them ends its first trial before all have one. In the slot ``hang_in`` they stay for
+    ever.
     """
-    arguments = [where, str(n_slots), str(folder), str(silence_s), str(hang_in)]
+    arguments = [where, str(n_slots), str(folder), str(n_processes), str(silence_s), str(hang_in)]
     search_path = f"{TESTS.parent}{os.pathsep}{TESTS}"
     processes = [
         subprocess.Popen(
@@ -92,13 +93,16 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def join(where: str, n_slots: int, folder: Path, silence_s: float, hang_in: int) -> None:
+def join(
+    where: str, n_slots: int, folder: Path, n_processes: int, silence_s: float, hang_in: int
+) -> None:
     """What a process of `joined` does."""
 
     def objective(trial: Trial) -> float:
         slot = trial.user_attrs["slot"]
         with (folder / "runs").open("a") as file:
             file.write(f"{os.getpid()} {slot} {trial.number}\n")
+        wait_until(lambda: len({process for process, _, _ in runs(folder)}) == n_processes)
         time.sleep(600 if slot == hang_in else 0.01)
         return rate(trial)
 
@@ -113,4 +117,5 @@ def join(where: str, n_slots: int, folder: Path, silence_s: float, hang_in: int)
 
 
 if __name__ == "__main__":
-    join(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
+    where, n_slots, folder, n_processes, silence_s, hang_in = sys.argv[1:]
+    join(where, int(n_slots), Path(folder), int(n_processes), float(silence_s), int(hang_in))
