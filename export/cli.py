@@ -11,6 +11,7 @@ COMMANDS = {
     "bundle": "a finished bundle as one ONNX file, for any ONNX runtime",
     "import": "a head that was trained elsewhere, as a signed bundle",
     "compare": "heads, precisions and encoders on the same clips: tables and plots",
+    "tune": "search for the best training of heads, by as many processes as you start",
     "tokens": "encode clips into the token cache",
     "diagnose": "report on a bundle's prototypes, and show why it detected a sound",
     "parity": "compare torch, packed kernels and onnxruntime, stage by stage",

@@ -21,6 +21,10 @@ MIN_USABLE = 0.8
 with positives in one recording only, 37 % hold none, and the others are all alike."""
 
 
+class DivergedError(EdgeProbeError):
+    """Logits that are not numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
     """Figures in [0, 1]; NaN, or None for a mean, where there is nothing to compute it from."""
@@ -68,8 +72,10 @@ def quality(logits: ArrayLike, targets: ArrayLike) -> Quality:
 
     Raises
     ------
+    DivergedError
+        A logit of a known target is not finite.
     EdgeProbeError
-        A logit of a known target is not finite, or a target is another number.
+        A target is another number.
     """
     scores, truth = _checked(logits, targets)
     counted = _counted(truth)
@@ -185,7 +191,7 @@ def _checked(
     if not np.isin(truth[known], (0, 1)).all():
         raise EdgeProbeError("a target is 1, 0 or NaN (unknown); found another number")
     if not np.isfinite(scores[known]).all():
-        raise EdgeProbeError(
+        raise DivergedError(
             f"{np.sum(~np.isfinite(scores[known]))} logits of known targets are not finite",
             hint="training has diverged: choose a lower learning rate",
         )

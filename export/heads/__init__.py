@@ -26,10 +26,15 @@ __all__ = ["HEADS", "Head", "HeadEntry", "MapShape", "TokenMaps", "head_bytes", 
 class HeadEntry:
     """A head that can be asked for by name."""
 
-    build: Callable[[MapShape, int], Head]
-    """Head for a shape and J prototypes per class, untrained, from torch's random generator."""
+    build: Callable[..., Head]
+    """Head for a shape and J prototypes per class, and `options` by name; untrained, from torch's
+    random generator."""
     description: str
     """One line for a table or a help text."""
+    has_prototypes: bool = False
+    """Prototypes want higher learning rates than other parameters."""
+    options: frozenset[str] = frozenset()
+    """Names of the numbers that ``build`` takes besides."""
 
 
 def _without_prototypes(head: Callable[[MapShape], Head]) -> Callable[[MapShape, int], Head]:
@@ -53,16 +58,24 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType({
         _without_prototypes(EfficientProbing), "attention of 32 learned queries, no keys"
     ),
     "abmilp": HeadEntry(_without_prototypes(AbMilp), "attention scored by a small network"),
-    "proto": HeadEntry(Proto, "float prototypes of each class, cosine, maximum"),
-    "protobin": HeadEntry(Protobin, "binary prototypes of no class, cosine, maximum, linear"),
-    "protofloat": HeadEntry(ProtoFloat, "protobin with float prototypes"),
+    "proto": HeadEntry(
+        Proto, "float prototypes of each class, cosine, maximum", has_prototypes=True
+    ),
+    "protobin": HeadEntry(
+        Protobin, "binary prototypes of no class, cosine, maximum, linear", has_prototypes=True
+    ),
+    "protofloat": HeadEntry(ProtoFloat, "protobin with float prototypes", has_prototypes=True),
     "protobin-offset": HeadEntry(
         partial(Protobin, learn_offset=True, standardise=True),
         "protobin with a learned token offset, scores standardised",
+        has_prototypes=True,
+        options=frozenset({"dropout"}),
     ),
     "protobin-bound": HeadEntry(
         partial(ClassBoundProtobin, learn_offset=True, standardise=True),
         "protobin-offset whose classes see only their own prototypes",
+        has_prototypes=True,
+        options=frozenset({"dropout"}),
     ),
 })  # fmt: skip
 """The heads of arXiv 2509.24901 and ours by name, in the order of its tables."""

@@ -27,7 +27,7 @@ class Encoded:
     tokens: list[ClipTokens] = field(default_factory=list)
     """As many as `clips`; their arrays are read from the cache when they are looked at."""
     keys: list[str] = field(default_factory=list)
-    """As many: what the audio of each clip is kept under."""
+    """As many as `clips`: 40 hex digits of what a clip's audio is, wherever it lies."""
     unreadable: list[str] = field(default_factory=list)
     """One line per clip that could not be used."""
     n_encoded: int = 0

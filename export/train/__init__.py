@@ -2,7 +2,8 @@
 
 from export.train.bags import Bags, Batch
 from export.train.binarise import binarise
-from export.train.descend import Descent, Recipe, descend, logits_of
+from export.train.configuration import ONE_BIT, TRAINABLE, Configuration, entry_of, train_head
+from export.train.descend import Descent, OnEpoch, Recipe, descend, logits_of
 from export.train.fit import (
     HeadOptions,
     fit_head,
@@ -15,6 +16,7 @@ from export.train.fit import (
 from export.train.loss import Loss
 
 __all__ = [
-    "Bags", "Batch", "Descent", "HeadOptions", "Loss", "Recipe", "binarise", "descend", "fit_head",
-    "fit_heads", "fit_mean_linear", "fit_protobin", "logits_of", "mean_linear_runtime", "pack",
+    "ONE_BIT", "TRAINABLE", "Bags", "Batch", "Configuration", "Descent", "HeadOptions", "Loss",
+    "OnEpoch", "Recipe", "binarise", "descend", "entry_of", "fit_head", "fit_heads",
+    "fit_mean_linear", "fit_protobin", "logits_of", "mean_linear_runtime", "pack", "train_head",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from export.heads.protobin import Protobin
 from export.train.bags import Bags, Batch
-from export.train.descend import Descent, Recipe, descend
+from export.train.descend import Descent, OnEpoch, Recipe, descend
 
 SCORES_WEIGHT = 3.0
 """Of the mean squared difference of standardised prototype scores."""
@@ -65,6 +65,7 @@ def binarise(
     seed: int,
     n_thresholds: int | None = None,
     validation: Bags | None = None,
+    on_epoch: OnEpoch | None = None,
     progress: str | None = None,
 ) -> None:
     """Turn a trained float head, in place, into a fully binary one.
@@ -82,10 +83,12 @@ def binarise(
         R; default: `thresholds_for`.
     validation : Bags, optional
         The best epoch by these clips is kept.
+    on_epoch : callable, optional
+        As of `Descent`.
     progress : str, optional
         Name of a progress bar.
     """
     objective = Imitation.of(head, bags, recipe)
     head.binarise(bags.sample(), n_thresholds or thresholds_for(bags.shape.n_dims))
-    descent = Descent(head, recipe, len(bags), objective)
+    descent = Descent(head, recipe, len(bags), objective, on_epoch=on_epoch)
     descend([descent], bags, validation, seed=seed, progress=progress and f"{progress}, to 1 bit")

@@ -15,6 +15,9 @@ from export.metrics import quality
 from export.train.bags import Bags, Batch
 from export.train.loss import ASYMMETRIC, Loss
 
+OnEpoch = Callable[[int, float], None]
+"""Is told an epoch and its validation mAP."""
+
 MIN_BATCH = 16
 MIN_STEPS_PER_EPOCH = 8
 
@@ -70,6 +73,9 @@ class Descent:
         Training clips.
     objective : callable, optional
         Loss of a `Batch`; default: `Labels`.
+    on_epoch : callable, optional
+        Told the number of every judged epoch, from 1, and its validation mAP; what it raises ends
+        the descent.
     """
 
     def __init__(
@@ -78,10 +84,13 @@ class Descent:
         recipe: Recipe,
         n_clips: int,
         objective: Callable[[Batch], Tensor] | None = None,
+        *,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.head, self.recipe = head, recipe
         self.n_steps = recipe.epochs * recipe.steps_per_epoch(n_clips)
         self._objective = objective or Labels(head, recipe)
+        self._on_epoch = on_epoch
         self._optimizer = torch.optim.AdamW(_groups(head, recipe), lr=recipe.learning_rate)
         self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self.n_steps)
         self._epoch = 0
@@ -108,6 +117,8 @@ class Descent:
             return
         if self._best is None or score > self._best[0]:
             self._best = (score, self._epoch, deepcopy(self.head.state_dict()))
+        if self._on_epoch:
+            self._on_epoch(self._epoch, score)
         self.finished = self._epoch - self._best[1] >= self.recipe.patience
 
     def finish(self) -> None:

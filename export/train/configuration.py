@@ -1,0 +1,84 @@
+"""A head by name, with all that decides how it comes out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from export.heads import HEADS, Head, HeadEntry
+from export.heads.protobin import Protobin
+from export.train.bags import Bags
+from export.train.binarise import binarise
+from export.train.descend import Descent, OnEpoch, Recipe, descend
+from export.train.fit import FLOAT_RECIPE
+
+ONE_BIT = "protobin-1bit"
+"""``protobin-offset`` that goes on to tokens of one bit."""
+
+TRAINABLE = (*HEADS, ONE_BIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A head and how it is trained."""
+
+    head: str
+    """One of `TRAINABLE`."""
+    prototypes_per_class: int = 20
+    """J; without meaning for a head that has none."""
+    options: Mapping[str, float] = field(default_factory=dict)
+    """Numbers that the head is built with, by the names in `HeadEntry.options`."""
+    recipe: Recipe = FLOAT_RECIPE
+    sign_recipe: Recipe | None = None
+    """Of the way from float tokens to one bit; only and always with `ONE_BIT`."""
+
+
+def entry_of(head: str) -> HeadEntry:
+    """What is built under a name of `TRAINABLE`."""
+    return HEADS["protobin-offset" if head == ONE_BIT else head]
+
+
+def train_head(
+    configuration: Configuration,
+    bags: Bags,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: str | None = None,
+) -> Head:
+    """Build a head and train it.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    bags : Bags
+        Training clips.
+    seed : int
+        The same seed, bags and thread count give the same head.
+    validation : Bags, optional
+        Clips by which the best epoch is kept.
+    on_epoch : callable, optional
+        As of `Descent`. The epochs of a second descent count on from the most that the first can
+        have.
+    progress : str, optional
+        Name of a progress bar.
+    """
+    torch.manual_seed(seed)
+    head = entry_of(configuration.head).build(
+        bags.shape, configuration.prototypes_per_class, **configuration.options
+    )
+    if isinstance(head, Protobin):
+        head.start_from(bags.sample())
+    descent = Descent(head, configuration.recipe, len(bags), on_epoch=on_epoch)
+    descend([descent], bags, validation, seed=seed, progress=progress)
+    if configuration.sign_recipe is not None and isinstance(head, Protobin):
+        binarise(
+            head, bags, configuration.sign_recipe, seed=seed, validation=validation,
+            on_epoch=on_epoch and _later(on_epoch, configuration.recipe.epochs), progress=progress,
+        )  # fmt: skip
+    return head
+
+
+def _later(on_epoch: OnEpoch, n_before: int) -> OnEpoch:
+    return lambda epoch, score: on_epoch(n_before + epoch, score)

@@ -1,0 +1,101 @@
+"""The clips that a search learns from and judges by; those for the test stay untouched."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.clips import Clip, ClipSet
+from export.clips.splits import Splits, split_clips
+from export.tokens import Encoded, TokenCache, encoder_key
+from export.train import Bags
+from export.tune.storage import StudyError
+
+VALIDATION_SHARE = 0.2
+TEST_SHARE = 0.2
+"""Left aside where the clips do not say themselves which are for the test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Training and validation clips of one encoder."""
+
+    train: Bags
+    validation: Bags
+    about: dict[str, Any]
+    """Encoder, clips and split in plain values: two processes with the same have the same bags."""
+
+    @classmethod
+    def of(cls, clips: ClipSet, encoded: Encoded, cache: TokenCache, seed: int) -> "Material":
+        """Split encoded clips by source recording.
+
+        Parameters
+        ----------
+        clips : ClipSet
+        encoded : Encoded
+            What the cache made of them.
+        cache : TokenCache
+        seed : int
+            Of the split.
+
+        Raises
+        ------
+        ClipsError
+            There are too few recordings to split.
+        StudyError
+            There are no clips to learn from, or none that a class can be judged by.
+        """
+        tested = any(clip.split == "test" for clip in encoded.clips)
+        splits = split_clips(encoded.clips, seed, VALIDATION_SHARE, 0.0 if tested else TEST_SHARE)
+        for name, rows in (("training", splits.train), ("validation", splits.validation)):
+            if not len(rows):
+                raise StudyError(
+                    f"no clip is for {name}",
+                    hint=f"put clips of some recordings into {name} by the column split, or leave "
+                    "it empty",
+                )
+        targets = known_targets(encoded.clips, clips.labels)
+        n_freq = cache.card.spec.grid.n_freq
+        train, validation = (
+            Bags([encoded.tokens[row] for row in rows], targets[rows], n_freq)
+            for rows in (splits.train, splits.validation)
+        )
+        about = {
+            "encoder": encoder_key(cache.card),
+            "clips": _fingerprint(encoded, targets, splits),
+            "n_train": len(train),
+            "n_validation": len(validation),
+        }
+        return cls(train, validation, about)
+
+    def __post_init__(self) -> None:
+        targets = self.validation.targets
+        if not ((targets == 1).any(dim=0) & (targets == 0).any(dim=0)).any():
+            raise StudyError(
+                f"{len(self.validation)} validation clips do not hold any class that others of "
+                "them lack: nothing can be judged by them",
+                hint="add recordings, or put some into validation by a column split",
+            )
+
+
+def known_targets(clips: list[Clip], labels: tuple[str, ...]) -> NDArray[np.float32]:
+    """1 heard, 0 not heard, NaN unknown, as `Clip.holds` has it: (N, C) float32."""
+    column = {label: index for index, label in enumerate(labels)}
+    targets = np.zeros((len(clips), len(labels)), np.float32)
+    for row, clip in zip(targets, clips, strict=True):
+        if clip.absent:
+            row[:] = np.nan
+            row[[column[label] for label in clip.absent]] = 0
+        row[[column[label] for label in clip.unknown]] = np.nan
+        row[[column[label] for label in clip.labels]] = 1
+    return targets
+
+
+def _fingerprint(encoded: Encoded, targets: NDArray[np.float32], splits: Splits) -> str:
+    """Of audio, labels, order and split; not of where the files lie: 40 hex digits."""
+    digest = hashlib.sha256("".join(encoded.keys).encode() + targets.tobytes())
+    for rows in (splits.train, splits.validation):
+        digest.update(rows.tobytes())
+    return digest.hexdigest()[:40]
