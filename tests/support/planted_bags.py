@@ -63,6 +63,6 @@ def device_logits(head: Head, bags: Bags) -> NDArray[np.float64]:
     """Logits of every clip, heard as one chunk, by the code of the recorder: (N, C)."""
     rows = []
     for tokens, valid in bags.rows():
-        chunk: Any = head.summarise(tokens.astype(np.float32), valid)
-        rows.append(head.logits(head.merge([chunk])))
+        window: Any = head.merge([head.summarise(tokens.astype(np.float32), valid)])  # type: ignore[list-item]
+        rows.append(head.logits(window))
     return np.stack(rows)
