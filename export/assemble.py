@@ -1,23 +1,34 @@
 """From clips to a signed bundle: encode, train, judge held-out, fit thresholds, write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from edge_probe.bundle import Bundle, write_bundle
+from edge_probe.bundle import Bundle
 from edge_probe.bundle.writer import check_plan
 from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import EncoderSpec, WindowSpec
+from export.calibration import fit_platt
 from export.card import EncoderCard
-from export.clips import BACKGROUND, Clip, ClipSet
-from export.thresholds import FAVOURS, Thresholds, fit_thresholds, held_out_folds, highest_logits
-from export.tokens import ClipTokens, Encoded, TokenCache
-from export.train import Bags, HeadOptions, fit_head
+from export.clips import ClipSet
+from export.held_out import Windows, held_out_windows, highest, macro_map
+from export.material import Material, encode
+from export.noise_gate import NoiseGate, NoiseResult, write_gated_bundle
+from export.precision import LOSS_BUDGET, Choice, choose
+from export.targets import (
+    Background,
+    Targeted,
+    false_alarm_thresholds,
+    hours_of,
+    precision_thresholds,
+)
+from export.thresholds import FAVOURS, Thresholds, fit_thresholds, window_logits
+from export.tokens import TokenCache
+from export.train import HeadOptions, fit_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +41,18 @@ class Job:
     windows: WindowSpec
     seed: int
     no_background: bool
+    candidates: tuple[str, ...] = ("1",)
+    """Heads to choose from, as in `export.precision`."""
+    loss_budget: float = LOSS_BUDGET
+    loudest: int | None = None
+    """Chunks of a clip that are learned from."""
     favour: str = "balance"
-    """Of the thresholds; a key of `export.thresholds.FAVOURS`."""
+    """Of the thresholds; a key of `export.thresholds.FAVOURS`, unless a target is stated."""
+    target_precision: float | None = None
+    """Of held-out clips, in (0, 1); at most one of the two targets is given."""
+    max_false_alarms_per_hour: float | None = None
+    """On background clips."""
+    noise: NoiseGate = field(default_factory=NoiseGate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +62,14 @@ class Outcome:
     bundle: Bundle
     left_out: list[str]
     """One line per clip that could not be used."""
+    choice: Choice
     held_out_accuracy: float | None
     """Share of single-label clips whose highest logit, judged unseen, is their own class; None
     where there is no such clip."""
     thresholds: Thresholds
+    noise: NoiseResult
     warnings: list[str]
     """One line each."""
-
-
-def targets_of(clips: Sequence[Clip], labels: Sequence[str]) -> NDArray[np.float32]:
-    """Multi-hot rows; background clips are all zero: (N, C) float32."""
-    column = {label: index for index, label in enumerate(labels)}
-    targets = np.zeros((len(clips), len(labels)), np.float32)
-    for row, clip in enumerate(clips):
-        targets[row, [column[label] for label in clip.labels]] = 1
-    return targets
 
 
 def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replace: bool) -> Outcome:
@@ -64,8 +78,10 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
     Raises
     ------
     EdgeProbeError
-        No background clips although they were not waived, a class without a readable clip, or
-        something that a bundle cannot hold.
+        No background clips although they were not waived or false alarms are to be counted on
+        them, a class without a readable clip, or something that a bundle cannot hold.
+    NoiseGateError
+        A class fires on noise; what stands at ``out`` stays.
     """
     check_plan(
         out, name=job.name, encoder=job.card.spec, provenance=job.card.provenance,
@@ -77,19 +93,31 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "detect them everywhere",
             hint="add a folder Background of clips from the site, or say --no-background",
         )
-    encoded, targets = _encode(clips, cache)
-    held_out = held_out_logits(encoded.clips, encoded.tokens, targets, job)
-    head = fit_head(
-        Bags.of(encoded.tokens, targets), job.options, seed=job.seed, progress="final head"
-    )
-    heard = np.stack([highest_logits(head, clip, job.windows) for clip in encoded.tokens])
-    background = targets.sum(axis=1) == 0
-    judged: NDArray[np.bool_] = np.any((targets > 0) & ~np.isnan(held_out), axis=0)
-    highest = held_out if judged.any() else heard
-    thresholds = fit_thresholds(highest, targets, heard[background], beta=FAVOURS[job.favour])
+    if clips.n_background == 0 and job.max_false_alarms_per_hour is not None:
+        raise EdgeProbeError(
+            "no background clips: there is nothing to count false alarms on",
+            hint="add a folder Background of clips from the site",
+        )
+    material = encode(clips, cache, job.loudest)
+    found = held_out_windows(material, job.candidates, job.options, job.windows, job.seed)
+    measured = macro_map(found, material)
+    choice = choose(measured, job.loss_budget)
+    unseen = found[choice.name]
+    held_out = highest(unseen)
+    head = fit_heads(
+        material.bags(), [choice.name], job.options, seed=job.seed, progress="final head"
+    )[choice.name]
+    shipped = [window_logits(head, clip, job.windows) for clip in material.tokens]
+    targets = np.nan_to_num(material.targets)  # where unknown, held_out is NaN and not counted
+    judged: NDArray[np.bool_] = np.any(material.heard & ~np.isnan(held_out), axis=0)
+    counted = held_out if judged.any() else _where_known(highest(shipped), material)
+    targeted = _thresholds(job, material, counted, targets, unseen, shipped)
+    platt = fit_platt(held_out, targets, clips.labels)
     accuracy = _accuracy(held_out, targets)
-    bundle = write_bundle(
+    stated = (job.target_precision, job.max_false_alarms_per_hour)
+    bundle, noise = write_gated_bundle(
         out,
+        job.noise,
         name=job.name,
         created_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         encoder=job.card.spec,
@@ -99,64 +127,65 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
         head=head,
         windows=job.windows,
         labels=clips.labels,
-        threshold_on=thresholds.on,
-        threshold_off=thresholds.off,
+        threshold_on=targeted.thresholds.on,
+        threshold_off=targeted.thresholds.off,
+        calibration=platt.slope_intercept,
         conformance_audio=conformance_audio(job.card.spec),
         training={
-            "background_clips": int(background.sum()),
+            "background_clips": len(material.background),
             "no_background": clips.n_background == 0,
-            "clips": len(encoded.clips),
+            "clips": len(material.clips),
+            "chosen": choice.name,
+            "held_out_map": {name: round(value, 2) for name, value in measured.items()},
             "seed": job.seed,
-            "favour": job.favour,
+            "favour": job.favour if stated == (None, None) else None,
+            "target_precision": job.target_precision,
+            "max_false_alarms_per_hour": job.max_false_alarms_per_hour,
             "held_out_accuracy": accuracy,
         },
         replace=replace,
     )
+    warnings = [*clips.warnings, *_unjudged(clips.labels, judged), *targeted.warnings]
     return Outcome(
         bundle,
-        [*clips.left_out, *encoded.unreadable],
+        [*material.left_out, *noise.unreadable],
+        choice,
         accuracy,
-        thresholds,
-        [*clips.warnings, *_unjudged(clips.labels, judged)],
+        targeted.thresholds,
+        noise,
+        [*warnings, *platt.warnings, *noise.warnings],
     )
 
 
-def _encode(clips: ClipSet, cache: TokenCache) -> tuple[Encoded, NDArray[np.float32]]:
-    """Tokens and targets of the readable clips; refuses a class that has none."""
-    encoded = cache.encode(clips.clips, "encode")
-    targets = targets_of(encoded.clips, clips.labels)
-    empty = [clips.labels[i] for i in np.flatnonzero(targets.sum(axis=0) == 0)]
-    if clips.n_background and targets.any(axis=1).all():
-        empty.append(BACKGROUND)
-    if empty:
-        raise EdgeProbeError(
-            f"no readable clip of {', '.join(empty)}", hint="; ".join(encoded.unreadable[:3])
-        )
-    return encoded, targets
+def _thresholds(
+    job: Job,
+    material: Material,
+    counted: NDArray[np.float64],
+    targets: NDArray[np.float32],
+    unseen: Windows,
+    shipped: Windows,
+) -> Targeted:
+    """By the stated target, or by what the user favours."""
+    if job.target_precision is not None:
+        return precision_thresholds(counted, targets, material.labels, job.target_precision)
+    background = material.background.tolist()
+    if job.max_false_alarms_per_hour is None:
+        quiet = [shipped[row].max(axis=0) for row in background]
+        return Targeted(fit_thresholds(counted, targets, quiet, beta=FAVOURS[job.favour]))
+    chunk_s = job.card.spec.chunk_s
+    return false_alarm_thresholds(
+        Background(
+            [unseen[row] for row in background],
+            [shipped[row] for row in background],
+            hours_of([material.tokens[row] for row in background], chunk_s),
+        ),
+        counted, targets, material.labels,
+        windows=job.windows, chunk_s=chunk_s, per_hour=job.max_false_alarms_per_hour,
+    )  # fmt: skip
 
 
-def held_out_logits(
-    clips: Sequence[Clip], tokens: Sequence[ClipTokens], targets: NDArray[np.float32], job: Job
-) -> NDArray[np.float64]:
-    """Highest logits of every clip by a head trained without its recording.
-
-    Returns
-    -------
-    (N, C) float64
-        NaN where that head had no clip of the class to learn from.
-    """
-    folds = held_out_folds(targets, [clip.group for clip in clips], job.seed)
-    logits = np.full(targets.shape, np.nan)
-    for held_out in tqdm(folds, desc="held-out folds", unit="fold"):
-        rest = np.setdiff1d(np.arange(len(clips)), held_out)
-        known = targets[rest].any(axis=0)
-        if not known.any():
-            continue
-        bags = Bags.of([tokens[row] for row in rest], targets[rest])
-        head = fit_head(bags, job.options, seed=job.seed, progress="head")
-        for row in held_out:
-            logits[row, known] = highest_logits(head, tokens[row], job.windows)[known]
-    return logits
+def _where_known(logits: NDArray[np.float64], material: Material) -> NDArray[np.float64]:
+    return np.where(np.isnan(material.targets), np.nan, logits)
 
 
 def _unjudged(labels: Sequence[str], judged: NDArray[np.bool_]) -> list[str]:

@@ -10,6 +10,7 @@ COMMANDS = {
     "fit": "teach a head from labelled clips and write a signed bundle",
     "bundle": "a finished bundle as one ONNX file, for any ONNX runtime",
     "import": "a head that was trained elsewhere, as a signed bundle",
+    "compare": "heads, precisions and encoders on the same clips: tables and plots",
     "tokens": "encode clips into the token cache",
     "diagnose": "report on a bundle's prototypes, and show why it detected a sound",
     "parity": "compare torch, packed kernels and onnxruntime, stage by stage",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +30,12 @@ from export.card import CARDS, EncoderCard, read_card
 from export.clips import Clip
 from export.demo import data, train
 from export.demo.graph import export_onnx
-from export.heads.protobin import TrainedHead
+from export.precision import LINEAR_PROBE
 from export.tokens import ClipTokens, TokenCache, encoder_key
-from export.train import Bags, HeadOptions, at_bits, fit_head, fit_protobin
-from export.train.anneal import anneal
+from export.train import Bags, HeadOptions, fit_heads
 
 FOLDS = (1, 2, 3, 4)
 SEEDS = (0, 1, 2)
-LINEAR_PROBE: Final = "mean-linear"
 
 
 def accuracy(head: Head, clips: Sequence[ClipTokens], targets: NDArray[np.int64]) -> float:
@@ -108,18 +106,8 @@ def evaluate_fold(args: argparse.Namespace, folder: Path, fold: int) -> list[dic
 
 def heads_of(bags: Bags, seed: int, progress: str | None = None) -> dict[str, Head]:
     """The head at every precision, and the linear probe, all by the default recipe."""
-    options = HeadOptions()
-    module = fit_protobin(bags, options, seed=seed, progress=progress)
-    exact = TrainedHead.of(module, bags.in_order())
-    anneal(module, bags, options.sign_recipe, seed=seed, progress=progress)
-    binary = TrainedHead.of(module, bags.in_order())
-    return {
-        "float": exact.runtime("float", "int8"),
-        "8": at_bits(exact, bags, 8).runtime(8, "int8"),
-        "4": at_bits(exact, bags, 4).runtime(4, "int8"),
-        "1": binary.runtime(1, "int8"),
-        LINEAR_PROBE: fit_head(bags, HeadOptions(kind=LINEAR_PROBE), seed=seed),
-    }
+    names = ("float", "8", "4", "1", LINEAR_PROBE)
+    return dict(fit_heads(bags, names, HeadOptions(), seed=seed, progress=progress))
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

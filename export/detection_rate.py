@@ -37,6 +37,11 @@ class DetectionRate:
         """Detections per hour of one class."""
         return self.detections[label] / self.hours
 
+    @property
+    def per_hour_max(self) -> float:
+        """Detections per hour of the class with most."""
+        return max(self.detections.values()) / self.hours
+
 
 class DetectionCount:
     """Runs in, a `DetectionRate` out.

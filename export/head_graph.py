@@ -69,7 +69,7 @@ def head_model(head: Head) -> ModelProto:
 
 
 def digits_model(head: PrototypeHead) -> ModelProto:
-    """The quantiser: ``tokens`` (T, D) float32 in, ``digits`` (T, D) and ``scale`` (T, 1) out."""
+    """The quantiser: ``tokens`` (T, D) float32 in, ``digits`` (T, R D), ``scale`` (T, 1) out."""
     graph = Nodes()
     digits, scale = _digits(graph, head, "tokens")
     graph.call(digits, "digits")
@@ -78,7 +78,7 @@ def digits_model(head: PrototypeHead) -> ModelProto:
 
 
 def scores_model(head: PrototypeHead) -> ModelProto:
-    """The matching: ``digits`` (T, D) and ``scale`` (T, 1) in, ``scores`` (M,) float32 out."""
+    """The matching: ``digits`` (T, R D) and ``scale`` (T, 1) in, ``scores`` (M,) float32 out."""
     graph = Nodes()
     graph.call(_scores(graph, head, "digits", "scale"), "scores")
     return _model(graph, _digits_infos(head), head_outputs(head)[1:])
@@ -102,7 +102,7 @@ def _model(graph: Nodes, inputs: list[ValueInfoProto], outputs: list[ValueInfoPr
 
 
 def _tokens_info(head: Head) -> ValueInfoProto:
-    return helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["T", head.n_dims])
+    return helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["T", head.n_token_dims])
 
 
 def _digits_infos(head: PrototypeHead) -> list[ValueInfoProto]:
@@ -114,7 +114,9 @@ def _digits_infos(head: PrototypeHead) -> list[ValueInfoProto]:
 
 
 def _digits(graph: Nodes, head: PrototypeHead, tokens: str) -> tuple[str, str]:
-    """`edge_probe.head.quantize.quantize`, operation by operation: (T, D) and (T, 1)."""
+    """`edge_probe.head.quantize.quantize`, operation by operation: (T, R D) and (T, 1)."""
+    if head.n_thresholds > 1:
+        tokens = graph.add("Concat", *[tokens] * head.n_thresholds, axis=1)
     centred = graph.add("Sub", tokens, graph.constant(head.offset))
     rows = graph.constant([1])
     largest = graph.add("ReduceMax", graph.add("Abs", centred), rows, keepdims=1)

@@ -171,11 +171,11 @@ def torch_digits(head: PrototypeHead, tokens: NDArray[np.float32]) -> Tensor:
 
     Returns
     -------
-    (T, D) uint8 tensor
+    (T, R D) uint8 tensor
     """
     if head.bits == "float":
         raise ValueError("float tokens have no digits")
-    centred = torch.tensor(tokens) - torch.tensor(head.offset)
+    centred = _centred(head, tokens)
     if head.bits == 1:
         return (centred >= 0).byte()
     exponent = torch.frexp(centred.abs().amax(dim=1)).exponent
@@ -186,6 +186,11 @@ def torch_digits(head: PrototypeHead, tokens: NDArray[np.float32]) -> Tensor:
     return level.clamp(0, 2**head.bits - 1).byte()
 
 
+def _centred(head: PrototypeHead, tokens: NDArray[np.float32]) -> Tensor:
+    """(T, D) tokens less each of the R offsets: (T, R D)."""
+    return torch.tensor(tokens).repeat(1, head.n_thresholds) - torch.tensor(head.offset)
+
+
 def torch_scores(
     head: PrototypeHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
@@ -194,7 +199,7 @@ def torch_scores(
     if isinstance(head, ProtobinHead):
         rows = unpack_signs(rows, head.n_dims)
     prototypes = torch.tensor(rows).double()
-    centred = torch.tensor(tokens) - torch.tensor(head.offset)
+    centred = _centred(head, tokens)
     alive = (centred != 0).any(dim=1) & torch.tensor(valid)
     values = centred.double()
     if head.bits != "float":

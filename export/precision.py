@@ -24,6 +24,22 @@ class Choice:
     """One line."""
 
 
+def candidates(head: str | None, bits: str | None) -> tuple[str, ...]:
+    """Names of the heads that are measured.
+
+    Parameters
+    ----------
+    head : "protobin", "mean-linear" or None
+        None leaves it to the measurement.
+    bits : a key of `PRECISIONS` or None
+    """
+    if bits is not None:
+        return (bits,)
+    if head == LINEAR_PROBE:
+        return (LINEAR_PROBE,)
+    return (*PRECISIONS, LINEAR_PROBE) if head is None else tuple(PRECISIONS)
+
+
 def choose(quality: Mapping[str, float], budget: float = LOSS_BUDGET) -> Choice:
     """Choose by macro mAP on validation clips.
 
@@ -34,9 +50,12 @@ def choose(quality: Mapping[str, float], budget: float = LOSS_BUDGET) -> Choice:
     ----------
     quality : mapping
         Macro mAP in percent of "float" and any other keys of `PRECISIONS`, and of `LINEAR_PROBE`.
+        Or of a single head, which is then chosen.
     budget : float
         Points.
     """
+    if len(quality) == 1:
+        return Choice(next(iter(quality)), "as asked for")
     exact = quality["float"]
     best = max(quality, key=lambda name: quality[name] if name in PRECISIONS else -1.0)
     probe = quality.get(LINEAR_PROBE, -1.0)

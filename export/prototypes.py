@@ -8,7 +8,7 @@ from scipy.stats import binom
 from tqdm import tqdm
 
 from edge_probe.bundle.inspect import NEAR, owners
-from edge_probe.head import FloatLinear, GroupedInt8Linear, Int8Linear, ProtobinHead
+from edge_probe.head import FloatLinear, GroupedInt8Linear, ProtobinHead, SparseInt8Linear
 from edge_probe.head.packing import unpack_signs
 
 CHANCE = 1e-6
@@ -230,8 +230,8 @@ def _as_many_per_class(removable: NDArray[np.intp], linear: GroupedInt8Linear) -
 
 def _mergeable(head: ProtobinHead, groups: list[list[int]]) -> tuple[tuple[int, int], ...]:
     """Copies whose weights can be added to another's: within int8, and not in a rectangle."""
-    linear: Int8Linear | FloatLinear | GroupedInt8Linear = head.linear
-    if isinstance(linear, GroupedInt8Linear):
+    linear = head.linear
+    if isinstance(linear, GroupedInt8Linear | SparseInt8Linear):
         return ()
     merged = []
     for kept, *others in (group for group in groups if group):

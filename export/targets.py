@@ -5,11 +5,12 @@ the class, `MIN_CLIPS` of them at least; then down into the gap below it, as in
 `export.thresholds`. The share is that among the clips; in the field it is another where calls are
 rarer.
 
-**False alarms**: the smallest threshold at which the detections on the background clips, per hour,
-stay within the target, both under the heads that never heard the clip and under the one that is
-shipped. They are counted by the detector of the recorder, no run longer than `STRETCH_S`. Where
-the clips are too short to show the rate (one detection would already be too many), the threshold
-lies above all that background reached by `MARGIN` of the way to the median clip of the class.
+**False alarms**: the smallest threshold, coming from above, at which the detections on the
+background clips, per hour, stay within the target, both under the heads that never heard the clip
+and under the one that is shipped. They are counted by the detector of the recorder, no run longer
+than `STRETCH_S`. Where the clips are too short to show the rate (one detection would already be
+too many), the threshold lies above all that background reached by `MARGIN` of the way to the
+median clip of the class.
 """
 
 import math
@@ -200,25 +201,27 @@ def _smallest_within(
     windows: WindowSpec,
     chunk_s: float,
 ) -> NDArray[np.float64]:
-    """Bisect each class's window logits for the threshold below which there are too many.
+    """Go down each class's window logits until there are too many detections, then bisect.
 
-    Candidates lie just above a window; above the loudest there is no detection.
+    Their number does not only rise on the way: where ``off`` reaches what the class gives at rest,
+    detections run into each other until one is left, of a class that is always on. So the search
+    comes from above, the steps one window or 5 % of those above the threshold.
     """
     rows = np.concatenate(background.unseen + background.shipped)
-    rows = np.sort(np.where(np.isnan(rows), np.fmin.reduce(rows), rows), axis=0)
-    candidates = np.nextafter(rows, np.inf)
-    classes = np.arange(rows.shape[1])
-    bad, good = np.full(len(classes), -1), np.full(len(classes), len(rows) - 1)
-    while (good - bad > 1).any():
-        middle = np.where(good - bad > 1, (good + bad) // 2, good)
-        on = candidates[middle, classes]
-        thresholds = Thresholds(on, on - gap)
-        n_found = np.maximum(
-            count_detections(background.unseen, thresholds, windows, chunk_s),
-            count_detections(background.shipped, thresholds, windows, chunk_s),
-        )
-        good = np.where(n_found <= allowed, middle, good)
-        bad = np.where(n_found > allowed, middle, bad)
+    rows = -np.sort(-np.where(np.isnan(rows), np.fmin.reduce(rows), rows), axis=0)
+    candidates = np.concatenate([np.nextafter(rows[:1], np.inf), rows])
+    classes, n = np.arange(rows.shape[1]), len(candidates)
+    good, bad = np.zeros(len(classes), np.int64), np.full(len(classes), n)
+    while (bad - good > 1).any():
+        step_down = np.minimum(good + 1 + good // 20, n - 1)
+        trial = np.where(bad == n, step_down, (good + bad) // 2)
+        on = candidates[trial, classes]
+        found = np.maximum(*(
+            count_detections(sounds, Thresholds(on, on - gap), windows, chunk_s)
+            for sounds in (background.unseen, background.shipped)
+        ))  # fmt: skip
+        good = np.where(found <= allowed, trial, good)
+        bad = np.where(found > allowed, trial, bad)
     chosen: NDArray[np.float64] = candidates[good, classes]
     return chosen
 

@@ -9,6 +9,7 @@ from edge_probe.bundle.files import FileRecord
 from edge_probe.bundle.reject import Rejection, reject, shown
 from edge_probe.bundle.schema import Json, Section, check_rules
 from edge_probe.bundle.sections import (
+    MAX_DIMS,
     HeadSpec,
     encoder_section,
     head_section,
@@ -280,6 +281,14 @@ def _check_agreement(manifest: Manifest) -> None:
         (
             head.kind != "protofloat" or not isinstance(head.token_bits, int),
             "a protofloat head has token_bits float",
+        ),
+        (
+            head.n_thresholds == 1 or head.token_bits == 1,
+            "a head with several thresholds per dimension has token_bits 1",
+        ),
+        (
+            head.n_thresholds * encoder.grid.n_dims <= MAX_DIMS,
+            f"n_thresholds * n_dims is at most {MAX_DIMS}",
         ),
         (
             head.linear != "int8-grouped" or head.n_prototypes % manifest.n_classes == 0,

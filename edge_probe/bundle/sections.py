@@ -11,6 +11,7 @@ from edge_probe.spec import EncoderSpec, TokenBits, TokenGrid, WindowSpec
 MAX_RATE_HZ = 1_000_000
 MAX_CHUNK_SAMPLES = 2**24
 MAX_DIMS = 2**16
+MAX_THRESHOLDS = 8
 MAX_TOKENS = 2**20
 MAX_PROTOTYPES = 2**22
 MAX_WINDOW_CHUNKS = 4096
@@ -28,6 +29,8 @@ class HeadSpec:
     linear: Literal["int8", "int8-grouped", "int8-sparse", "float32"]
     floor_at_zero: bool = False
     """Whether scores below 0 count as 0; only protofloat says so."""
+    n_thresholds: int = 1
+    """R, thresholds per token dimension; a manifest names it only where it is above 1."""
 
 
 def encoder_section(encoder: EncoderSpec, provenance: Mapping[str, Json]) -> dict[str, Json]:
@@ -101,18 +104,22 @@ def head_section(head: HeadSpec) -> dict[str, Json]:
     }
     if head.kind == "protofloat":
         section["floor_at_zero"] = head.floor_at_zero
+    if head.n_thresholds != 1:
+        section["n_thresholds"] = head.n_thresholds
     return section
 
 
 def read_head(section: Section) -> HeadSpec:
     """A head within the limits of the format."""
     kind = section.choice("kind", ["protobin", "protofloat", "mean-linear"])
+    several = kind == "protobin" and "n_thresholds" in section.rest()
     head = HeadSpec(
         kind=kind,
         token_bits=section.choice("token_bits", ["float", *range(1, 9)]),
         n_prototypes=section.integer("n_prototypes", 0, MAX_PROTOTYPES),
         linear=section.choice("linear", ["int8", "int8-grouped", "int8-sparse", "float32"]),
         floor_at_zero=kind == "protofloat" and section.boolean("floor_at_zero"),
+        n_thresholds=section.integer("n_thresholds", 2, MAX_THRESHOLDS) if several else 1,
     )
     section.finish()
     return head

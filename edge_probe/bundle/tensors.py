@@ -63,7 +63,7 @@ class Conformance:
     decisions: NDArray[np.uint8]
     """(C,) 1 where the logit reaches the on-threshold."""
     digits: NDArray[np.uint8] | None
-    """(chunks, T, D); None for float tokens."""
+    """(chunks, T, R D); None for float tokens."""
     scores: NDArray[np.float32] | None
     """(M,) prototype scores of the window; None for mean-linear."""
     score_chunks: NDArray[np.int32] | None
@@ -83,11 +83,12 @@ def head_layout(head: HeadSpec, n_dims: int, n_classes: int, n_own: int) -> Layo
         "int8-sparse": n_own,
         "float32": head.n_prototypes,
     }[head.linear]
-    packed, real = (np.uint8, n_bytes(n_dims)), (np.float32, n_dims)
+    n_digits = n_dims * head.n_thresholds
+    packed, real = (np.uint8, n_bytes(n_digits)), (np.float32, n_dims)
     dtype, n_components = packed if head.kind == "protobin" else real
     layout: Layout = {
         "prototypes": (dtype, (head.n_prototypes, n_components)),
-        "offset": (np.float32, (n_dims,)),
+        "offset": (np.float32, (n_digits,)),
         "weights": (np.float32 if head.linear == "float32" else np.int8, (n_classes, n_columns)),
         "bias": per_class,
         "reference_scores": (np.float32, (head.n_prototypes,)),
@@ -104,7 +105,9 @@ def head_spec(head: Head) -> HeadSpec:
     if isinstance(head, MeanLinearHead):
         return HeadSpec("mean-linear", "float", 0, "float32")
     floor = isinstance(head, ProtofloatHead) and head.floor_at_zero
-    return HeadSpec(head.kind, head.bits, head.n_prototypes, head.linear.kind, floor)
+    return HeadSpec(
+        head.kind, head.bits, head.n_prototypes, head.linear.kind, floor, head.n_thresholds
+    )
 
 
 def pack_head(head: Head) -> bytes:
@@ -143,8 +146,10 @@ def parse_head(data: bytes, manifest: Manifest) -> Head:
     check_range(files.HEAD, "offset", fits, f"at most {MAX_COMPONENT:g} in magnitude")
     reference = arrays["reference_scores"]
     if spec.kind == "protobin":
-        _check_padding(prototypes, n_dims)
-        return ProtobinHead(prototypes, offset, spec.token_bits, linear, reference)
+        _check_padding(prototypes, len(offset))
+        return ProtobinHead(
+            prototypes, offset, spec.token_bits, linear, reference, spec.n_thresholds
+        )
     lengths = np.sqrt(np.einsum("md,md->m", prototypes, prototypes, dtype=np.float64))
     fits = np.all(np.abs(lengths - 1) <= LENGTH_TOLERANCE)
     check_range(files.HEAD, "prototypes", fits, f"rows of length 1, to {LENGTH_TOLERANCE:g}")
@@ -176,11 +181,11 @@ def _linear(arrays: Arrays, spec: HeadSpec) -> Linear:
     return SparseInt8Linear(weights, columns, scale, bias, spec.n_prototypes)
 
 
-def _check_padding(prototypes: NDArray[np.uint8], n_dims: int) -> None:
-    if not padding_is_zero(prototypes, n_dims):
+def _check_padding(prototypes: NDArray[np.uint8], n_used: int) -> None:
+    if not padding_is_zero(prototypes, n_used):
         reject(
             Rejection.PROTOTYPE_PADDING,
-            f"{files.HEAD}: prototypes: bits beyond dimension {n_dims} are not zero",
+            f"{files.HEAD}: prototypes: bits beyond the first {n_used} are not zero",
             hint=EXPORT_AGAIN,
         )
 
@@ -284,7 +289,7 @@ def conformance_layout(manifest: Manifest, n_samples: int, n_chunks: int) -> Lay
         "decisions": (np.uint8, (manifest.n_classes,)),
     }
     if isinstance(head.token_bits, int):
-        layout["digits"] = (np.uint8, maps)
+        layout["digits"] = (np.uint8, (*maps[:2], grid.n_dims * head.n_thresholds))
     if head.kind != "mean-linear":
         layout["scores"] = (np.float32, (head.n_prototypes,))
         layout["score_chunks"] = (np.int32, (head.n_prototypes,))

@@ -136,6 +136,8 @@ def _head_line(bundle: "Bundle") -> str:
     if spec.kind == "mean-linear":
         return f"mean-linear on float tokens, {classes}"
     tokens = f"{spec.token_bits}-bit tokens" if isinstance(spec.token_bits, int) else "float tokens"
+    if spec.n_thresholds > 1:
+        tokens += f", {spec.n_thresholds} thresholds per dimension"
     floor = ", scores at least 0" if spec.floor_at_zero else ""
     return (
         f"{spec.kind}, M = {spec.n_prototypes} prototypes, {tokens}{floor}, {spec.linear} W, "

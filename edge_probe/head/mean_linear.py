@@ -29,7 +29,7 @@ class MeanLinearHead:
     bits = "float"
 
     @property
-    def n_dims(self) -> int:
+    def n_token_dims(self) -> int:
         """D, components of a token."""
         return int(self.linear.weights.shape[1])
 

@@ -18,16 +18,22 @@ from edge_probe.spec import TokenBits
 
 @dataclass(frozen=True)
 class ProtobinHead(PrototypeHead):
-    """``score[m] = max_t cos(q_B(z[t] - c), p[m])``, ``logits = W score + b``."""
+    """``score[m] = max_t cos(q_B(z[t] - c), p[m])``, ``logits = W score + b``.
+
+    With R thresholds per dimension the digits of a token are those of ``z - c[0]``, then those of
+    ``z - c[1]``, and so on: a token of R D components for everything behind `digits`.
+    """
 
     prototypes: NDArray[np.uint8]
-    """(M, ceil(D/8)) packed signs, see `edge_probe.head.packing`."""
+    """(M, ceil(R D / 8)) packed signs, see `edge_probe.head.packing`."""
     offset: NDArray[np.float32]
-    """(D,) token offset c."""
+    """(R D,) token offsets c[0], c[1], ... one after the other."""
     bits: TokenBits
     linear: Linear
     reference_scores: NDArray[np.float32]
     """(M,) mean training score of each prototype: what counts as unremarkable."""
+    n_thresholds: int = 1
+    """R, thresholds per token dimension; above 1 only with 1-bit tokens."""
 
     kind: ClassVar[Literal["protobin"]] = "protobin"
 
@@ -47,5 +53,7 @@ class ProtobinHead(PrototypeHead):
             yield backend.name, backend.prepare(self.prototypes, self.n_dims)
 
     def digits(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> Digits:
-        """Tokens of a chunk as digits: (T, D) float32 and (T,) bool."""
-        return self.backend.quantize(tokens, self.offset, valid, self.bits)
+        """Tokens of a chunk as R D digits each: (T, D) float32 and (T,) bool."""
+        shape = (len(tokens), self.n_thresholds, tokens.shape[1])
+        tiled = np.broadcast_to(tokens[:, None], shape).reshape(len(tokens), self.n_dims)
+        return self.backend.quantize(tiled, self.offset, valid, self.bits)

@@ -37,6 +37,7 @@ class ProtofloatHead(PrototypeHead):
 
     kind: ClassVar[Literal["protofloat"]] = "protofloat"
     bits = "float"
+    n_thresholds = 1
 
     def digits(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> Digits:
         """Tokens of a chunk less the offset: (T, D) float32 and (T,) bool."""

@@ -43,16 +43,23 @@ class PrototypeHead(ABC):
     prototypes: NDArray[Any]
     """M rows."""
     offset: NDArray[np.float32]
-    """(D,) token offset c."""
+    """(R D,) token offsets c."""
     bits: TokenBits
+    n_thresholds: int
+    """R, offsets that every token dimension is compared with."""
     linear: Linear
     reference_scores: NDArray[np.float32]
     """(M,) mean training score of each prototype: what counts as unremarkable."""
 
     @property
     def n_dims(self) -> int:
-        """D, components of a token."""
+        """R D, components of a prototype and of the digits of a token: what kernels see."""
         return len(self.offset)
+
+    @property
+    def n_token_dims(self) -> int:
+        """D, components of a token."""
+        return self.n_dims // self.n_thresholds
 
     @property
     def n_prototypes(self) -> int:

@@ -1,6 +1,6 @@
 """Train one head with one seed, and measure it at every precision and linear layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,19 +12,18 @@ from numpy.typing import NDArray
 from edge_probe.head import Head as DeviceHead
 from edge_probe.head import MeanLinearHead, ProtobinHead
 from edge_probe.head.linear import layer_bytes
+from edge_probe.spec import TokenBits
 from export.compare.trials import Trial
 from export.heads import HEADS, head_bytes, n_parameters
-from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
-from export.linear_layer import sparsify
+from export.heads.protobin import Protobin, TrainedHead
 from export.metrics import average_precision_intervals, quality
 from export.parity import torch_logits, torch_scores
-from export.train import Bags, Descent, anneal, at_bits, descend, logits_of, mean_linear_runtime
-from export.train.fit import SIGN_RECIPE
+from export.train import Bags, Descent, binarise, descend, logits_of, mean_linear_runtime, pack
+from export.train.fit import SIGN_RECIPE, LinearLayer
 
 N_RESAMPLES = 200
 PARITY_CLIPS = 16
-SPARSE_SHARE = 0.1
-"""Weights that a sparse layer keeps of each class, as a share of the prototypes."""
+LAYERS: tuple[LinearLayer, ...] = ("int8", "int8-sparse", "float32")
 
 Row = dict[str, Any]
 
@@ -46,7 +45,9 @@ def validate(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> fl
     return _percent(logits_of(module, parts.validation), parts.validation)
 
 
-def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> list[Row]:
+def measure(
+    parts: Parts, head: str, trial: Trial, n_own: int, seed: int, *, intervals: bool
+) -> list[Row]:
     """Train a head and measure it on validation and test clips.
 
     Parameters
@@ -58,6 +59,8 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
     n_own : int
         J, prototypes per class.
     seed : int
+    intervals : bool
+        Whether to bootstrap, of rows with the usual linear layer: it takes seconds a row.
 
     Returns
     -------
@@ -70,19 +73,22 @@ def measure(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> lis
     module = _trained(parts, head, trial, n_own, seed)
     about = {"n_parameters": n_parameters(module)}
     if not isinstance(module, Protobin):
-        device = mean_linear_runtime(module) if head == "linear-mean" else None
         sizes = {"prototype_bytes": 0, "linear_bytes": head_bytes(module)}
-        parity = None if device is None else _parity(device, parts.validation)
+        parity = None
+        if head == "linear-mean":
+            parity = _parity(mean_linear_runtime(module), parts.validation)
         judged = partial(logits_of, module)
         row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
-        return [row | _judge(judged, parts)]
+        return [row | _judge(judged, parts, intervals)]
     rows = []
-    for bits, layer, device in _variants(module, parts, seed):
+    for bits, device in _variants(module, parts, seed):
         row = {
-            "bits": bits, "layer": layer, **about, "prototype_bytes": device.prototypes.nbytes,
+            "bits": str(bits), "layer": device.linear.kind, **about,
+            "prototype_bytes": device.prototypes.nbytes,
             "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
         }  # fmt: skip
-        rows.append(row | _judge(partial(device_logits, device), parts))
+        sure = intervals and device.linear.kind in ("int8", "int8-grouped")
+        rows.append(row | _judge(partial(device_logits, device), parts, sure))
     return rows
 
 
@@ -90,7 +96,7 @@ def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> An
     torch.manual_seed(seed)
     module = HEADS[head].build(parts.train.shape, n_own, **trial.options)
     if isinstance(module, Protobin):
-        module.start_from(*parts.train.statistics())
+        module.start_from(parts.train.sample())
     descent = Descent(module, trial.recipe, len(parts.train))
     descend([descent], parts.train, parts.validation, seed=seed)
     return module
@@ -98,44 +104,34 @@ def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> An
 
 def _variants(
     module: Protobin, parts: Parts, seed: int
-) -> Iterator[tuple[str, str, ProtobinHead]]:
+) -> Iterator[tuple[TokenBits, ProtobinHead]]:
     """Every precision with int8 rows, and other linear layers of float and 1-bit tokens."""
     trained = TrainedHead.of(module, parts.train.in_order())
-    rows = "int8-grouped" if trained.class_bound else "int8"
-    for bits in (8, 4):
-        yield str(bits), rows, at_bits(trained, parts.train, bits).runtime(bits, "int8")
-    yield from _layers("float", trained, parts)
+    layers = LAYERS[:1] if trained.class_bound else LAYERS
+    bits: TokenBits
+    for bits in ("float", 8, 4):
+        for layer in layers if bits == "float" else layers[:1]:
+            yield bits, pack(trained, parts.train, bits, layer)
     if module.offset.requires_grad:
-        anneal(module, parts.train, SIGN_RECIPE, seed=seed, validation=parts.validation)
-        yield from _layers("1", TrainedHead.of(module, parts.train.in_order()), parts)
-
-
-def _layers(
-    bits: str, trained: TrainedHead, parts: Parts
-) -> Iterator[tuple[str, str, ProtobinHead]]:
-    precision = 1 if bits == "1" else "float"
-    dense = trained.runtime(precision, "int8")
-    yield bits, dense.linear.kind, dense
-    if trained.class_bound:
-        return
-    yield bits, "float32", trained.runtime(precision, "float32")
-    scores = np.stack([
-        dense.summarise(tokens.astype(np.float32), valid).scores
-        for tokens, valid in parts.train.rows()
-    ])  # fmt: skip
-    kept = max(1, round(SPARSE_SHARE * dense.n_prototypes))
-    thin = sparsify(trained.weights, trained.bias, kept, scores)
-    yield bits, thin.kind, ProtobinHead(
-        dense.prototypes, dense.offset, dense.bits, thin, dense.reference_scores
-    )
+        binarise(module, parts.train, SIGN_RECIPE, seed=seed, validation=parts.validation)
+        trained = TrainedHead.of(module, parts.train.in_order())
+        for layer in layers:
+            yield 1, pack(trained, parts.train, 1, layer)
 
 
 def device_logits(head: DeviceHead, bags: Bags) -> NDArray[np.float64]:
     """Logits of whole clips by the code that runs on the recorder: (N, C) float64."""
-    return np.stack([
-        head.logits(head.merge([head.summarise(tokens.astype(np.float32), valid)]))  # type: ignore[arg-type]
-        for tokens, valid in bags.rows()
-    ])  # fmt: skip
+    return np.stack(
+        [_logits(head, tokens.astype(np.float32), valid) for tokens, valid in bags.rows()]
+    )
+
+
+def _logits(
+    head: DeviceHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Logits of one clip taken as one chunk: the maximum does not ask where chunks end."""
+    whole = head.merge([head.summarise(tokens, valid)])  # type: ignore[list-item]
+    return head.logits(whole)  # type: ignore[arg-type]
 
 
 def _parity(head: DeviceHead, bags: Bags) -> float:
@@ -146,7 +142,7 @@ def _parity(head: DeviceHead, bags: Bags) -> float:
     largest = 0.0
     for tokens, valid in list(bags.rows())[:PARITY_CLIPS]:
         exact = tokens.astype(np.float32)
-        device = head.logits(head.merge([head.summarise(exact, valid)]))  # type: ignore[arg-type]
+        device = _logits(head, exact, valid)
         if isinstance(head, MeanLinearHead):
             inputs = exact[valid].astype(np.float64).mean(axis=0)
         else:
@@ -155,25 +151,28 @@ def _parity(head: DeviceHead, bags: Bags) -> float:
     return largest
 
 
-def _judge(logits: Any, parts: Parts) -> Row:
+def _judge(logits: Callable[[Bags], NDArray[np.floating]], parts: Parts, intervals: bool) -> Row:
     """Quality on validation and test clips."""
-    given = logits(parts.test)
-    found = quality(given, parts.test.targets)
-    sure = average_precision_intervals(
-        given, parts.test.targets, parts.test_groups, n_resamples=N_RESAMPLES
-    )
-    return {
+    given, targets = logits(parts.test), parts.test.targets
+    found = quality(given, targets)
+    row: Row = {
         "validation": _percent(logits(parts.validation), parts.validation),
         "test": _in_percent(found.macro_map),
         "auroc": _in_percent(found.macro_auroc),
         "top_1": _in_percent(found.top_1),
-        "low": _in_percent(sure.macro_low),
-        "high": _in_percent(sure.macro_high),
-        "per_class": [
-            [_in_percent(value) for value in of_class]
-            for of_class in zip(found.average_precision, sure.low, sure.high, strict=True)
-        ],
+        "per_class": [_in_percent(value) for value in found.average_precision],
+        "low": None,
+        "high": None,
     }
+    if intervals:
+        one_group = len(set(parts.test_groups)) == 1  # synthetic mixtures: each is drawn by itself
+        sure = average_precision_intervals(
+            given, targets, None if one_group else parts.test_groups, n_resamples=N_RESAMPLES
+        )
+        per_class = zip(map(_in_percent, sure.low), map(_in_percent, sure.high), strict=True)
+        row |= {"low": _in_percent(sure.macro_low), "high": _in_percent(sure.macro_high)}
+        row["per_class_intervals"] = list(per_class)
+    return row
 
 
 def _percent(logits: NDArray[np.floating], bags: Bags) -> float:

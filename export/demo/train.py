@@ -71,7 +71,7 @@ class Trainee(nn.Module):
             )
             for _ in range(2)
         )
-        self.sign_head.sign_share = 1.0
+        self.sign_head.binarise(torch.zeros(1, N_DIMS), 1)
         self.mean_head = MeanLinear(shape)
 
     def maps(self, power: Tensor) -> TokenMaps:

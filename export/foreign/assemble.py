@@ -106,7 +106,7 @@ def import_bundle(
 def _check_fit(
     checkpoint: Path, recipe: Recipe, card: EncoderCard, labels: tuple[str, ...]
 ) -> None:
-    n_dims = recipe.head.n_dims - (recipe.steps.appended is not None)
+    n_dims = recipe.head.n_token_dims - (recipe.steps.appended is not None)
     if n_dims != card.spec.grid.n_dims:
         raise CheckpointError(
             f"{checkpoint}: its head reads tokens of {n_dims} components, those of {card.graph} "

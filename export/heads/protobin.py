@@ -88,8 +88,8 @@ class Protobin(Head):
     so that the small cosines of the maxima, whose size and mean move while tokens are annealed
     to signs, always meet the linear layer at one scale.
 
-    Tokens are ``(1 - a) unit(z - c) + a sign(z - c) / sqrt(D)`` with ``a = sign_share``: 0 is the
-    float head, 1 the fully binary one, in between the way from one to the other.
+    `binarise` turns the head into the fully binary one: tokens become signs around R thresholds a
+    component, ``[sign(z - c_1), ..., sign(z - c_R)]``, prototypes get R D components.
 
     Parameters
     ----------
@@ -119,19 +119,36 @@ class Protobin(Head):
         n_prototypes = shape.n_classes * prototypes_per_class
         self.prototypes = nn.Parameter(torch.randn(n_prototypes, shape.n_dims) * 0.02)
         self.offset = nn.Parameter(torch.zeros(shape.n_dims), requires_grad=learn_offset)
-        self.norm = _Standardise(n_prototypes) if standardise else nn.Identity()
+        self.norm: nn.Module = _Standardise(n_prototypes) if standardise else nn.Identity()
         self.linear: nn.Linear | _OwnLinear = nn.Linear(n_prototypes, shape.n_classes)
         self.dropout = nn.Dropout(dropout)
-        self.sign_share = 0.0
+        self.n_thresholds = 0
+        """R; 0 as long as tokens are float."""
         self.spread: Tensor
         self.register_buffer("spread", torch.ones(shape.n_dims))
 
-    def start_from(self, median: Tensor, spread: Tensor) -> None:
-        """Take median and standard deviation (D,) of the training tokens as a start."""
-        self.spread.copy_(spread)
+    @torch.no_grad()
+    def start_from(self, tokens: Tensor) -> None:
+        """Take offset and spread from training tokens (n, D)."""
+        self.spread.copy_(tokens.std(dim=0).clamp(min=1e-6))
         if self.offset.requires_grad:
-            with torch.no_grad():
-                self.offset.copy_(median)
+            self.offset.copy_(tokens.median(dim=0).values)
+
+    @torch.no_grad()
+    def binarise(self, tokens: Tensor, n_thresholds: int) -> None:
+        """Go on with signs of tokens, from what the float head has learned.
+
+        Thresholds lie at the quantiles r / (R + 1) of training tokens (n, D), moved by as much as
+        the offset was moved from their median.
+        """
+        levels = torch.arange(1, n_thresholds + 1) / (n_thresholds + 1)
+        moved = self.offset - tokens.median(dim=0).values
+        thresholds = torch.quantile(tokens, levels, dim=0) + moved
+        self.offset = nn.Parameter(thresholds.flatten())
+        self.prototypes = nn.Parameter(self.prototypes.repeat(1, n_thresholds))
+        self.n_thresholds = n_thresholds
+        if isinstance(self.norm, _Standardise):
+            self.norm.reset_running_stats()  # scores of signs have another size
 
     def scores(self, maps: TokenMaps) -> Tensor:
         """Prototype scores of clips: (B, M) float32.
@@ -141,24 +158,21 @@ class Protobin(Head):
         """
         tokens, valid = maps.rows()
         best: Tensor = MaxSimilarity.apply(
-            self._directions(tokens - self.offset), self.binary_prototypes(), valid
+            self._directions(tokens), self.binary_prototypes(), valid
         )
         best = torch.where(maps.padded[:, None], best.clamp(min=0), best)
         return best * valid.any(dim=1, keepdim=True)
 
-    def _directions(self, centred: Tensor) -> Tensor:
-        """Vectors of length 1 (float and binary ends), or a mixture of two: (B, T, D)."""
-        if self.sign_share == 1:
-            return self._signs(centred)
-        exact: Tensor = functional.normalize(centred, dim=-1)
-        if self.sign_share == 0:
+    def _directions(self, tokens: Tensor) -> Tensor:
+        """Vectors of length 1 (0 for a token that equals the offset): (B, T, D or R D)."""
+        if not self.n_thresholds:
+            exact: Tensor = functional.normalize(tokens - self.offset, dim=-1)
             return exact
-        return torch.lerp(exact, self._signs(centred), self.sign_share)
-
-    def _signs(self, centred: Tensor) -> Tensor:
-        """Signs of length 1, or zero where a token equals the offset: (B, T, D)."""
-        alive = (centred != 0).any(dim=-1, keepdim=True)
-        signs: Tensor = _TokenSign.apply(centred / self.spread) * alive / centred.shape[-1] ** 0.5
+        n_bits = len(self.offset)
+        thresholds = self.offset.view(self.n_thresholds, -1)
+        above = ((tokens[:, :, None] - thresholds) / self.spread).flatten(2)
+        alive = (above != 0).any(dim=-1, keepdim=True)
+        signs: Tensor = _TokenSign.apply(above) * alive / n_bits**0.5
         return signs
 
     def binary_prototypes(self) -> Tensor:
@@ -199,15 +213,17 @@ class TrainedHead:
     """A trained protobin head as plain arrays, standardisation folded into the linear layer."""
 
     prototypes: NDArray[np.float32]
-    """(M, D) latent; their signs are the prototypes."""
+    """(M, R D) latent; their signs are the prototypes."""
     offset: NDArray[np.float32]
-    """(D,)"""
+    """(R D,)"""
     weights: NDArray[np.float32]
     """(C, M), or (C, J) of a class-bound head."""
     bias: NDArray[np.float64]
     """(C,)"""
     reference_scores: NDArray[np.float32]
     """(M,) mean score on the training clips."""
+    n_thresholds: int
+    """R, of a token component; 1 for float tokens."""
 
     @classmethod
     @torch.no_grad()
@@ -230,6 +246,7 @@ class TrainedHead:
             weights.float().numpy(),
             bias.numpy(),
             reference_scores.numpy(),
+            max(1, head.n_thresholds),
         )
 
     @property
@@ -255,5 +272,6 @@ class TrainedHead:
         else:
             layer = FloatLinear(self.weights, self.bias)
         return ProtobinHead(
-            pack_signs(self.prototypes), self.offset, bits, layer, self.reference_scores
-        )
+            pack_signs(self.prototypes), self.offset, bits, layer, self.reference_scores,
+            self.n_thresholds,
+        )  # fmt: skip

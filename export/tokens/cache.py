@@ -26,6 +26,8 @@ class Encoded:
     clips: list[Clip] = field(default_factory=list)
     tokens: list[ClipTokens] = field(default_factory=list)
     """As many as `clips`; their arrays are read from the cache when they are looked at."""
+    keys: list[str] = field(default_factory=list)
+    """As many: what the audio of each clip is kept under."""
     unreadable: list[str] = field(default_factory=list)
     """One line per clip that could not be used."""
     n_encoded: int = 0
@@ -108,6 +110,7 @@ class TokenCache:
             else:
                 result.clips.append(clip)
                 result.tokens.append(found[order.key])
+                result.keys.append(order.key)
         self._check(clips, result)
         return result
 

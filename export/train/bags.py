@@ -11,8 +11,8 @@ from torch import Tensor
 from export.heads.maps import MapShape, TokenMaps
 from export.tokens import ClipTokens
 
-STATISTICS_TOKENS = 2**18
-"""Tokens that median and spread are computed from, at most."""
+SAMPLE_TOKENS = 2**15
+"""Enough for the quantiles of every component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +126,16 @@ class Bags:
         share: NDArray[np.float64] = per_clip / per_clip.sum()
         return share
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Median and standard deviation of every component over valid tokens: (D,), (D,).
-
-        Of `STATISTICS_TOKENS` tokens or so, of clips drawn without bias.
-        """
+    def sample(self) -> Tensor:
+        """`SAMPLE_TOKENS` valid tokens or so, of clips drawn without bias: (n, D) float32."""
         drawn, n_tokens = [], 0
         for row in np.random.default_rng(0).permutation(len(self)):
             tokens, valid, _, _ = self._rows(int(row))
             drawn.append(torch.from_numpy(tokens[valid]))
             n_tokens += len(drawn[-1])
-            if n_tokens >= STATISTICS_TOKENS:
+            if n_tokens >= SAMPLE_TOKENS:
                 break
-        kept = torch.cat(drawn).float()
-        return kept.median(dim=0).values, kept.std(dim=0).clamp(min=1e-6)
+        return torch.cat(drawn).float()
 
 
 def _n_until_last(valid: NDArray[np.bool_], n_freq: int) -> int:

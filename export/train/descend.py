@@ -34,7 +34,7 @@ class Recipe:
     loss: Loss = ASYMMETRIC
     gradient_norm: float = 1.0
     """Longer gradients are cut to this."""
-    patience: int = 10
+    patience: int = 15
     """Epochs without a better validation mAP after which training stops."""
 
     def batch_size(self, n_clips: int) -> int:
@@ -70,10 +70,6 @@ class Descent:
         Training clips.
     objective : callable, optional
         Loss of a `Batch`; default: `Labels`.
-    before_step : callable, optional
-        Told the done share of the steps before each of them.
-    settled : float
-        Share of the steps before which no epoch counts as best.
     """
 
     def __init__(
@@ -82,24 +78,18 @@ class Descent:
         recipe: Recipe,
         n_clips: int,
         objective: Callable[[Batch], Tensor] | None = None,
-        *,
-        before_step: Callable[[float], None] | None = None,
-        settled: float = 0.0,
     ) -> None:
         self.head, self.recipe = head, recipe
         self.n_steps = recipe.epochs * recipe.steps_per_epoch(n_clips)
         self._objective = objective or Labels(head, recipe)
-        self._before_step, self._settled = before_step, settled
         self._optimizer = torch.optim.AdamW(_groups(head, recipe), lr=recipe.learning_rate)
         self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self.n_steps)
-        self._n_done = self._epoch = 0
+        self._epoch = 0
         self._best: tuple[float, int, dict[str, Tensor]] | None = None
         self.finished = False
 
     def step(self, batch: Batch) -> None:
         """One step downhill."""
-        if self._before_step:
-            self._before_step(self._n_done / self.n_steps)
         self.head.train()
         loss = self._objective(batch)
         self._optimizer.zero_grad()
@@ -107,13 +97,11 @@ class Descent:
         nn.utils.clip_grad_norm_(self.head.parameters(), self.recipe.gradient_norm)
         self._optimizer.step()
         self._cosine.step()
-        self._n_done += 1
 
     def end_epoch(self, validation: Bags | None) -> None:
         """Judge the epoch; stop where `Recipe.patience` is spent."""
         self._epoch += 1
-        last_told = (self._n_done - 1) / self.n_steps
-        if validation is None or last_told < self._settled:
+        if validation is None:
             return
         score = quality(logits_of(self.head, validation), validation.targets).macro_map
         if score is None:

@@ -1,5 +1,6 @@
 """Fit heads for the device: the float protobin head, the way to one bit, the linear probe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,9 +12,16 @@ from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
 from edge_probe.spec import TokenBits
 from export.heads.pooled import MeanLinear
 from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
-from export.train.anneal import anneal
+from export.linear_layer import sparsify
 from export.train.bags import Bags
+from export.train.binarise import binarise
 from export.train.descend import Descent, Recipe, descend
+
+LinearLayer = Literal["int8", "int8-sparse", "float32"]
+"""Of a head that is not class-bound; class-bound ones have int8 weights for their own."""
+
+SPARSE_SHARE = 0.1
+"""Weights that a sparse layer keeps of each class, as a share of the prototypes."""
 
 FLOAT_RECIPE = Recipe()
 SIGN_RECIPE = Recipe(epochs=40, learning_rate=3e-3)
@@ -26,7 +34,7 @@ class HeadOptions:
     kind: Literal["protobin", "mean-linear"] = "protobin"
     bits: TokenBits = 1
     """Token precision. 1 is trained for; 2..8 cut the float head's tokens after training."""
-    linear: Literal["int8", "float32"] = "int8"
+    linear: LinearLayer = "int8"
     prototypes_per_class: int = 20
     class_bound: bool = False
     """Whether a class sees only its own prototypes."""
@@ -60,14 +68,46 @@ def fit_head(
     progress : str, optional
         Name of a progress bar.
     """
-    if options.kind == "mean-linear":
-        return fit_mean_linear(bags, options, seed=seed, validation=validation, progress=progress)
-    module = fit_protobin(bags, options, seed=seed, validation=validation, progress=progress)
-    if options.bits == 1:
-        anneal(module, bags, options.sign_recipe, seed=seed, validation=validation,
-               progress=progress)  # fmt: skip
+    name = "mean-linear" if options.kind == "mean-linear" else str(options.bits)
+    return fit_heads(bags, [name], options, seed=seed, validation=validation, progress=progress)[
+        name
+    ]
+
+
+def fit_heads(
+    bags: Bags,
+    names: Sequence[str],
+    options: HeadOptions,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    progress: str | None = None,
+) -> dict[str, ProtobinHead | MeanLinearHead]:
+    """Train heads for the device over the same clips.
+
+    Parameters
+    ----------
+    bags, options, seed, validation, progress
+        As in `fit_head`; ``options.kind`` and ``options.bits`` do not count.
+    names : sequence of str
+        "mean-linear", or token precisions "float", "8", "4", "1": they share one float head.
+    """
+    how = {"seed": seed, "validation": validation, "progress": progress}
+    heads: dict[str, ProtobinHead | MeanLinearHead] = {}
+    if "mean-linear" in names:
+        heads["mean-linear"] = fit_mean_linear(bags, options, **how)  # type: ignore[arg-type]
+    if set(names) == {"mean-linear"}:
+        return heads
+    module = fit_protobin(bags, options, **how)  # type: ignore[arg-type]
     trained = TrainedHead.of(module, bags.in_order())
-    return at_bits(trained, bags, options.bits).runtime(options.bits, options.linear)
+    for name in names:
+        if name not in ("1", "mean-linear"):
+            bits: TokenBits = "float" if name == "float" else int(name)  # type: ignore[assignment]
+            heads[name] = pack(trained, bags, bits, options.linear)
+    if "1" in names:
+        binarise(module, bags, options.sign_recipe, **how)  # type: ignore[arg-type]
+        heads["1"] = pack(TrainedHead.of(module, bags.in_order()), bags, 1, options.linear)
+    return heads
 
 
 def fit_protobin(
@@ -78,14 +118,14 @@ def fit_protobin(
     validation: Bags | None = None,
     progress: str | None = None,
 ) -> Protobin:
-    """The float protobin head; `anneal` takes it on to one bit."""
+    """The float protobin head; `binarise` takes it on to one bit."""
     torch.manual_seed(seed)
     kind = ClassBoundProtobin if options.class_bound else Protobin
     head = kind(
         bags.shape, options.prototypes_per_class, learn_offset=options.learn_offset,
         standardise=True, dropout=options.dropout,
     )  # fmt: skip
-    head.start_from(*bags.statistics())
+    head.start_from(bags.sample())
     descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
             progress=progress)  # fmt: skip
     return head
@@ -104,19 +144,35 @@ def fit_mean_linear(
     head = MeanLinear(bags.shape)
     descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
             progress=progress)  # fmt: skip
+    return mean_linear_runtime(head)
+
+
+def mean_linear_runtime(head: MeanLinear) -> MeanLinearHead:
+    """The runtime head of a trained linear probe."""
     weights, bias = head.linear.weight.detach(), head.linear.bias.detach()
     return MeanLinearHead(FloatLinear(weights.numpy().copy(), bias.double().numpy()))
 
 
-def at_bits(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
-    """Make up for what cutting the tokens to ``bits`` does to the prototype scores on average.
+def pack(trained: TrainedHead, bags: Bags, bits: TokenBits, linear: LinearLayer) -> ProtobinHead:
+    """The head a bundle carries, made up for what its precision and layer leave out.
 
-    Odd digits have no zero: where a token map is mostly zeros, every prototype's scores shift by
-    an amount of its own. Their means over the training bags are brought back to those of float
-    tokens; the correction goes into b. Float and 1-bit heads compute what they were trained to.
+    Odd digits of 2 to 8 bits have no zero: where a token map is mostly zeros, every prototype's
+    scores shift by an amount of its own. Their means over the training bags are brought back to
+    those of float tokens; the correction goes into b. Float and 1-bit heads compute what they were
+    trained to. A sparse layer is fitted to the dense one on the training bags.
     """
-    if bits in ("float", 1):
-        return trained
+    dense = "float32" if linear == "float32" else "int8"
+    if bits not in ("float", 1):
+        trained = _shifted_back(trained, bags, bits)
+    head = trained.runtime(bits, dense)
+    if linear != "int8-sparse" or trained.class_bound:
+        return head
+    kept = max(1, round(SPARSE_SHARE * head.n_prototypes))
+    layer = sparsify(trained.weights, trained.bias, kept, _runtime_scores(head, bags))
+    return replace(head, linear=layer)
+
+
+def _shifted_back(trained: TrainedHead, bags: Bags, bits: TokenBits) -> TrainedHead:
     exact, cut = (
         _runtime_scores(trained.runtime(precision, "float32"), bags).mean(axis=0)
         for precision in ("float", bits)

@@ -62,6 +62,18 @@ def test_head_is_exact_for_every_precision(n_dims: int, bits: TokenBits) -> None
         expect(head, tokens, run(head_model(head), tokens=tokens))
 
 
+@pytest.mark.parametrize("n_thresholds", [1, 2, 3])
+@pytest.mark.parametrize("n_dims", [1, 7, 64, 96, 130])
+def test_several_thresholds_per_dimension_are_exact(n_dims: int, n_thresholds: int) -> None:
+    tokens = made_up_tokens(n_dims)
+    head = made_up(n_dims, 70, 1, offset=True, n_thresholds=n_thresholds)
+    tokens[1] = head.offset[:n_dims]  # on every first threshold, beyond the others
+    model = head_model(head)
+    onnx.checker.check_model(model, full_check=True)
+    assert operators(model.graph) <= {("", name) for name in STANDARD}
+    expect(head, tokens, run(model, tokens=tokens))
+
+
 @pytest.mark.parametrize("n_classes", [1, 5, 10, 70])
 def test_class_bound_head_is_exact(n_classes: int) -> None:
     head = made_up(130, 70, 1, offset=True)
@@ -166,7 +178,7 @@ def test_another_runtime_agrees(bits: TokenBits) -> None:
             tiny_head("float", "int8-sparse"),
         ]
     for head in heads:
-        tokens = made_up_tokens(head.n_dims)
+        tokens = made_up_tokens(head.n_token_dims)
         logits, scores = ReferenceEvaluator(head_model(head)).run(None, {"tokens": tokens})
         expect(head, tokens, {"logits": np.asarray(logits), "scores": np.asarray(scores)})
 

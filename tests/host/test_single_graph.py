@@ -21,7 +21,14 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.external_data_helper import set_external_data
 from onnx.numpy_helper import from_array, to_array
 from support.head_graphs import expect, made_up, operators, run, session
-from support.tiny_bundle import ENCODER, GOLDEN, GOLDEN_FLOAT, tiny_head, write_tiny_bundle
+from support.tiny_bundle import (
+    ENCODER,
+    GOLDEN,
+    GOLDEN_FLOAT,
+    threshold_head,
+    tiny_head,
+    write_tiny_bundle,
+)
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.bundle.operators import STANDARD
@@ -83,6 +90,13 @@ def test_whole_bundle(folder: Path) -> None:
 )
 def test_every_kind_of_head_in_a_bundle(tmp_path: Path, bits: TokenBits, linear: str) -> None:
     expect_bundle(write_tiny_bundle(tmp_path / "b", head=tiny_head(bits, linear)))
+
+
+@pytest.mark.parametrize("n_thresholds", [1, 2, 3])
+def test_several_thresholds_per_dimension_in_a_bundle(tmp_path: Path, n_thresholds: int) -> None:
+    bundle = write_tiny_bundle(tmp_path / "b", head=threshold_head(n_thresholds))
+    expect_bundle(bundle)
+    prove(bundle, single_graph(bundle, with_tokens=True))
 
 
 @pytest.mark.parametrize("linear", ["int8", "int8-grouped", "int8-sparse", "float32"])

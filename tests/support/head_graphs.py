@@ -24,8 +24,15 @@ Array = NDArray[Any]
 
 
 def made_up(
-    n_dims: int, n_prototypes: int, bits: TokenBits, *, n_classes: int = 5, offset: bool = False
+    n_dims: int,
+    n_prototypes: int,
+    bits: TokenBits,
+    *,
+    n_classes: int = 5,
+    offset: bool = False,
+    n_thresholds: int = 1,
 ) -> ProtobinHead:
+    n_dims *= n_thresholds
     rng = np.random.default_rng([n_dims, n_prototypes])
     weights, bias = rng.normal(size=(n_classes, n_prototypes)), rng.normal(size=n_classes)
     return ProtobinHead(
@@ -34,6 +41,7 @@ def made_up(
         bits,
         Int8Linear.from_float(weights, bias),
         np.zeros(n_prototypes, np.float32),
+        n_thresholds,
     )
 
 

@@ -83,6 +83,16 @@ def tiny_head(bits: TokenBits = 1, linear: str = "int8", kind: str = "protobin")
     return ProtobinHead(pack_signs(signs), offset, bits, layer, means)
 
 
+def threshold_head(n_thresholds: int = 3) -> ProtobinHead:
+    """The tiny head with other prototypes and several thresholds for each of its 4 dimensions."""
+    signs = np.random.default_rng(n_thresholds).choice([-1, 1], (3, 4 * n_thresholds))
+    offset = np.linspace(-0.5, 0.5, signs.shape[1], dtype=np.float32)
+    weights = np.array([[1.0, -0.5, 0.25], [-1.0, 0.75, 0.5]])
+    linear = Int8Linear.from_float(weights, np.array([0.125, -0.25]))
+    means = np.array([0.5, 0.25, 0.0], np.float32)
+    return ProtobinHead(pack_signs(signs), offset, 1, linear, means, n_thresholds)
+
+
 FLOAT: dict[str, Any] = {
     "name": "tiny-float",
     "head": tiny_head("float", "int8-sparse", "protofloat"),

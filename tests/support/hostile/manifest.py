@@ -78,6 +78,8 @@ CASES: Cases = {
         "unknown in windows": setting("windows.overlap", 1),
         "unknown in conformance": setting("conformance.extra", 1),
         "floor of a protobin head": setting("head.floor_at_zero", False),
+        "thresholds of a protofloat head": in_float_bundle(setting("head.n_thresholds", 2)),
+        "thresholds of a mean-linear head": mean_linear(n_thresholds=2),
         "no floor of a protofloat head": in_float_bundle(dropping("head.floor_at_zero")),
         **{
             f"no {key}": dropping(key)
@@ -107,6 +109,9 @@ CASES: Cases = {
         "bits 1.0": setting("head.token_bits", 1.0),
         "kind number": setting("head.kind", 1),
         "linear null": setting("head.linear", None),
+        "thresholds 2.0": setting("head.n_thresholds", 2.0),
+        "thresholds true": setting("head.n_thresholds", True),
+        "thresholds null": setting("head.n_thresholds", None),
         "floor 0": in_float_bundle(setting("head.floor_at_zero", 0)),
         "clips true": setting("training.background_clips", True),
     },
@@ -129,6 +134,9 @@ CASES: Cases = {
         "bits 9": setting("head.token_bits", 9),
         "bits 0": setting("head.token_bits", 0),
         "bits double": setting("head.token_bits", "double"),
+        "one threshold, in so many words": setting("head.n_thresholds", 1),
+        "no threshold": setting("head.n_thresholds", 0),
+        "9 thresholds": setting("head.n_thresholds", 9),
         "other kind": setting("head.kind", "transformer"),
         "too many prototypes": setting("head.n_prototypes", 2**22 + 1),
         "negative clips": setting("training.background_clips", -1),
@@ -164,6 +172,18 @@ CASES: Cases = {
         "mean-linear in int8": mean_linear(linear="int8"),
         "mean-linear in groups": mean_linear(linear="int8-grouped"),
         "sparse mean-linear": mean_linear(linear="int8-sparse"),
+        "two thresholds of 4 bits": manifest(
+            lambda found: found["head"].update(n_thresholds=2, token_bits=4)
+        ),
+        "two thresholds of float tokens": manifest(
+            lambda found: found["head"].update(n_thresholds=2, token_bits="float")
+        ),
+        "too many digits": manifest(
+            lambda found: (
+                found["head"].update(n_thresholds=2),
+                found["encoder"].update(n_dims=2**15 + 1),
+            )
+        ),
         "protofloat in bits": in_float_bundle(setting("head.token_bits", 8)),
         "protofloat without prototypes": in_float_bundle(setting("head.n_prototypes", 0)),
         "three prototypes for two classes": setting("head.linear", "int8-grouped"),

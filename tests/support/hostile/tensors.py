@@ -6,6 +6,7 @@ from support.hostile.ways import (
     content,
     float_head,
     grouped_but_dense,
+    in_threshold_bundle,
     manifest,
     put,
     setting,
@@ -78,6 +79,14 @@ CASES: Cases = {
         ),
         "fewer columns than weights": float_head(columns=lambda a: a[:, :1].copy()),
         "narrow float prototypes": float_head(prototypes=lambda a: a[:, :3].copy()),
+        "one threshold of two": setting("head.n_thresholds", 2),
+        "wide offset": tensors("head", offset=lambda a: np.tile(a, 2)),
+        "digits of one threshold": in_threshold_bundle(
+            tensors("conformance", digits=lambda a: a[..., :4].copy())
+        ),
+        "prototypes of one threshold": in_threshold_bundle(
+            tensors("head", prototypes=lambda a: a[:, :1].copy())
+        ),
         "other D": manifest(lambda found: found["encoder"].update(n_dims=5)),
         "thresholds": tensors("calibration", threshold_on=np.zeros(3)),
         "tokens": tensors("conformance", tokens=lambda a: a[:1].copy()),
@@ -113,6 +122,11 @@ CASES: Cases = {
         "chunk past the end": tensors("conformance", score_chunks=put(0, 2)),
         "token before the start": tensors("conformance", score_tokens=put(0, -1)),
     },
-    R.PROTOTYPE_PADDING: {"bit 4 of D = 4": tensors("head", prototypes=put((0, 0), 0x10))},
+    R.PROTOTYPE_PADDING: {
+        "bit 4 of D = 4": tensors("head", prototypes=put((0, 0), 0x10)),
+        "bit 12 of D = 4, R = 3": in_threshold_bundle(
+            tensors("head", prototypes=put((0, 1), 0x10))
+        ),
+    },
     R.THRESHOLD_ORDER: {"off above on": tensors("calibration", threshold_off=put(0, 0.75))},
 }

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 from support import onnx_bytes as ob
-from support.tiny_bundle import GOLDEN_FLOAT, resign, sign_bytes, tiny_head, write_tiny_bundle
+from support.tiny_bundle import (
+    GOLDEN_FLOAT,
+    resign,
+    sign_bytes,
+    threshold_head,
+    tiny_head,
+    write_tiny_bundle,
+)
 
 from edge_probe.bundle import Rejection
 
@@ -168,6 +175,17 @@ def in_float_bundle(spoil: Hostile) -> Hostile:
     def exchange(directory: Path) -> None:
         shutil.rmtree(directory)
         shutil.copytree(GOLDEN_FLOAT, directory)
+        spoil(directory)
+
+    return exchange
+
+
+def in_threshold_bundle(spoil: Hostile) -> Hostile:
+    """Put a bundle of three thresholds per dimension there, and break that."""
+
+    def exchange(directory: Path) -> None:
+        shutil.rmtree(directory)
+        write_tiny_bundle(directory, head=threshold_head())
         spoil(directory)
 
     return exchange

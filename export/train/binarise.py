@@ -1,9 +1,8 @@
 """From float tokens to one bit: the signs learn to score as the float tokens did.
 
-During the first `ANNEALED` of the steps tokens go from float to sign,
-``(1 - a) unit(z - c) + a sign(z - c) / sqrt(D)``. All the while the head is held to its former
-self, clip by clip: to its standardised prototype scores and its logits, besides the labels. The
-labels say little about 200 prototypes; the scores of the float head say where each belongs.
+The head goes on from the float head with signs around thresholds for tokens, and is held to its
+former self, clip by clip: to its standardised prototype scores and its logits, besides the labels.
+The labels say little about 200 prototypes; the scores of the float head say where each belongs.
 """
 
 from dataclasses import dataclass
@@ -16,13 +15,16 @@ from export.heads.protobin import Protobin
 from export.train.bags import Bags, Batch
 from export.train.descend import Descent, Recipe, descend
 
-ANNEALED = 0.25
-
 SCORES_WEIGHT = 3.0
 """Of the mean squared difference of standardised prototype scores."""
 
 LOGITS_WEIGHT = 1.0
 """Of the mean squared difference of logits."""
+
+
+def thresholds_for(n_dims: int) -> int:
+    """R, thresholds of a token component: the fewer components, the more of their size counts."""
+    return max(1, min(4, 1024 // n_dims))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,13 @@ class Imitation:
         )
 
 
-def anneal(
+def binarise(
     head: Protobin,
     bags: Bags,
     recipe: Recipe,
     *,
     seed: int,
+    n_thresholds: int | None = None,
     validation: Bags | None = None,
     progress: str | None = None,
 ) -> None:
@@ -75,16 +78,14 @@ def anneal(
     recipe : Recipe
         Of this second descent.
     seed : int
+    n_thresholds : int, optional
+        R; default: `thresholds_for`.
     validation : Bags, optional
-        The best of the fully binary epochs by these clips is kept.
+        The best epoch by these clips is kept.
     progress : str, optional
         Name of a progress bar.
     """
-
-    def mix(done: float) -> None:
-        head.sign_share = min(1.0, done / ANNEALED)
-
     objective = Imitation.of(head, bags, recipe)
-    descent = Descent(head, recipe, len(bags), objective, before_step=mix, settled=ANNEALED)
+    head.binarise(bags.sample(), n_thresholds or thresholds_for(bags.shape.n_dims))
+    descent = Descent(head, recipe, len(bags), objective)
     descend([descent], bags, validation, seed=seed, progress=progress and f"{progress}, to 1 bit")
-    head.sign_share = 1.0

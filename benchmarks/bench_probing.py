@@ -1,0 +1,77 @@
+r"""The probing benchmark: heads and precisions on twelve token maps, five seeds. Hours.
+
+python benchmarks/bench_probing.py           the table of README and results/probing.json
+python benchmarks/bench_probing.py --heads   all heads of the paper on songs, and ESC-10 alone
+python benchmarks/bench_probing.py --smoke   a small part of the first, for the tests
+
+Interrupted, the same command goes on where it was. Needs the shared data folder.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import probing_data
+
+from export.card import EncoderCard
+from export.compare.run import Plan, run
+from export.compare.write import write_comparison
+from export.heads import HEADS
+from export.tokens.workers import available_cores
+from export.train import Recipe
+
+HERE = Path(__file__).parent
+SHARED = Path(os.environ.get("EDGE_PROBE_SHARED", HERE.parents[1] / "shared")) / "data"
+MAIN_HEADS = ("linear-mean", "protobin", "protobin-offset")
+
+
+def main() -> int:
+    """Prepare, compare, keep the results."""
+    parser = argparse.ArgumentParser(description="The probing benchmark.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--heads", action="store_true", help="all heads, on fewer data")
+    which.add_argument("--smoke", action="store_true", help="a small part, kept nowhere")
+    parser.add_argument("--work", type=Path, default=Path("probing_work"), metavar="DIR")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=available_cores())
+    args = parser.parse_args()
+    work: Path = args.work
+    work.mkdir(parents=True, exist_ok=True)
+    cards = probing_data.encoders(SHARED, work)
+    if args.smoke:
+        counts = {"train": 64, "validation": 32, "test": 32}
+        data = [probing_data.mixtures(SHARED, work, counts)]  # type: ignore[arg-type]
+        return _compare(args, "smoke", data, cards[1:2], MAIN_HEADS, Recipe(epochs=4))
+    songs = probing_data.koumura(SHARED, work)
+    if args.heads:
+        single = probing_data.esc10(SHARED, work)
+        return _compare(args, "probing_heads", [songs, single], cards, tuple(HEADS), Recipe())
+    mixed = probing_data.mixtures(SHARED, work)
+    return _compare(args, "probing", [mixed, songs], cards, MAIN_HEADS, Recipe())
+
+
+def _compare(
+    args: argparse.Namespace,
+    name: str,
+    data: Sequence[Path],
+    cards: Sequence[EncoderCard],
+    heads: Sequence[str],
+    recipe: Recipe,
+) -> int:
+    out: Path = args.work / name
+    plan = Plan(
+        data, cards, heads, range(args.seeds), [20], recipe, {}, args.work / "cache",
+        out / "work", args.workers,
+    )  # fmt: skip
+    print(write_comparison(run(plan), out))
+    if not args.smoke:
+        for path in (*out.glob("compare.*"), *out.glob("*.png")):
+            shutil.copy(path, HERE / "results" / f"{name}_{path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

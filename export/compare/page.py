@@ -1,0 +1,76 @@
+"""The comparison as Markdown, for people and for pull requests."""
+
+from collections.abc import Sequence
+
+from export.compare.measure import Row
+
+_CHOICES = """## What validation would deploy
+
+Chosen on validation clips only; differences are points of test mAP, means over seeds. `float` is
+the better float head of the two by validation; `binary` is 1-bit tokens at the same M.
+
+| data | encoder | float head | precision | test mAP | minus linear | minus float | binary - float \
+| deployed |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+_TABLE = """## All heads
+
+`quality` is macro mAP in percent on the test clips: mean ± standard deviation over seeds, in
+brackets a 95 % bootstrap interval by source recording. `parity` is the largest difference between
+the logits of the device and of torch.
+
+| data | encoder | head | J | tokens | linear layer | quality | to linear | prototypes | layer \
+| encoder bytes | parity |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def markdown(entries: Sequence[Row], lines: Sequence[Row], overall: Row, title: str) -> str:
+    """The whole page."""
+    text = f"# {title}\n\n"
+    if lines:
+        text += _CHOICES + "".join(map(_choice, lines)) + "\n" + _overall(overall) + "\n"
+    return text + _TABLE + "".join(map(_entry, entries))
+
+
+def _choice(line: Row) -> str:
+    cells = [
+        line["data"], line["encoder"], line["float_head"], line["chosen_precision"],
+        f"{line['chosen']:.1f}", _signed(line.get("chosen_minus_linear")),
+        _signed(line["chosen_minus_float"]), _signed(line.get("binary_minus_float")),
+        line.get("deployed", ""),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _overall(overall: Row) -> str:
+    names = {
+        "chosen_minus_linear": "chosen minus linear",
+        "chosen_minus_float": "chosen minus float",
+        "binary_minus_float": "binary minus float",
+    }
+    return "".join(
+        f"* {text}: mean {overall[name]['mean']:+.2f}, from {overall[name]['least']:+.2f} to "
+        f"{overall[name]['most']:+.2f} over {overall['rows']} rows\n"
+        for name, text in names.items()
+        if name in overall
+    )
+
+
+def _entry(entry: Row) -> str:
+    spread = "" if entry["test_sd"] is None else f" ± {entry['test_sd']:.1f}"
+    sure = "" if entry["low"] is None else f" [{entry['low']:.1f}, {entry['high']:.1f}]"
+    own = str(entry["prototypes_per_class"]) if entry["prototype_bytes"] else ""
+    parity = {None: "", 0.0: "exact"}.get(entry["parity"], f"{entry['parity'] or 0:.1e}")
+    cells = [
+        entry["data"], entry["encoder"], entry["head"], own, entry["bits"], entry["layer"],
+        f"{entry['test']:.1f}{spread}{sure}", _signed(entry["delta"]),
+        f"{entry['prototype_bytes']:,}", f"{entry['linear_bytes']:,}",
+        f"{entry['encoder_bytes']:,}", parity,
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"

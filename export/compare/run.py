@@ -1,0 +1,208 @@
+"""Run a comparison: encode once, try recipes on validation clips, then run the seeds.
+
+Every finished piece of work is a small JSON file named by what it depends on: interrupted or
+killed, the same command goes on where it was, and several may work in one folder.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from edge_probe import __version__
+from edge_probe.errors import EdgeProbeError
+from export.card import EncoderCard
+from export.clips import read_clips
+from export.clips.splits import split_clips
+from export.compare.measure import Parts, Row, measure, validate
+from export.compare.trials import Trial, trials_of
+from export.material import targets_of
+from export.tokens import Encoded, TokenCache, encoder_key
+from export.train import Bags, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is compared."""
+
+    data: Sequence[Path]
+    """Manifests or folders, as `read_clips` takes them."""
+    cards: Sequence[EncoderCard]
+    heads: Sequence[str]
+    seeds: Sequence[int]
+    prototypes_per_class: Sequence[int]
+    """Several give a J curve."""
+    recipe: Recipe
+    tuned: dict[str, Trial]
+    """Recipes found before, by head; they are not tried again."""
+    cache: Path
+    work: Path
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One head on one data set under one encoder: what a process takes on at a time."""
+
+    data: Path
+    card: EncoderCard
+    digest: str
+    """Of clips, labels, splits and tokens."""
+    head: str
+    n_own: int
+    seeds: Sequence[int]
+    trials: Sequence[Trial]
+    size: int
+    """Token components of all clips."""
+    cache: Path
+    work: Path
+
+
+def run(plan: Plan) -> list[Row]:
+    """All rows of a comparison.
+
+    Raises
+    ------
+    EdgeProbeError
+        A data set without training, validation or test clips, unreadable clips, or a worker that
+        was killed.
+    """
+    plan.work.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        Job(path, card, digest, head, n_own, plan.seeds, _trials(plan, head), size, plan.cache,
+            plan.work)
+        for path in plan.data for card in plan.cards
+        for digest, size in [_digest(path, card, plan.cache)]
+        for head in plan.heads for n_own in _counts(plan, head)
+    ]  # fmt: skip
+    context = multiprocessing.get_context("spawn")
+    rows: list[Row] = []
+    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
+        longest_first = sorted(jobs, key=lambda job: -job.size * job.n_own ** ("proto" in job.head))
+        futures = [pool.submit(finish, job) for job in longest_first]
+        try:
+            for future in tqdm(as_completed(futures), "compare", len(jobs), unit="job"):
+                rows += future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    order = {job_key(job): index for index, job in enumerate(jobs)}
+    return sorted(rows, key=lambda row: (order[row.pop("job")], row["seed"]))
+
+
+def _counts(plan: Plan, head: str) -> Sequence[int]:
+    """Heads without prototypes are run once, whatever J."""
+    return plan.prototypes_per_class if "proto" in head else plan.prototypes_per_class[:1]
+
+
+def _trials(plan: Plan, head: str) -> Sequence[Trial]:
+    return [plan.tuned[head]] if head in plan.tuned else trials_of(head, plan.recipe)
+
+
+def finish(job: Job) -> list[Row]:
+    """Do what is left of a job and return its rows."""
+    torch.set_num_threads(1)
+    parts: Parts | None = None
+
+    def needed() -> Parts:
+        nonlocal parts
+        parts = parts or load(job.data, job.card, job.cache)
+        return parts
+
+    first = job.seeds[0]
+    found = [
+        _kept(job, ["trial", trial.as_json(), first],
+              lambda trial=trial: validate(needed(), job.head, trial, job.n_own, first))
+        for trial in job.trials
+    ] if len(job.trials) > 1 else [0.0]  # fmt: skip
+    best = job.trials[max(range(len(found)), key=found.__getitem__)]
+    rows: list[Row] = []
+    for seed in job.seeds:
+
+        def make(seed: int = seed) -> list[Row]:
+            return measure(needed(), job.head, best, job.n_own, seed, intervals=seed == first)
+
+        about = _about(job) | {"seed": seed, "trial": best.as_json()}
+        rows += [about | row for row in _kept(job, ["seed", best.as_json(), seed], make)]
+    return rows
+
+
+def _about(job: Job) -> Row:
+    encoder_bytes = sum(p.stat().st_size for p in (job.card.graph, *job.card.external_data))
+    return {
+        "job": job_key(job),
+        "data": job.data.stem,
+        "encoder": job.card.provenance["name"],
+        "encoder_bytes": encoder_bytes,
+        "n_dims": job.card.spec.grid.n_dims,
+        "head": job.head,
+        "prototypes_per_class": job.n_own,
+    }
+
+
+def job_key(job: Job) -> str:
+    """What a job's results depend on."""
+    recipes = [asdict(trial.recipe) for trial in job.trials]
+    made_of = [__version__, job.digest, job.head, job.n_own, recipes]
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:20]
+
+
+def _digest(path: Path, card: EncoderCard, cache: Path) -> tuple[str, int]:
+    """Encode what is not in the cache yet; a hash of all that a head learns from, and its size."""
+    encoded, labels = _tokens(path, card, cache, f"{path.stem}, {card.provenance['name']}")
+    about = [(c.labels, c.absent, c.unknown, c.group, c.split) for c in encoded.clips]
+    made_of = [encoder_key(card), encoded.keys, about, labels]
+    size = sum(clip.tokens.size for clip in encoded.tokens)
+    return hashlib.sha256(repr(made_of).encode()).hexdigest(), size
+
+
+def _kept(job: Job, what: list[Any], make: Any) -> Any:
+    """A result from its file, or made and written."""
+    name = hashlib.sha256(json.dumps([job_key(job), *what]).encode()).hexdigest()[:24]
+    path = job.work / f"{name}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    result = make()
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result), encoding="utf-8")
+    part.replace(path)
+    return result
+
+
+def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
+    """The three parts of a data set under one encoder."""
+    encoded, labels = _tokens(path, card, cache, None)
+    splits = split_clips(encoded.clips, seed=0, validation=0.2, test=0.2)
+    targets = targets_of(encoded.clips, labels)
+    bags = []
+    for name in ("train", "validation", "test"):
+        rows = getattr(splits, name)
+        if not len(rows):
+            raise EdgeProbeError(
+                f"{path}: no {name} clips", hint="add recordings, or a column split"
+            )
+        tokens = [encoded.tokens[row] for row in rows]
+        bags.append(Bags(tokens, targets[rows], card.spec.grid.n_freq))
+    train, validation, test = bags
+    return Parts(train, validation, test, [encoded.clips[row].group for row in splits.test])
+
+
+def _tokens(
+    path: Path, card: EncoderCard, cache: Path, progress: str | None
+) -> tuple[Encoded, Sequence[str]]:
+    clips = read_clips(path, window_s=card.spec.chunk_s)
+    encoded = TokenCache(cache, card).encode(clips.clips, progress)
+    if encoded.unreadable:
+        raise EdgeProbeError(
+            f"{path}: {len(encoded.unreadable)} clips cannot be read; the first: "
+            f"{encoded.unreadable[0]}",
+            hint="every encoder must be judged on the same clips: mend them or leave them out",
+        )
+    return encoded, clips.labels

@@ -1,0 +1,116 @@
+"""From rows of single seeds to a table, and to what validation would deploy."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from statistics import mean, stdev
+from typing import Any
+
+from export.compare.measure import Row
+from export.precision import LINEAR_PROBE, LOSS_BUDGET, PRECISIONS, choose
+
+FLOAT_HEADS = ("protobin", "protobin-offset")
+BINARY_HEAD = "protobin-offset"
+LINEAR = "linear-mean"
+
+_PLACE = ("data", "encoder", "prototypes_per_class")
+_ENTRY = ("data", "encoder", "head", "prototypes_per_class", "bits", "layer")
+_SAME = (
+    "encoder_bytes", "n_dims", "n_parameters", "prototype_bytes", "linear_bytes", "trial",
+)  # fmt: skip
+_AVERAGED = ("validation", "test", "auroc", "top_1", "low", "high")
+
+
+def table(rows: Sequence[Row]) -> list[Row]:
+    """One line per data set, encoder, head, J, precision and linear layer.
+
+    Figures in percent are means over seeds, ``*_sd`` their standard deviation; ``delta`` is the
+    test mAP above that of the linear layer on the mean token; ``parity`` the largest error.
+    """
+    lines: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        lines.setdefault(tuple(row[key] for key in _ENTRY), {"of": []})["of"].append(row)
+    result = []
+    for key, line in lines.items():
+        of = line["of"]
+        entry: Row = dict(zip(_ENTRY, key, strict=True)) | {name: of[0][name] for name in _SAME}
+        entry["n_seeds"] = len(of)
+        for name in _AVERAGED:
+            values = [row[name] for row in of if row[name] is not None]
+            entry[name] = round(mean(values), 3) if values else None
+        for name in ("validation", "test"):
+            values = [row[name] for row in of]
+            entry[f"{name}_sd"] = round(stdev(values), 3) if len(values) > 1 else None
+        errors = [row["parity"] for row in of if row["parity"] is not None]
+        entry["parity"] = max(errors) if errors else None
+        result.append(entry)
+    _add_deltas(result)
+    return result
+
+
+def _add_deltas(entries: Sequence[Row]) -> None:
+    linear = {(e["data"], e["encoder"]): e["test"] for e in entries if e["head"] == LINEAR}
+    for entry in entries:
+        base = linear.get((entry["data"], entry["encoder"]))
+        entry["delta"] = None if base is None else round(entry["test"] - base, 3)
+
+
+def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
+    """What validation would deploy for each data set and encoder, and what the test says of it.
+
+    The float head is the paper's or ours, whichever validation prefers; the precision is
+    `export.precision.choose`'s. Only then are test figures looked at.
+    """
+    result = []
+    for place, group in groupby(sorted(entries, key=_place), key=_place):
+        of = {(e["head"], e["bits"]): e for e in group if e["layer"] != "int8-sparse"
+              and (e["layer"] == "int8" or e["head"] not in FLOAT_HEADS)}  # fmt: skip
+        floats = [of[head, "float"] for head in FLOAT_HEADS if (head, "float") in of]
+        if not floats:
+            continue
+        best = max(floats, key=lambda entry: entry["validation"])
+        candidates = {"float": best} | {
+            bits: of[best["head"], bits] for bits in ("8", "4") if (best["head"], bits) in of
+        }
+        if (BINARY_HEAD, "1") in of:
+            candidates["1"] = of[BINARY_HEAD, "1"]
+        prototypes = choose({n: e["validation"] for n, e in candidates.items()}, budget)
+        line = dict(zip(_PLACE, place, strict=True)) | {
+            "float_head": best["head"],
+            "chosen_precision": prototypes.name,
+            "chosen": candidates[prototypes.name]["test"],
+            "chosen_minus_float": _difference(candidates[prototypes.name], best),
+        }
+        if "1" in candidates:
+            line["binary_minus_float"] = _difference(candidates["1"], best)
+        if probe := of.get((LINEAR, "float")):
+            everything = {n: e["validation"] for n, e in candidates.items()}
+            line["linear"] = probe["test"]
+            line["chosen_minus_linear"] = _difference(candidates[prototypes.name], probe)
+            line["deployed"] = choose(everything | {LINEAR_PROBE: probe["validation"]}, budget).name
+        result.append(line)
+    return result
+
+
+def averages(lines: Sequence[Row]) -> Row:
+    """Mean and extremes of the differences over all data sets and encoders."""
+    found: Row = {"rows": len(lines)}
+    for name in ("chosen_minus_linear", "chosen_minus_float", "binary_minus_float"):
+        values = [line[name] for line in lines if name in line]
+        if values:
+            found[name] = {
+                "mean": round(mean(values), 2), "least": min(values), "most": max(values)
+            }  # fmt: skip
+    return found
+
+
+def by_precision(entry: Row) -> int:
+    """Order of precisions: the smallest first."""
+    return list(PRECISIONS).index(entry["bits"])
+
+
+def _place(entry: Row) -> tuple[Any, ...]:
+    return tuple(entry[key] for key in _PLACE)
+
+
+def _difference(one: Row, other: Row) -> float:
+    return round(float(one["test"] - other["test"]), 3)
