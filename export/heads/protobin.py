@@ -144,7 +144,7 @@ class Protobin(Head):
         levels = np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
         quantiles = torch.from_numpy(np.quantile(tokens.numpy(), levels, axis=0)).float()
         thresholds = quantiles + self.offset - tokens.median(dim=0).values
-        self.offset = nn.Parameter(thresholds.flatten())
+        self.offset = nn.Parameter(thresholds.flatten(), self.offset.requires_grad)
         self.prototypes = nn.Parameter(self.prototypes.repeat(1, n_thresholds))
         self.n_thresholds = n_thresholds
         if isinstance(self.norm, _Standardise):
