@@ -1,7 +1,6 @@
 """The trained head: its signs, its gradients, its size, and that the device computes the same."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,16 +24,18 @@ from export.heads.protobin import (
 from export.parity import torch_scores
 from export.train import Bags, logits_of
 
-PRECISIONS: dict[TokenBits, float] = {"float": 0.0, 1: 1.0}
-"""Sign shares at which torch computes what a device head of these bits does."""
+every_form = pytest.mark.parametrize("n_thresholds", [0, 1, 3])
+"""R of a binary head; 0 is the float one."""
 
 
 def built(
-    kind: type[Protobin], shape: MapShape, n_own: int, seed: int = 0, **options: Any
+    kind: type[Protobin], shape: MapShape, n_own: int, seed: int = 0, n_thresholds: int = 0
 ) -> Protobin:
     """A head none of whose parameters and running figures is at its starting value."""
     torch.manual_seed(seed)
-    head = kind(shape, n_own, learn_offset=True, standardise=True, **options).eval()
+    head = kind(shape, n_own, learn_offset=True, standardise=True).eval()
+    if n_thresholds:
+        head.binarise(torch.randn(50, shape.n_dims), n_thresholds)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -42,6 +43,10 @@ def built(
         head.norm.get_buffer("running_mean").normal_(0.2, 0.1)
         head.norm.get_buffer("running_var").uniform_(1e-3, 1e-2)
     return head
+
+
+def bits_of(head: Protobin) -> TokenBits:
+    return 1 if head.n_thresholds else "float"
 
 
 def pieces(maps: TokenMaps) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -79,30 +84,41 @@ def test_only_offset_and_class_bound_layer_change_the_papers_size() -> None:
 
 @pytest.mark.parametrize("learn_offset", [False, True])
 def test_a_head_starts_from_median_and_spread(learn_offset: bool) -> None:
-    head = Protobin(MapShape(3, 1, 2), 2, learn_offset=learn_offset)
-    head.start_from(torch.tensor([1.0, 2, 3]), torch.tensor([4.0, 5, 6]))
-    assert head.spread.tolist() == [4, 5, 6]
-    assert head.offset.tolist() == ([1, 2, 3] if learn_offset else [0, 0, 0])
+    head = Protobin(MapShape(2, 1, 2), 2, learn_offset=learn_offset)
+    head.start_from(torch.tensor([[1.0, 10], [2, 10], [6, 10]]))
+    assert head.spread[0].item() == pytest.approx(7**0.5)
+    assert 0 < head.spread[1].item() <= 1e-6  # never zero
+    assert head.offset.tolist() == ([2, 10] if learn_offset else [0, 0])
 
 
-def test_tokens_go_from_cosine_to_sign_in_a_straight_line() -> None:
-    head = built(Protobin, MapShape(24, 1, 2), 3)
-    maps = noise_maps(MapShape(24, 1, 2), [1], seed=4)  # one token, so the maximum is linear too
+def test_thresholds_lie_at_the_quantiles_and_keep_what_the_offset_learned() -> None:
+    head = built(Protobin, MapShape(2, 1, 2), 3)
+    tokens = torch.arange(101.0)[torch.randperm(101)][:, None] * torch.tensor([1.0, 2.0])
     with torch.no_grad():
-        scores = []
-        for head.sign_share in (0.0, 0.3, 1.0):
-            scores.append(head.scores(maps))
-    torch.testing.assert_close(scores[1], 0.7 * scores[0] + 0.3 * scores[2])
-    assert not torch.allclose(scores[0], scores[2], atol=0.01)
+        head.offset.copy_(torch.tensor([50.5, 99.0]))
+    latent = head.prototypes.detach().clone()
+    head.binarise(tokens, 3)
+    expected = [[25.5, 49], [50.5, 99], [75.5, 149]]
+    torch.testing.assert_close(head.offset.detach().view(3, 2), torch.tensor(expected))
+    assert torch.equal(head.prototypes.detach().view(6, 3, 2), latent[:, None].expand(6, 3, 2))
+    assert (head.norm.get_buffer("num_batches_tracked")).item() == 0
 
 
-@pytest.mark.parametrize("sign_share", [0.0, 0.4, 1.0])
-def test_dead_tokens_and_padding_score_zero(sign_share: float) -> None:
+@pytest.mark.parametrize("learn_offset", [False, True])
+def test_thresholds_are_learned_where_the_offset_was(learn_offset: bool) -> None:
+    head = Protobin(MapShape(4, 1, 2), 2, learn_offset=learn_offset)
+    head.binarise(torch.randn(9, 4), 2)
+    assert head.offset.requires_grad == learn_offset
+
+
+@every_form
+def test_dead_tokens_and_padding_score_zero(n_thresholds: int) -> None:
     shape = MapShape(24, 1, 2)
-    head = built(Protobin, shape, 30)
-    head.sign_share = sign_share
+    head = built(Protobin, shape, 30, n_thresholds=n_thresholds)
     maps = noise_maps(shape, [3], seed=0)
-    maps.tokens[0, :, 2, 0] = head.offset.detach()
+    with torch.no_grad():
+        head.offset.copy_(torch.full((24,), 0.25).repeat(max(1, n_thresholds)))
+    maps.tokens[0, :, 2] = 0.25
     scores = head.scores(maps)
     short = token_maps(maps.tokens[:, :, :2])
     alone = head.scores(short)
@@ -111,11 +127,10 @@ def test_dead_tokens_and_padding_score_zero(sign_share: float) -> None:
     assert torch.equal(head.scores(replace(short, padded=torch.tensor([True]))), scores)
 
 
-@pytest.mark.parametrize("sign_share", [0.0, 0.4, 1.0])
-def test_a_clip_without_a_valid_token_scores_zero(sign_share: float) -> None:
+@every_form
+def test_a_clip_without_a_valid_token_scores_zero(n_thresholds: int) -> None:
     shape = MapShape(24, 1, 2)
-    head = built(Protobin, shape, 3)
-    head.sign_share = sign_share
+    head = built(Protobin, shape, 3, n_thresholds=n_thresholds)
     assert torch.equal(head.scores(noise_maps(shape, [0, 4], seed=0))[0], torch.zeros(6))
 
 
@@ -123,19 +138,18 @@ def test_a_clip_without_a_valid_token_scores_zero(sign_share: float) -> None:
 @given(
     n_dims=st.integers(1, 130),
     seed=st.integers(0, 99),
-    bits=st.sampled_from(list(PRECISIONS)),
+    n_thresholds=st.integers(0, 3),
     n_heard=st.integers(1, 9),
 )
 def test_device_head_computes_what_was_trained(
-    n_dims: int, seed: int, bits: TokenBits, n_heard: int
+    n_dims: int, seed: int, n_thresholds: int, n_heard: int
 ) -> None:
     shape = MapShape(n_dims, 1, 3)
-    module = built(Protobin, shape, 2, seed)
-    module.sign_share = PRECISIONS[bits]
+    module = built(Protobin, shape, 2, seed, n_thresholds)
     maps = noise_maps(shape, [n_heard, 9], seed)
-    maps.tokens[0, :, 0, 0] = module.offset.detach()
+    maps.tokens[0, :, 0, 0] = module.offset.detach()[:n_dims]
     clip = TokenMaps(maps.tokens[:1], maps.valid[:1], padded=torch.tensor([n_heard < 9]))
-    head = TrainedHead.of(module, [clip]).runtime(bits, "float32")
+    head = TrainedHead.of(module, [clip]).runtime(bits_of(module), "float32")
     summary = head.summarise(*pieces(clip))
     with torch.no_grad():
         expected, logits = module.scores(clip)[0].numpy(), module(clip)[0].numpy()
@@ -151,16 +165,15 @@ clips_of_chunks = st.lists(
 
 
 @settings(max_examples=25, deadline=None)
-@given(lengths=clips_of_chunks, seed=st.integers(0, 99), bits=st.sampled_from(list(PRECISIONS)))
+@given(lengths=clips_of_chunks, seed=st.integers(0, 99), n_thresholds=st.sampled_from([0, 1, 3]))
 def test_a_clip_scores_alone_as_in_any_batch_and_on_the_device(
-    lengths: list[tuple[int, int | None]], seed: int, bits: TokenBits
+    lengths: list[tuple[int, int | None]], seed: int, n_thresholds: int
 ) -> None:
     rng = np.random.default_rng(seed)
     clips = [noise_clip(n_chunks, (6, 20), rng, n_last) for n_chunks, n_last in lengths]
     bags = Bags(clips, np.zeros((len(clips), 3), np.float32), n_freq=2)
-    module = built(Protobin, bags.shape, 2, seed)
-    module.sign_share = PRECISIONS[bits]
-    head = TrainedHead.of(module, bags.in_order()).runtime(bits, "float32")
+    module = built(Protobin, bags.shape, 2, seed, n_thresholds)
+    head = TrainedHead.of(module, bags.in_order()).runtime(bits_of(module), "float32")
     together = logits_of(module, bags)
     for row, clip in enumerate(clips):
         with torch.no_grad():
@@ -173,11 +186,13 @@ def test_a_clip_scores_alone_as_in_any_batch_and_on_the_device(
         np.testing.assert_allclose(head.logits(head.merge(chunks)), together[row], atol=1e-5)
 
 
-def folded(kind: type[Protobin], n_own: int) -> tuple[Protobin, TrainedHead, Bags]:
+def folded(
+    kind: type[Protobin], n_own: int, n_thresholds: int = 0
+) -> tuple[Protobin, TrainedHead, Bags]:
     rng = np.random.default_rng(1)
     clips = [noise_clip(2, (6, 16), rng) for _ in range(20)]
     bags = Bags(clips, np.zeros((20, 3), np.float32))
-    module = built(kind, bags.shape, n_own)
+    module = built(kind, bags.shape, n_own, n_thresholds=n_thresholds)
     return module, TrainedHead.of(module, bags.in_order()), bags
 
 
@@ -207,7 +222,7 @@ def test_class_bound_head_has_a_grouped_layer_within_half_a_step() -> None:
 
 def test_int8_layer_stays_close_to_the_trained_one() -> None:
     """Rounding W to 127 steps a row moves a logit by at most half a step per prototype."""
-    _, trained, bags = folded(Protobin, 8)
+    _, trained, bags = folded(Protobin, 8, n_thresholds=1)
     exact, rounded = trained.runtime(1, "float32"), trained.runtime(1, "int8")
     scores = np.stack([exact.summarise(t.astype(np.float32), v).scores for t, v in bags.rows()])
     step = np.abs(trained.weights).max(axis=1) / 127

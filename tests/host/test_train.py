@@ -71,7 +71,8 @@ def test_long_gradients_are_cut_and_short_ones_kept(scale: float, expected: floa
 
 def scripted(script: Sequence[float], patience: int) -> tuple[MeanLinear, Descent, list[float]]:
     """A head whose weight in every epoch is written down, and the weight of every step taken."""
-    head, steps = MeanLinear(bags().shape), []
+    head = MeanLinear(bags().shape)
+    steps: list[float] = []
     recipe = Recipe(epochs=len(script), learning_rate=0.0, weight_decay=0.0, patience=patience)
 
     def objective(batch: Batch) -> Tensor:
