@@ -75,12 +75,17 @@ def compare(bundle: Bundle, chunks: list[Chunk]) -> list[Stage]:
     other = [fast.tokens(chunk.samples) for chunk in chunks]
     name = "tokens: onnxruntime, fast against low-memory"
     valid = [bundle.encoder.grid.valid_tokens(chunk.n_valid) for chunk in chunks]
-    head_stages = (
-        _mean_stages(bundle.head, tokens, valid)
-        if isinstance(bundle.head, MeanLinearHead)
-        else _prototype_stages(bundle.head, tokens, valid)
-    )
-    return [Stage(name, _apart(tokens, other), 1e-3 * scale), *head_stages]
+    encoders = Stage(name, _apart(tokens, other), 1e-3 * scale)
+    return [encoders, *head_stages(bundle.head, tokens, valid)]
+
+
+def head_stages(
+    head: Head, tokens: list[NDArray[np.float32]], valid: list[NDArray[np.bool_]]
+) -> list[Stage]:
+    """Every stage after the encoder, from the same tokens (T, D) and masks (T,)."""
+    if isinstance(head, MeanLinearHead):
+        return _mean_stages(head, tokens, valid)
+    return _prototype_stages(head, tokens, valid)
 
 
 def _prototype_stages(

@@ -17,8 +17,8 @@ the better float head of the two by validation; `binary` is 1-bit tokens at the 
 _TABLE = """## All heads
 
 `quality` is macro mAP in percent on the test clips: mean ± standard deviation over seeds, in
-brackets a 95 % bootstrap interval by source recording. `parity` is the largest difference between
-the logits of the device and of torch.
+brackets a 95 % bootstrap interval by source recording. `parity` compares torch, onnxruntime and
+every kernel with the device, stage by stage: exact to the bit, or the largest difference.
 
 | data | encoder | head | J | tokens | linear layer | quality | to linear | prototypes | layer \
 | encoder bytes | parity |
@@ -62,14 +62,21 @@ def _entry(entry: Row) -> str:
     spread = "" if entry["test_sd"] is None else f" ± {entry['test_sd']:.1f}"
     sure = "" if entry["low"] is None else f" [{entry['low']:.1f}, {entry['high']:.1f}]"
     own = str(entry["prototypes_per_class"]) if entry["prototype_bytes"] else ""
-    parity = {None: "", 0.0: "exact"}.get(entry["parity"], f"{entry['parity'] or 0:.1e}")
     cells = [
         entry["data"], entry["encoder"], entry["head"], own, entry["bits"], entry["layer"],
         f"{entry['test']:.1f}{spread}{sure}", _signed(entry["delta"]),
         f"{entry['prototype_bytes']:,}", f"{entry['linear_bytes']:,}",
-        f"{entry['encoder_bytes']:,}", parity,
+        f"{entry['encoder_bytes']:,}", _parity(entry["parity"]),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |\n"
+
+
+def _parity(parity: Row | None) -> str:
+    if parity is None:
+        return ""
+    if not parity["passed"]:
+        return f"BROKEN {parity['error']:.1e}"
+    return "exact" if parity["error"] == 0 else f"{parity['error']:.0e}"
 
 
 def _signed(value: float | None) -> str:

@@ -24,7 +24,7 @@ def table(rows: Sequence[Row]) -> list[Row]:
     """One line per data set, encoder, head, J, precision and linear layer.
 
     Figures in percent are means over seeds, ``*_sd`` their standard deviation; ``delta`` is the
-    test mAP above that of the linear layer on the mean token; ``parity`` the largest error.
+    test mAP above that of the linear layer on the mean token; ``parity`` the worst of them.
     """
     lines: dict[tuple[Any, ...], Row] = {}
     for row in rows:
@@ -40,8 +40,11 @@ def table(rows: Sequence[Row]) -> list[Row]:
         for name in ("validation", "test"):
             values = [row[name] for row in of]
             entry[f"{name}_sd"] = round(stdev(values), 3) if len(values) > 1 else None
-        errors = [row["parity"] for row in of if row["parity"] is not None]
-        entry["parity"] = max(errors) if errors else None
+        checks = [row["parity"] for row in of if row["parity"] is not None]
+        entry["parity"] = None
+        if checks:
+            passed = all(check["passed"] for check in checks)
+            entry["parity"] = {"passed": passed, "error": max(check["error"] for check in checks)}
         result.append(entry)
     _add_deltas(result)
     return result
