@@ -16,6 +16,8 @@ from export.precision import LINEAR_PROBE, choose
         pytest.param({"1": 95.0, "4": 90.0, "float": 90.0}, "1", id="better than float"),
         pytest.param({"8": 90.0, "4": 80.0, "1": 70.0, "float": 90.0}, "8", id="in any order"),
         pytest.param({"float": 90.0}, "float", id="nothing else tried"),
+        pytest.param({"4": 10.0}, "4", id="only this was asked for"),
+        pytest.param({LINEAR_PROBE: 10.0}, LINEAR_PROBE, id="only the probe was asked for"),
         pytest.param({"1": 90.0, "float": 90.0, LINEAR_PROBE: 89.0}, "1", id="a worse probe"),
         pytest.param({"1": 90.0, "float": 90.0, LINEAR_PROBE: 90.0}, "1", id="an equal probe"),
         pytest.param({"1": 90.0, "float": 90.0, LINEAR_PROBE: 90.25}, LINEAR_PROBE, id="a better"),
