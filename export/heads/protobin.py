@@ -141,10 +141,10 @@ class Protobin(Head):
         Thresholds lie at the quantiles r / (R + 1) of training tokens (n, D), moved by as much as
         the offset was moved from their median.
         """
-        levels = torch.arange(1, n_thresholds + 1) / (n_thresholds + 1)
-        moved = self.offset - tokens.median(dim=0).values
-        thresholds = torch.quantile(tokens, levels, dim=0) + moved
-        self.offset = nn.Parameter(thresholds.flatten())
+        levels = np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
+        quantiles = torch.from_numpy(np.quantile(tokens.numpy(), levels, axis=0)).float()
+        thresholds = quantiles + self.offset - tokens.median(dim=0).values
+        self.offset = nn.Parameter(thresholds.flatten(), self.offset.requires_grad)
         self.prototypes = nn.Parameter(self.prototypes.repeat(1, n_thresholds))
         self.n_thresholds = n_thresholds
         if isinstance(self.norm, _Standardise):

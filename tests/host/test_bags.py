@@ -162,12 +162,26 @@ def test_batch_holds_what_its_rows_name() -> None:
     assert torch.equal(batch.targets, bags.targets[batch.rows])
 
 
-def test_statistics_are_those_of_valid_tokens() -> None:
+def test_sample_is_the_valid_tokens() -> None:
     clips = noise(2, 3, n_last=3)
     for clip in clips:
         clip.tokens[~clip.valid] = 1e4
-    median, spread = bags_of(clips).statistics()
-    heard = np.concatenate([clip.tokens[clip.valid] for clip in clips]).astype(np.float32)
-    lower = np.sort(heard, axis=0)[(len(heard) - 1) // 2]
-    np.testing.assert_array_equal(median, lower)
-    np.testing.assert_allclose(spread, heard.std(axis=0, ddof=1), rtol=1e-5)
+    sample = bags_of(clips).sample()
+    heard = np.concatenate([clip.tokens[clip.valid] for clip in clips])
+    assert sample.dtype == torch.float32
+    assert sorted(map(tuple, sample.tolist())) == sorted(map(tuple, heard.tolist()))
+
+
+def test_sample_of_many_clips_is_some_of_them_without_bias(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Enough is 60 tokens of six a clip: ten clips, and not the first ten."""
+    monkeypatch.setattr("export.train.bags.SAMPLE_TOKENS", 60)
+    shelf = Shelf(noise(*[1] * 50))
+    bags = bags_of(shelf)
+    assert len(bags.sample()) == 60
+    assert len(set(shelf.taken)) == 10
+    assert max(shelf.taken) > 30
+    taken = list(shelf.taken)
+    bags.sample()
+    assert shelf.taken == taken * 2

@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 
 import pytest
+from support.planted_bags import planted_bags
 
 from export import crossval
 from export.card import CARDS
 from export.commands.tokens import DEMO_ENCODER
 from export.demo import train
+from export.tokens import ClipTokens
 
 
 def test_work_of_other_material_or_recipe_is_kept_apart(
@@ -43,3 +45,18 @@ def test_work_of_other_material_or_recipe_is_kept_apart(
     found.append(folder())
     assert len(set(found)) == len(found)
     assert {each.parent for each in found} == {tmp_path / "work"}
+
+
+def test_every_precision_and_the_probe_are_trained() -> None:
+    bags = planted_bags(36, 1, 1, seed=0, n_classes=3, strength=4.0)
+    heads = crossval.heads_of(bags, seed=0)
+    assert {name: head.bits for name, head in heads.items()} == {
+        "float": "float", "8": 8, "4": 4, "1": 1, "mean-linear": "float",
+    }  # fmt: skip
+    heard = bags.targets.any(dim=1)
+    tokens = [part for part, here in zip(bags.rows(), heard, strict=True) if here]
+    clips = [ClipTokens(part[None], valid[None]) for part, valid in tokens]
+    targets = bags.targets[heard].argmax(dim=1).numpy()
+    right = {name: crossval.accuracy(head, clips, targets) for name, head in heads.items()}
+    assert min(right.values()) > 0.85, right
+    assert crossval.accuracy(heads["1"], clips, (targets + 1) % 3) < 0.15

@@ -9,8 +9,6 @@ from support.token_maps import noise_maps
 
 from export.heads import HEADS, Head, MapShape, n_parameters
 
-pytestmark = pytest.mark.skipif("protobin" not in HEADS, reason="protobin is not registered")
-
 SHAPE = MapShape(24, 2, 3)
 
 

@@ -1,29 +1,58 @@
 """The trained head: its signs, its gradients, its size, and that the device computes the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from support.planted_bags import device_logits, noise_clip
+from support.token_maps import noise_maps, token_maps
 
-from edge_probe.head import ProtobinHead
-from export.heads.protobin import ProtobinModule, TrainedHead, _PrototypeSign, _TokenSign
+from edge_probe.head import GroupedInt8Linear
+from edge_probe.spec import TokenBits
+from export.heads import MapShape, TokenMaps, n_parameters
+from export.heads.protobin import (
+    ClassBoundProtobin,
+    Protobin,
+    TrainedHead,
+    _PrototypeSign,
+    _TokenSign,
+)
 from export.parity import torch_scores
-from export.train.loss import asymmetric_loss
+from export.train import Bags, logits_of
+
+every_form = pytest.mark.parametrize("n_thresholds", [0, 1, 3])
+"""R of a binary head; 0 is the float one."""
 
 
-def trained(module: ProtobinModule) -> TrainedHead:
-    return TrainedHead.of(module, torch.zeros(len(module.prototypes)))
-
-
-def module_of(n_dims: int, n_prototypes: int, n_classes: int, seed: int = 0) -> ProtobinModule:
-    """A module none of whose parameters is at its starting value."""
+def built(
+    kind: type[Protobin], shape: MapShape, n_own: int, seed: int = 0, n_thresholds: int = 0
+) -> Protobin:
+    """A head none of whose parameters and running figures is at its starting value."""
     torch.manual_seed(seed)
-    module = ProtobinModule(n_dims, n_prototypes, n_classes).eval()
+    head = kind(shape, n_own, learn_offset=True, standardise=True).eval()
+    if n_thresholds:
+        head.binarise(torch.randn(50, shape.n_dims), n_thresholds)
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in head.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return module
+        head.spread.uniform_(0.5, 2)
+        head.norm.get_buffer("running_mean").normal_(0.2, 0.1)
+        head.norm.get_buffer("running_var").uniform_(1e-3, 1e-2)
+    return head
+
+
+def bits_of(head: Protobin) -> TokenBits:
+    return 1 if head.n_thresholds else "float"
+
+
+def pieces(maps: TokenMaps) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Tokens (T, D) and valid (T,) of a single clip, as the device takes them."""
+    tokens, valid = maps.rows()
+    return tokens[0].numpy(), valid[0].numpy()
 
 
 def test_sign_of_zero_is_plus_one() -> None:
@@ -42,99 +71,173 @@ def test_gradient_of_prototypes_is_the_identity_and_of_tokens_that_of_tanh() -> 
     assert torch.allclose(gradient, expected)
 
 
-@pytest.mark.parametrize(
-    ("n_classes", "per_class", "expected"),
-    [(10, 20, 155_610), (21, 20, 331_401), (527, 10, 6_825_177)],
-)
-def test_prototypes_and_linear_layer_have_the_papers_size(
-    n_classes: int, per_class: int, expected: int
-) -> None:
-    """arXiv 2509.24901 counts latent prototypes and the linear layer at D = 768."""
-    module = ProtobinModule(768, per_class * n_classes, n_classes)
-    counted = [module.prototypes, *module.linear.parameters()]
-    assert sum(parameter.numel() for parameter in counted) == expected
-    others = {name: p.numel() for name, p in module.named_parameters() if "linear" not in name}
-    assert others == {
-        "prototypes": 768 * per_class * n_classes, "offset": 768,
-        "gain": per_class * n_classes, "shift": per_class * n_classes,
-    }  # fmt: skip
+def test_only_offset_and_class_bound_layer_change_the_papers_size() -> None:
+    shape, n_own = MapShape(768, 1, 10), 20
+    sizes = [
+        n_parameters(kind(shape, n_own, learn_offset=learn, standardise=True))
+        for kind in (Protobin, ClassBoundProtobin)
+        for learn in (False, True)
+    ]
+    bound = 200 * 768 + 200 + 10
+    assert sizes == [155_610, 155_610 + 768, bound, bound + 768]
 
 
-@pytest.mark.parametrize("sign_share", [0.0, 0.4, 1.0])
-def test_dead_tokens_and_padding_score_zero(sign_share: float) -> None:
-    module = module_of(24, 6, 2)
-    module.sign_share = sign_share
-    tokens = torch.randn(1, 5, 24)
-    tokens[0, 2] = module.offset.detach()
-    valid = torch.tensor([[True, True, True, False, False]])
-    scores = module.scores(tokens, valid)
-    alone = module.scores(tokens[:, :2])
+@pytest.mark.parametrize("learn_offset", [False, True])
+def test_a_head_starts_from_median_and_spread(learn_offset: bool) -> None:
+    head = Protobin(MapShape(2, 1, 2), 2, learn_offset=learn_offset)
+    head.start_from(torch.tensor([[1.0, 10], [2, 10], [6, 10]]))
+    assert head.spread[0].item() == pytest.approx(7**0.5)
+    assert 0 < head.spread[1].item() <= 1e-6  # never zero
+    assert head.offset.tolist() == ([2, 10] if learn_offset else [0, 0])
+
+
+def test_thresholds_lie_at_the_quantiles_and_keep_what_the_offset_learned() -> None:
+    head = built(Protobin, MapShape(2, 1, 2), 3)
+    tokens = torch.arange(101.0)[torch.randperm(101)][:, None] * torch.tensor([1.0, 2.0])
+    with torch.no_grad():
+        head.offset.copy_(torch.tensor([50.5, 99.0]))
+    latent = head.prototypes.detach().clone()
+    head.binarise(tokens, 3)
+    expected = [[25.5, 49], [50.5, 99], [75.5, 149]]
+    torch.testing.assert_close(head.offset.detach().view(3, 2), torch.tensor(expected))
+    assert torch.equal(head.prototypes.detach().view(6, 3, 2), latent[:, None].expand(6, 3, 2))
+    assert (head.norm.get_buffer("running_var") == 1).all()  # scores of signs start anew
+
+
+@pytest.mark.parametrize("learn_offset", [False, True])
+def test_thresholds_are_learned_where_the_offset_was(learn_offset: bool) -> None:
+    head = Protobin(MapShape(4, 1, 2), 2, learn_offset=learn_offset)
+    head.binarise(torch.randn(9, 4), 2)
+    assert head.offset.requires_grad == learn_offset
+
+
+@every_form
+def test_dead_tokens_and_padding_score_zero(n_thresholds: int) -> None:
+    shape = MapShape(24, 1, 2)
+    head = built(Protobin, shape, 30, n_thresholds=n_thresholds)
+    maps = noise_maps(shape, [3], seed=0)
+    with torch.no_grad():
+        head.offset.copy_(torch.full((24,), 0.25).repeat(max(1, n_thresholds)))
+    maps.tokens[0, :, 2] = 0.25
+    scores = head.scores(maps)
+    short = token_maps(maps.tokens[:, :, :2])
+    alone = head.scores(short)
     assert torch.equal(scores, alone.clamp(min=0))
-    assert torch.equal(module.scores(tokens, torch.zeros(1, 5, dtype=torch.bool)), scores * 0)
+    assert not torch.equal(scores, alone)
+    assert torch.equal(head.scores(replace(short, padded=torch.tensor([True]))), scores)
+
+
+@every_form
+def test_a_clip_without_a_valid_token_scores_zero(n_thresholds: int) -> None:
+    shape = MapShape(24, 1, 2)
+    head = built(Protobin, shape, 3, n_thresholds=n_thresholds)
+    assert torch.equal(head.scores(noise_maps(shape, [0, 4], seed=0))[0], torch.zeros(6))
 
 
 @settings(max_examples=25)
-@given(n_dims=st.integers(1, 130), seed=st.integers(0, 99), bits=st.sampled_from([1, "float"]))
-def test_device_head_computes_what_was_trained(n_dims: int, seed: int, bits: int | str) -> None:
-    module = module_of(n_dims, 7, 3, seed)
-    module.sign_share = 1.0 if bits == 1 else 0.0
-    tokens = torch.randn(1, 9, n_dims)
-    tokens[0, 4] = module.offset.detach()
-    valid = torch.ones(1, 9, dtype=torch.bool)
-    valid[0, 7:] = False
-    head = trained(module).runtime(bits, "float32")  # type: ignore[arg-type]
-    summary = head.summarise(tokens[0].numpy(), valid[0].numpy())
+@given(
+    n_dims=st.integers(1, 130),
+    seed=st.integers(0, 99),
+    n_thresholds=st.integers(0, 3),
+    n_heard=st.integers(1, 9),
+)
+def test_device_head_computes_what_was_trained(
+    n_dims: int, seed: int, n_thresholds: int, n_heard: int
+) -> None:
+    shape = MapShape(n_dims, 1, 3)
+    module = built(Protobin, shape, 2, seed, n_thresholds)
+    maps = noise_maps(shape, [n_heard, 9], seed)
+    maps.tokens[0, :, 0, 0] = module.offset.detach()[:n_dims]
+    clip = TokenMaps(maps.tokens[:1], maps.valid[:1], padded=torch.tensor([n_heard < 9]))
+    head = TrainedHead.of(module, [clip]).runtime(bits_of(module), "float32")
+    summary = head.summarise(*pieces(clip))
     with torch.no_grad():
-        expected = module.scores(tokens, valid)[0].numpy()
-        logits = module(tokens, valid)[0].numpy()
+        expected, logits = module.scores(clip)[0].numpy(), module(clip)[0].numpy()
     np.testing.assert_allclose(summary.scores, expected, atol=1e-6)
     np.testing.assert_allclose(head.logits(head.merge([summary])), logits, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(
-        torch_scores(head, tokens[0].numpy(), valid[0].numpy()), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(torch_scores(head, *pieces(clip)), expected, atol=1e-6)
+
+
+clips_of_chunks = st.lists(
+    st.tuples(st.integers(1, 4), st.none() | st.integers(1, 6)), min_size=2, max_size=4
+)
+"""Chunks of each clip, and valid tokens of its last one (None: all)."""
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=clips_of_chunks, seed=st.integers(0, 99), n_thresholds=st.sampled_from([0, 1, 3]))
+def test_a_clip_scores_alone_as_in_any_batch_and_on_the_device(
+    lengths: list[tuple[int, int | None]], seed: int, n_thresholds: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    clips = [noise_clip(n_chunks, (6, 20), rng, n_last) for n_chunks, n_last in lengths]
+    bags = Bags(clips, np.zeros((len(clips), 3), np.float32), n_freq=2)
+    module = built(Protobin, bags.shape, 2, seed, n_thresholds)
+    head = TrainedHead.of(module, bags.in_order()).runtime(bits_of(module), "float32")
+    together = logits_of(module, bags)
+    for row, clip in enumerate(clips):
+        with torch.no_grad():
+            alone = module(bags.maps([row]))[0].numpy()
+        chunks = [
+            head.summarise(tokens.astype(np.float32), valid)
+            for tokens, valid in zip(clip.tokens, clip.valid, strict=True)
+        ]
+        np.testing.assert_allclose(alone, together[row], atol=1e-5)
+        np.testing.assert_allclose(head.logits(head.merge(chunks)), together[row], atol=1e-5)
+
+
+def folded(
+    kind: type[Protobin], n_own: int, n_thresholds: int = 0
+) -> tuple[Protobin, TrainedHead, Bags]:
+    rng = np.random.default_rng(1)
+    clips = [noise_clip(2, (6, 16), rng) for _ in range(20)]
+    bags = Bags(clips, np.zeros((20, 3), np.float32))
+    module = built(kind, bags.shape, n_own, n_thresholds=n_thresholds)
+    return module, TrainedHead.of(module, bags.in_order()), bags
+
+
+@pytest.mark.parametrize("kind", [Protobin, ClassBoundProtobin])
+def test_standardisation_is_folded_into_the_layer(kind: type[Protobin]) -> None:
+    module, trained, bags = folded(kind, 4)
+    assert trained.weights.shape == module.linear.weight.shape
+    with torch.no_grad():
+        scores = torch.cat([module.scores(maps) for maps in bags.in_order()]).numpy()
+    own = scores.reshape(20, -1, trained.weights.shape[1])  # dense: every class sees all
+    logits = (own * trained.weights).sum(axis=2) + trained.bias
+    np.testing.assert_allclose(logits, logits_of(module, bags), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(trained.reference_scores, scores.mean(axis=0), atol=1e-6)
+
+
+def test_class_bound_head_has_a_grouped_layer_within_half_a_step() -> None:
+    module, trained, bags = folded(ClassBoundProtobin, 4)
+    head = trained.runtime("float", "int8")
+    assert isinstance(head.linear, GroupedInt8Linear)
+    assert head.linear.weights.shape == (3, 4)
+    step = np.abs(trained.weights).max(axis=1) / 127
+    scores = np.stack([head.summarise(t.astype(np.float32), v).scores for t, v in bags.rows()])
+    bound = step / 2 * np.abs(scores.reshape(20, 3, 4)).sum(axis=2) + 1e-3
+    moved = np.abs(device_logits(head, bags) - logits_of(module, bags))
+    assert (moved <= bound).all()
 
 
 def test_int8_layer_stays_close_to_the_trained_one() -> None:
     """Rounding W to 127 steps a row moves a logit by at most half a step per prototype."""
-    module = module_of(48, 40, 5)
-    head = trained(module)
-    tokens = np.random.default_rng(0).normal(size=(30, 48)).astype(np.float32)
-    valid = np.ones(30, bool)
-    exact, rounded = head.runtime(1, "float32"), head.runtime(1, "int8")
-    assert isinstance(exact, ProtobinHead)
-    scores = exact.summarise(tokens, valid)
-    bound = np.abs(head.weights).max(axis=1) / 127 / 2 * np.abs(scores.scores).sum() + 1e-3
-    window = exact.merge([scores])
-    moved = np.abs(exact.logits(window) - rounded.logits(window))
+    _, trained, bags = folded(Protobin, 8, n_thresholds=1)
+    exact, rounded = trained.runtime(1, "float32"), trained.runtime(1, "int8")
+    scores = np.stack([exact.summarise(t.astype(np.float32), v).scores for t, v in bags.rows()])
+    step = np.abs(trained.weights).max(axis=1) / 127
+    bound = step / 2 * np.abs(scores).sum(axis=1, keepdims=True) + 1e-3
+    moved = np.abs(device_logits(exact, bags) - device_logits(rounded, bags))
     assert (moved <= bound).all()
     assert moved.max() > 0
 
 
-def test_asymmetric_loss_is_the_published_formula() -> None:
-    """Ridnik et al.: -(y (1-p)^g+ log p + (1-y) pm^g- log(1-pm)) with pm = max(p - m, 0)."""
-    rng = np.random.default_rng(3)
-    logits, targets = rng.normal(0, 3, (6, 4)), rng.integers(0, 2, (6, 4)).astype(float)
-    p = 1 / (1 + np.exp(-logits))
-    shifted = np.maximum(p - 0.05, 0)
-    terms = targets * (1 - p) * np.log(p) + (1 - targets) * shifted**4 * np.log(1 - shifted)
-    given = asymmetric_loss(torch.tensor(logits), torch.tensor(targets))
-    assert given.item() == pytest.approx(-terms.sum(axis=1).mean())
-
-
-def test_asymmetric_loss_without_focus_is_cross_entropy() -> None:
-    torch.manual_seed(1)
-    logits, targets = torch.randn(5, 3), torch.randint(0, 2, (5, 3)).float()
-    given = asymmetric_loss(logits, targets, gamma_negative=0, gamma_positive=0, clip=0)
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, targets, reduction="sum"
-    )
-    assert given.item() == pytest.approx(expected.item() / 5)
-
-
-def test_extreme_logits_give_finite_loss_and_gradient() -> None:
-    logits = torch.tensor([[-1e4, 1e4, 0.0]], requires_grad=True)
-    loss = asymmetric_loss(logits, torch.tensor([[1.0, 0.0, 1.0]]))
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert logits.grad is not None
-    assert torch.isfinite(logits.grad).all()
+def test_running_figures_of_scores_forget_their_start() -> None:
+    """After one batch evaluation standardises as that batch did, but for n - 1 in the variance."""
+    shape = MapShape(16, 1, 2)
+    head = Protobin(shape, 3, standardise=True)
+    maps = noise_maps(shape, [5] * 40, seed=1)
+    with torch.no_grad():
+        trained = head.train().standard_scores(maps)
+        judged = head.eval().standard_scores(maps)
+    torch.testing.assert_close(judged, trained * (39 / 40) ** 0.5, rtol=0.01, atol=1e-3)

@@ -48,7 +48,7 @@ def card_of(name: str, shared: Path) -> EncoderCard:
 LESSON = HeadOptions(
     prototypes_per_class=10, recipe=Recipe(30), sign_recipe=Recipe(30, learning_rate=3e-3)
 )
-LESSONS = {"demo": HeadOptions(prototypes_per_class=20, bits=4, recipe=Recipe(60))}
+LESSONS = {"demo": (HeadOptions(prototypes_per_class=20, recipe=Recipe(60)), "4")}
 """Where chunks begin in a live scene is chance, and at some phases the small demonstration encoder
 takes one bout of the four for the other type: at 4 of 41 (1-bit tokens), 3 of 161 (this lesson)."""
 
@@ -62,9 +62,10 @@ def bundles(
     for name in NAMES:
         folder = tmp_path_factory.mktemp(name)
         card = card_of(name, shared)
+        options, precision = LESSONS.get(name, (LESSON, "1"))
         job = Job(
-            name, card, LESSONS.get(name, LESSON), WindowSpec(1, 1, 0.0),
-            seed=0, no_background=False,
+            name, card, options, WindowSpec(1, 1, 0.0),
+            seed=0, no_background=False, candidates=(precision,),
         )  # fmt: skip
         clips = world.clips(folder, max(2.0, card.spec.chunk_s), n_per_class=40)
         cache = TokenCache(folder / "cache", card)

@@ -1,10 +1,12 @@
 """Clips of made-up tokens, some of which carry the pattern of a class."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_probe.head import Head
 from export.tokens import ClipTokens
 from export.train import Bags
 
@@ -55,3 +57,12 @@ def labelled(targets: Sequence[Sequence[float]] | NDArray[np.float32], n_dims: i
     rng = np.random.default_rng(0)
     rows = np.asarray(targets, np.float32)
     return Bags([noise_clip(1, (2, n_dims), rng) for _ in rows], rows)
+
+
+def device_logits(head: Head, bags: Bags) -> NDArray[np.float64]:
+    """Logits of every clip, heard as one chunk, by the code of the recorder: (N, C)."""
+    rows = []
+    for tokens, valid in bags.rows():
+        window: Any = head.merge([head.summarise(tokens.astype(np.float32), valid)])  # type: ignore[list-item]
+        rows.append(head.logits(window))
+    return np.stack(rows)
