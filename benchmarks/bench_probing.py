@@ -44,29 +44,32 @@ def main() -> int:
     if args.smoke:
         counts = {"train": 64, "validation": 32, "test": 32}
         data = [probing_data.mixtures(SHARED, work, counts)]  # type: ignore[arg-type]
-        return _compare(args, "smoke", data, cards[1:2], MAIN_HEADS, Recipe(epochs=4))
+        return _compare(args, "smoke", {data[0]: 4}, cards[1:2], MAIN_HEADS)
     songs = probing_data.koumura(SHARED, work)
     if args.heads:
         single = probing_data.esc10(SHARED, work)
-        return _compare(args, "probing_heads", [songs, single], cards, tuple(HEADS), Recipe())
+        return _compare(args, "probing_heads", {songs: 30, single: 30}, cards, tuple(HEADS))
     mixed = probing_data.mixtures(SHARED, work)
-    return _compare(args, "probing", [mixed, songs], cards, MAIN_HEADS, Recipe())
+    return _compare(args, "probing", {mixed: 20, songs: 30}, cards, MAIN_HEADS)
 
 
 def _compare(
     args: argparse.Namespace,
     name: str,
-    data: Sequence[Path],
+    epochs: dict[Path, int],
     cards: Sequence[EncoderCard],
     heads: Sequence[str],
-    recipe: Recipe,
 ) -> int:
+    """Compare on each data set with its number of epochs."""
     out: Path = args.work / name
-    plan = Plan(
-        data, cards, heads, range(args.seeds), [20], recipe, {}, args.work / "cache",
-        out / "work", args.workers,
-    )  # fmt: skip
-    print(write_comparison(run(plan), out))
+    rows = []
+    for data, n_epochs in epochs.items():
+        plan = Plan(
+            [data], cards, heads, range(args.seeds), [20], Recipe(epochs=n_epochs), {},
+            args.work / "cache", out / "work", args.workers,
+        )  # fmt: skip
+        rows += run(plan)
+    print(write_comparison(rows, out))
     if not args.smoke:
         for path in (*out.glob("compare.*"), *out.glob("*.png")):
             shutil.copy(path, HERE / "results" / f"{name}_{path.name}")

@@ -28,8 +28,8 @@ class Recipe:
 
     epochs: int = 30
     batch: int = 128
-    """Clips of a step. Fewer, down to `MIN_BATCH`, where an epoch would otherwise have fewer than
-    `MIN_STEPS_PER_EPOCH` steps."""
+    """Clips of a step; fewer, down to `MIN_BATCH`, where there are not enough for
+    `MIN_STEPS_PER_EPOCH` such steps an epoch."""
     learning_rate: float = 1e-2
     """At the start; falls to 0 along half a cosine."""
     weight_decay: float = 1e-4
@@ -45,8 +45,8 @@ class Recipe:
         return min(self.batch, max(MIN_BATCH, n_clips // MIN_STEPS_PER_EPOCH))
 
     def steps_per_epoch(self, n_clips: int) -> int:
-        """Steps that draw as many clips as there are."""
-        return -(-n_clips // self.batch_size(n_clips))
+        """Steps that draw as many clips as there are, or a few more of a small set."""
+        return max(MIN_STEPS_PER_EPOCH, -(-n_clips // self.batch_size(n_clips)))
 
 
 @dataclass(frozen=True, slots=True)
