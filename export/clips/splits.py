@@ -146,3 +146,12 @@ def _kinds(clips: Sequence[Clip]) -> NDArray[np.int64]:
     order = sorted(count, key=lambda label: (count[label], label))
     rank = {label: index for index, label in enumerate(order)}
     return np.array([min(rank[label] for label in clip.labels or (BACKGROUND,)) for clip in clips])
+
+
+def split_three_ways(clips: Sequence[Clip], seed: int) -> Splits:
+    """The splits that tuning and comparing share: a fifth for validation, a fifth for the test.
+
+    Where clips say themselves which are for the test, no others are drawn for it.
+    """
+    tested = any(clip.split == "test" for clip in clips)
+    return split_clips(clips, seed, validation=0.2, test=0.0 if tested else 0.2)

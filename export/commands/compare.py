@@ -46,12 +46,19 @@ def run(args: argparse.Namespace) -> int:
 
     from export.compare.run import Plan
     from export.compare.run import run as run_plan
+    from export.compare.trials import tuned_trials
+    from export.tokens import encoder_key
     from export.tokens.workers import available_cores
     from export.train import Recipe
+    from export.tune.tuned import read_tuned
+
+    tuned = {}
+    for card in cards if args.tuned else []:  # of one encoder, and refused for any other
+        tuned = tuned_trials(read_tuned(args.tuned, encoder_key(card)))
 
     plan = Plan(
         args.clips, cards, heads, range(args.seeds), args.prototypes_per_class,
-        Recipe(epochs=args.epochs), {}, args.cache, args.out / "work",
+        Recipe(epochs=args.epochs), tuned, args.cache, args.out / "work",
         args.workers or available_cores(),
     )  # fmt: skip
     print(write_comparison(run_plan(plan), args.out))

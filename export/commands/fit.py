@@ -72,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=whole_number(1, 10_000), metavar="N",
         help="of each descent (default: 30, and 40 from float to 1-bit tokens)",
     )  # fmt: skip
+    head.add_argument(
+        "--tuned", type=Path, metavar="FILE.json",
+        help="train as edge-export tune found best for protobin-offset or protobin-1bit",
+    )  # fmt: skip
     head.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0)
     _add_threshold_arguments(parser)
     window = parser.add_argument_group("window")
@@ -129,6 +133,12 @@ def run(args: argparse.Namespace) -> int:
         class_bound=args.class_bound,
         learn_offset=not args.no_offset,
     )
+    if args.tuned:
+        from export.tokens import encoder_key
+        from export.train.configuration import tuned_options
+        from export.tune.tuned import read_tuned
+
+        options = tuned_options(options, read_tuned(args.tuned, encoder_key(cache.card)))
     if args.epochs:
         options = replace(
             options,

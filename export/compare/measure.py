@@ -1,7 +1,7 @@
 """Train one head with one seed, and measure it at every precision and linear layer."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -29,7 +29,7 @@ from export.train import (
     mean_linear_runtime,
     pack,
 )
-from export.train.fit import FLOAT_RECIPE, SIGN_RECIPE, LinearLayer
+from export.train.fit import LinearLayer
 
 N_RESAMPLES = 200
 PARITY_CLIPS = 8
@@ -91,7 +91,7 @@ def measure(
         row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
         return [row | _judge(judged, parts, intervals)]
     rows = []
-    for bits, device in _variants(module, parts, trial.recipe, seed):
+    for bits, device in _variants(module, parts, trial.onward, seed):
         row = {
             "bits": str(bits), "layer": device.linear.kind, **about,
             "prototype_bytes": device.prototypes.nbytes,
@@ -113,7 +113,7 @@ def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> An
 
 
 def _variants(
-    module: Protobin, parts: Parts, recipe: Recipe, seed: int
+    module: Protobin, parts: Parts, onward: Recipe, seed: int
 ) -> Iterator[tuple[TokenBits, ProtobinHead]]:
     """Every precision with int8 rows, and other linear layers of float and 1-bit tokens."""
     trained = TrainedHead.of(module, parts.train.in_order())
@@ -123,8 +123,6 @@ def _variants(
         for layer in layers if bits == "float" else layers[:1]:
             yield bits, pack(trained, parts.train, bits, layer)
     if module.offset.requires_grad:
-        n_epochs = recipe.epochs * SIGN_RECIPE.epochs // FLOAT_RECIPE.epochs
-        onward = replace(SIGN_RECIPE, epochs=n_epochs)
         binarise(module, parts.train, onward, seed=seed, validation=parts.validation)
         trained = TrainedHead.of(module, parts.train.in_order())
         for layer in layers:

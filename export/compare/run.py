@@ -7,7 +7,7 @@ killed, the same command goes on where it was, and several may work in one folde
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from edge_probe import __version__
 from edge_probe.errors import EdgeProbeError
 from export.card import EncoderCard
 from export.clips import read_clips
-from export.clips.splits import split_clips
+from export.clips.splits import split_three_ways
 from export.compare.measure import Parts, Row, measure, validate
 from export.compare.trials import Trial, trials_of
 from export.material import targets_of
@@ -40,7 +40,7 @@ class Plan:
     prototypes_per_class: Sequence[int]
     """Several give a J curve."""
     recipe: Recipe
-    tuned: dict[str, Trial]
+    tuned: Mapping[str, Trial]
     """Recipes found before, by head; they are not tried again."""
     cache: Path
     work: Path
@@ -149,7 +149,7 @@ def _about(job: Job) -> Row:
 
 def job_key(job: Job) -> str:
     """What a job's results depend on."""
-    recipes = [asdict(trial.recipe) for trial in job.trials]
+    recipes = [asdict(trial) for trial in job.trials]
     made_of = [__version__, job.digest, job.head, job.n_own, recipes]
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:20]
 
@@ -179,7 +179,7 @@ def _kept(job: Job, what: list[Any], make: Any) -> Any:
 def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
     """The three parts of a data set under one encoder."""
     encoded, labels = _tokens(path, card, cache, None)
-    splits = split_clips(encoded.clips, seed=0, validation=0.2, test=0.2)
+    splits = split_three_ways(encoded.clips, seed=0)
     targets = targets_of(encoded.clips, labels)
     bags = []
     for name in ("train", "validation", "test"):

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from export.train import Recipe
+from export.train import Configuration, Recipe
+from export.train.configuration import ONE_BIT
+from export.train.fit import FLOAT_RECIPE, SIGN_RECIPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,14 @@ class Trial:
     recipe: Recipe = Recipe()  # noqa: RUF009 (frozen)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the head itself: dropout."""
+    sign_recipe: Recipe | None = None
+    """Of the way to one bit; None: the usual one, with as many epochs in proportion."""
+
+    @property
+    def onward(self) -> Recipe:
+        """The recipe of the way to one bit."""
+        n_epochs = self.recipe.epochs * SIGN_RECIPE.epochs // FLOAT_RECIPE.epochs
+        return self.sign_recipe or replace(SIGN_RECIPE, epochs=n_epochs)
 
     def as_json(self) -> dict[str, Any]:
         """What tells trials apart."""
@@ -45,3 +55,18 @@ def trials_of(head: str, base: Recipe) -> list[Trial]:
         return [Trial(base, {"dropout": share}) for share in _DROPOUTS]
     rates = _RATES.get(head, _OTHER_RATES)
     return [Trial(replace(base, learning_rate=rate)) for rate in rates]
+
+
+def tuned_trials(found: Mapping[str, Configuration]) -> dict[str, Trial]:
+    """The recipes of ``edge-export tune`` for a comparison.
+
+    What it found for the fully binary head says how the head of float tokens goes on.
+    """
+    trials = {head: Trial(each.recipe, each.options) for head, each in found.items()}
+    binary = found.get(ONE_BIT)
+    if binary is not None:
+        trials.pop(ONE_BIT)
+        name = "protobin-offset"
+        base = trials.get(name, Trial(binary.recipe, binary.options))
+        trials[name] = replace(base, sign_recipe=binary.sign_recipe)
+    return trials

@@ -1,16 +1,17 @@
 """A head by name, with all that decides how it comes out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from edge_probe.errors import EdgeProbeError
 from export.heads import HEADS, Head, HeadEntry
 from export.heads.protobin import Protobin
 from export.train.bags import Bags
 from export.train.binarise import binarise
 from export.train.descend import Descent, OnEpoch, Recipe, descend
-from export.train.fit import FLOAT_RECIPE
+from export.train.fit import FLOAT_RECIPE, HeadOptions
 
 ONE_BIT = "protobin-1bit"
 """``protobin-offset`` that goes on to tokens of one bit."""
@@ -82,3 +83,23 @@ def train_head(
 
 def _later(on_epoch: OnEpoch, n_before: int) -> OnEpoch:
     return lambda epoch, score: on_epoch(n_before + epoch, score)
+
+
+def tuned_options(options: HeadOptions, found: Mapping[str, Configuration]) -> HeadOptions:
+    """Options of ``fit`` with what was found best for its heads.
+
+    Raises
+    ------
+    EdgeProbeError
+        None of the configurations is of a head that a device runs.
+    """
+    best = found.get(ONE_BIT) or found.get("protobin-offset")
+    if best is None:
+        raise EdgeProbeError(
+            f"tuned heads are {', '.join(sorted(found))}: none that fit trains",
+            hint=f"tune {ONE_BIT} or protobin-offset",
+        )
+    return replace(
+        options, recipe=best.recipe, sign_recipe=best.sign_recipe or options.sign_recipe,
+        dropout=best.options.get("dropout", options.dropout),
+    )  # fmt: skip

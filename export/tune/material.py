@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.clips import Clip, ClipSet
-from export.clips.splits import Splits, split_clips
+from export.clips import ClipSet
+from export.clips.splits import Splits, split_three_ways
+from export.material import targets_of
 from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags
 from export.tune.storage import StudyError
-
-VALIDATION_SHARE = 0.2
-TEST_SHARE = 0.2
-"""Left aside where the clips do not say themselves which are for the test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,7 @@ class Material:
         StudyError
             There are no clips to learn from, or none that a class can be judged by.
         """
-        tested = any(clip.split == "test" for clip in encoded.clips)
-        splits = split_clips(encoded.clips, seed, VALIDATION_SHARE, 0.0 if tested else TEST_SHARE)
+        splits = split_three_ways(encoded.clips, seed)
         for name, rows in (("training", splits.train), ("validation", splits.validation)):
             if not len(rows):
                 raise StudyError(
@@ -56,7 +52,7 @@ class Material:
                     hint=f"put clips of some recordings into {name} by the column split, or leave "
                     "it empty",
                 )
-        targets = known_targets(encoded.clips, clips.labels)
+        targets = targets_of(encoded.clips, clips.labels)
         n_freq = cache.card.spec.grid.n_freq
         train, validation = (
             Bags([encoded.tokens[row] for row in rows], targets[rows], n_freq)
@@ -78,19 +74,6 @@ class Material:
                 "them lack: nothing can be judged by them",
                 hint="add recordings, or put some into validation by a column split",
             )
-
-
-def known_targets(clips: list[Clip], labels: tuple[str, ...]) -> NDArray[np.float32]:
-    """1 heard, 0 not heard, NaN unknown, as `Clip.holds` has it: (N, C) float32."""
-    column = {label: index for index, label in enumerate(labels)}
-    targets = np.zeros((len(clips), len(labels)), np.float32)
-    for row, clip in zip(targets, clips, strict=True):
-        if clip.absent:
-            row[:] = np.nan
-            row[[column[label] for label in clip.absent]] = 0
-        row[[column[label] for label in clip.unknown]] = np.nan
-        row[[column[label] for label in clip.labels]] = 1
-    return targets
 
 
 def _fingerprint(encoded: Encoded, targets: NDArray[np.float32], splits: Splits) -> str:

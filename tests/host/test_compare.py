@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 from support.readme_world import make_world
 
 from export.compare.page import markdown
@@ -79,9 +81,10 @@ def test_table_has_means_over_seeds_and_the_distance_to_the_linear_probe() -> No
 
 def test_bars_show_every_head_with_its_interval() -> None:
     (axes,) = bars(table(rows())).axes
-    heights = [round(bar.get_height(), 1) for bar in axes.patches]
+    heights = [round(bar.get_height(), 1) for bar in axes.patches if isinstance(bar, Rectangle)]
     assert heights == [81, 90, 88, 87.5]
-    spans = [tuple(line.get_segments()[0][:, 1].round(1)) for line in axes.collections]
+    lines = [line for line in axes.collections if isinstance(line, LineCollection)]
+    spans = [tuple(line.get_segments()[0][:, 1].round(1)) for line in lines]
     assert spans == [(79, 82), (88, 91), (86, 89), (85.5, 88.5)]
 
 

@@ -67,7 +67,7 @@ def test_unknown_classes_of_a_clip_count_for_nothing() -> None:
 
 
 def test_every_candidate_is_judged_on_the_same_clips() -> None:
-    material = material_of(LABELS, [str(n) for n in range(18)])
+    material = material_of(3 * LABELS, [str(n) for n in range(54)])
     options = HeadOptions(prototypes_per_class=4)
     names = candidates(None, None)
     measured = macro_map(held_out_windows(material, names, options, ONE_CHUNK, 0), material)

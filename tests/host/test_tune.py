@@ -19,9 +19,10 @@ from export.cli import main
 from export.clips import Clip, ClipSet, Split
 from export.heads import HEADS
 from export.heads.protobin import Protobin
+from export.material import targets_of
 from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import ONE_BIT, TRAINABLE, train_head
-from export.tune.material import Material, known_targets
+from export.tune.material import Material
 from export.tune.search import HeadSearch, Plan, tune
 from export.tune.space import configuration, search_space, sobol_points
 from export.tune.storage import StudyError, open_storage
@@ -255,7 +256,7 @@ def test_what_is_not_known_of_a_clip_is_not_held_against_a_head() -> None:
         Clip(Path("3"), ("b",), "3", absent=("a",)),
         Clip(Path("4"), ("b",), "4", unknown=("c",)),
     ]
-    targets = known_targets(clips, ("a", "b", "c"))
+    targets = targets_of(clips, ("a", "b", "c"))
     meaning = {1.0: True, 0.0: False}
     for row, clip in zip(targets, clips, strict=True):
         assert [meaning.get(float(value)) for value in row] == [clip.holds(c) for c in "abc"]
