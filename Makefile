@@ -16,7 +16,7 @@ demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 bench: $(VENV)/.all
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py

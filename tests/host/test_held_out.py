@@ -21,14 +21,15 @@ QUICK = HeadOptions(
 
 
 def material_of(labels: Sequence[int | None], groups: Sequence[str], seed: int = 0) -> Material:
-    """Clips of one chunk with noise tokens; a class adds a direction of its own to one of them."""
+    """Clips of one chunk with noise tokens; a class adds a pattern of its own to one of them."""
     rng = np.random.default_rng(seed)
+    patterns = rng.choice([-2, 2], (2, 32))
     clips, tokens = [], []
     for label, group in zip(labels, groups, strict=True):
         clips.append(Clip(Path("x"), () if label is None else (f"class {label}",), group))
-        values = rng.normal(size=(1, 4, 8)) * 0.3
+        values = rng.normal(size=(1, 4, 32))
         if label is not None:
-            values[0, 1, label] += 3
+            values[0, 1] += patterns[label]
         tokens.append(ClipTokens(values.astype(np.float16), np.ones((1, 4), bool)))
     names = ("class 0", "class 1")
     return Material(clips, tokens, targets_of(clips, names), names, 1, [])
