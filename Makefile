@@ -2,6 +2,7 @@
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
 # make bench  figures of this machine
 # make bench-kernels  the head against its peers, for hours
+# make bench-probing  heads, precisions and encoders on shared data, for hours
 # make wheels  for any machine (NumPy), x86-64 and AArch64 (kernels in C)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench bench-kernels wheels clean
+.PHONY: demo test bench bench-kernels bench-probing wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -24,6 +25,10 @@ bench: $(VENV)/.all
 bench-kernels: $(VENV)/.all
 	@$(PIP) -e '.[export,bench]'
 	$(BIN)/python benchmarks/bench_kernels.py
+
+bench-probing: $(VENV)/.all
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_probing.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_probing.py --heads
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("edge-probe needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

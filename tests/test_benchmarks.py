@@ -106,3 +106,45 @@ def test_an_interrupted_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [*sizes, sizes[0]]
     assert not second["failed"]
     assert len(second["rows"]) == 6
+
+
+def test_small_part_of_the_probing_benchmark(shared: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "bench_probing.py", "--smoke", "--seeds", "1",
+         "--workers", "1", "--work", tmp_path],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "smoke" / "compare.json").read_text(encoding="utf-8"))
+    assert {e["bits"] for e in result["table"]} == {"float", "8", "4", "1"}
+    assert all(e["parity"]["passed"] for e in result["table"])
+    exact = {"8", "4", "1"}
+    layers = ("int8", "int8-sparse")
+    assert all(
+        e["parity"]["error"] == 0
+        for e in result["table"]
+        if e["bits"] in exact and e["layer"] in layers
+    )
+    assert len(result["choices"]) == 1
+    assert {path.name for path in (tmp_path / "smoke").glob("*.png")} == {
+        "bits.png", "bytes.png", "quality.png"
+    }  # fmt: skip
+
+
+def test_probing_data_share_no_source_recording(shared: Path, tmp_path: Path) -> None:
+    import probing_data
+
+    from export.clips import read_clips
+
+    for make in (probing_data.esc10, probing_data.koumura):
+        clips = read_clips(make(shared, tmp_path)).clips
+        of_split = {
+            split: {clip.group for clip in clips if clip.split == split}
+            for split in ("train", "validation", "test")
+        }
+        assert all(of_split.values())
+        assert sum(map(len, of_split.values())) == len(set().union(*of_split.values()))
+    songs = read_clips(tmp_path / "koumura.csv").clips
+    tested = {int(clip.group) for clip in songs if clip.split == "test"}
+    assert tested == set(range(95, 135))
+    assert len(songs) == 1353

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from export.compare.measure import Row
 from export.compare.summary import LINEAR
+from export.j_curve import j_curve
 from export.precision import PRECISIONS
 
 # Okabe and Ito's colours, told apart by all kinds of colour vision.
@@ -21,11 +22,25 @@ def write_plots(entries: Sequence[Row], folder: Path) -> list[Path]:
     figures = {"quality.png": bars(entries), "bytes.png": against_bytes(entries)}
     if any(entry["bits"] != "float" for entry in entries):
         figures["bits.png"] = against_bits(entries)
+    for number, (place, curve) in enumerate(_j_curves(entries).items()):
+        figures[f"j_curve_{number}.png"] = j_curve(curve)
+        figures[f"j_curve_{number}.png"].suptitle(", ".join(place))
     paths = []
     for name, figure in figures.items():
         paths.append(folder / name)
         figure.savefig(paths[-1], dpi=DPI)
     return paths
+
+
+def _j_curves(entries: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Rows of a J curve for each data set and encoder, where several J were compared."""
+    curves: dict[tuple[str, str], list[Row]] = {}
+    for entry in entries:
+        if entry["prototype_bytes"] and _is_plain(entry):
+            row = entry | {"quality": entry["test"] / 100, "sd": (entry["test_sd"] or 0) / 100}
+            curves.setdefault(_place(entry), []).append(row)
+    several = {e["prototypes_per_class"] for e in entries if e["prototype_bytes"]}
+    return curves if len(several) > 1 else {}
 
 
 def bars(entries: Sequence[Row]) -> Figure:
