@@ -20,7 +20,7 @@ from export.card import EncoderCard
 from export.compare.run import Plan, run
 from export.compare.write import write_comparison
 from export.heads import HEADS
-from export.tokens.workers import available_cores
+from export.processes import available_cores
 from export.train import Recipe
 
 HERE = Path(__file__).parent

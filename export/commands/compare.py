@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from export.compare.run import Plan
     from export.compare.run import run as run_plan
     from export.compare.trials import tuned_trials
+    from export.processes import available_cores
     from export.tokens import encoder_key
-    from export.tokens.workers import available_cores
     from export.train import Recipe
     from export.tune.tuned import read_tuned
 

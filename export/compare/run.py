@@ -9,6 +9,7 @@ import json
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from export.clips.splits import split_three_ways
 from export.compare.measure import Parts, Row, measure, validate
 from export.compare.trials import Trial, trials_of
 from export.material import targets_of
+from export.processes import start_worker, uninterrupted
 from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags, Recipe
 
@@ -82,19 +84,38 @@ def run(plan: Plan) -> list[Row]:
         for digest, size in [_digest(path, card, plan.cache)]
         for head in plan.heads for n_own in _counts(plan, head)
     ]  # fmt: skip
-    context = multiprocessing.get_context("spawn")
-    rows: list[Row] = []
-    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
-        longest_first = sorted(jobs, key=lambda job: -job.size * job.n_own ** ("proto" in job.head))
-        futures = [pool.submit(finish, job) for job in longest_first]
-        try:
-            for future in tqdm(as_completed(futures), "compare", len(jobs), unit="job"):
-                rows += future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    rows = _in_processes(sorted(jobs, key=_cost, reverse=True), plan.workers)
     order = {job_key(job): index for index, job in enumerate(jobs)}
     return sorted(rows, key=lambda row: (order[row.pop("job")], row["seed"]))
+
+
+def _in_processes(jobs: Sequence[Job], n_workers: int) -> list[Row]:
+    """Rows of all jobs, each done by one of some processes."""
+    rows: list[Row] = []
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(n_workers, context, start_worker)
+    try:
+        with uninterrupted():
+            futures = [pool.submit(finish, job) for job in jobs]
+        for future in tqdm(as_completed(futures), "compare", len(jobs), unit="job"):
+            rows += future.result()
+    except BrokenProcessPool as error:
+        raise EdgeProbeError(
+            "a process that trains heads was killed, perhaps because memory ran out",
+            hint="what is finished is kept: run it again with fewer --workers",
+        ) from error
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # each loses the piece it is at
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return rows
+
+
+def _cost(job: Job) -> int:
+    """Roughly, so that the longest jobs are not left for the end."""
+    return job.size * (job.n_own if "proto" in job.head else 1)
 
 
 def _counts(plan: Plan, head: str) -> Sequence[int]:

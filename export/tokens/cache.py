@@ -10,10 +10,11 @@ import numpy as np
 from edge_probe.errors import AudioError, EdgeProbeError, EncoderError
 from export.card import EncoderCard
 from export.clips import Clip
+from export.processes import available_cores
 from export.tokens.encode import FLOAT16_HOLDS, SMALLEST, ClipEncoder, ClipTokens
 from export.tokens.keys import Order, encoder_key, identify
 from export.tokens.shards import Shards
-from export.tokens.workers import Encoding, available_cores, encode_missing
+from export.tokens.workers import Encoding, encode_missing
 
 CACHE_VERSION = "2"
 """Changes whenever the same audio would give other tokens, or the files another form."""

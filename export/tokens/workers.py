@@ -2,13 +2,10 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from tqdm import tqdm
 
 from edge_probe.errors import AudioError, EdgeProbeError
 from export.card import EncoderCard
+from export.processes import start_worker, uninterrupted
 from export.tokens.encode import ClipEncoder, ClipTokens
 from export.tokens.keys import Order
 from export.tokens.shards import Shards
@@ -45,13 +43,6 @@ class Encoding:
         self.n_encoded += other.n_encoded
         self.unreadable |= other.unreadable
         return self
-
-
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def encode_missing(
@@ -178,7 +169,7 @@ def _in_processes(
     executor = ProcessPoolExecutor(n_workers, context, _start_worker, made_of)
     total = Encoding()
     try:
-        with _uninterrupted():
+        with uninterrupted():
             waiting: set[Future[Encoding]] = {
                 executor.submit(_work, index, bucket, orders)
                 for index, (bucket, orders) in enumerate(buckets)
@@ -197,19 +188,6 @@ def _in_processes(
         stop.value = 1  # workers write what they have after their present clip
         executor.shutdown(cancel_futures=True)
     return total
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """No Ctrl-C here, nor in processes that start here until they arrange it themselves."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,17 +209,8 @@ def _start_worker(
     folder: Path, card: EncoderCard, channel: int | None, done: Any, stop: Any
 ) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    start_worker()
     _worker = _Worker(Shards(folder), ClipEncoder(card, channel), done, stop)
-
-
-def _die_with_parent() -> None:
-    """A parent that is killed cannot say stop, and its workers would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(index: int, bucket: str, orders: Sequence[Order]) -> Encoding:
