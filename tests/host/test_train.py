@@ -15,6 +15,7 @@ from export.heads.pooled import MeanLinear
 from export.heads.protobin import ClassBoundProtobin, Protobin
 from export.tokens import ClipTokens
 from export.train import Bags, Batch, Descent, Loss, Recipe, descend, logits_of
+from export.train.descend import MIN_STEPS_PER_EPOCH
 
 TARGETS = [[1, 0], [0, 1], [0, 0]] * 16
 """48 clips: three steps of 16 an epoch."""
@@ -22,6 +23,10 @@ TARGETS = [[1, 0], [0, 1], [0, 0]] * 16
 
 def bags() -> Bags:
     return labelled(TARGETS)
+
+
+STEPS = MIN_STEPS_PER_EPOCH
+"""Of an epoch of `bags`."""
 
 
 def copies(head: Head) -> dict[str, Tensor]:
@@ -45,7 +50,8 @@ def test_weight_decay_shrinks_linear_weights_only(kind: type[Protobin]) -> None:
     descent = Descent(head, recipe, 48, partial(nothing_to_learn, head))
     descend([descent], bags(), None, seed=0)
     after = copies(head)
-    rates = 0.05 * (1 + np.cos(np.pi * np.arange(6) / 6))
+    n_steps = 2 * STEPS
+    rates = 0.05 * (1 + np.cos(np.pi * np.arange(n_steps) / n_steps))
     shrunk = before["linear.weight"] * float(np.prod(1 - 0.3 * rates))
     torch.testing.assert_close(after["linear.weight"], shrunk)
     for name in ("prototypes", "offset", "linear.bias"):
@@ -76,7 +82,7 @@ def scripted(script: Sequence[float], patience: int) -> tuple[MeanLinear, Descen
     recipe = Recipe(epochs=len(script), learning_rate=0.0, weight_decay=0.0, patience=patience)
 
     def objective(batch: Batch) -> Tensor:
-        steps.append(weight := script[len(steps) // 3])
+        steps.append(weight := script[len(steps) // STEPS])
         with torch.no_grad():
             head.linear.weight.fill_(weight)
         return nothing_to_learn(head, batch)
@@ -108,7 +114,7 @@ def test_the_best_epoch_is_kept(
 ) -> None:
     head, descent, steps = scripted(script, patience)
     descend([descent], bags(), ranked(), seed=0)
-    assert steps == [float(weight) for weight in script[:n_epochs] for _ in range(3)]
+    assert steps == [float(weight) for weight in script[:n_epochs] for _ in range(STEPS)]
     assert (head.linear.weight == kept).all()
     assert not head.training
 
@@ -116,7 +122,7 @@ def test_the_best_epoch_is_kept(
 def test_without_validation_the_last_epoch_is_kept() -> None:
     head, descent, steps = scripted([1, -1, -1, 0, 0.5], patience=1)
     descend([descent], bags(), None, seed=0)
-    assert len(steps) == 15
+    assert len(steps) == 5 * STEPS
     assert (head.linear.weight == 0.5).all()
 
 
@@ -131,7 +137,7 @@ def test_a_finished_head_rests_while_others_go_on() -> None:
     other, _, _ = scripted([0], patience=1)
     going = Descent(other, Recipe(epochs=4), 48)
     descend([descent, going], bags(), ranked(), seed=0)
-    assert len(steps) == 6
+    assert len(steps) == 2 * STEPS
     assert (first.linear.weight == 1).all()
 
 
@@ -187,7 +193,7 @@ def test_a_penalty_is_part_of_the_loss() -> None:
 
 @pytest.mark.parametrize(
     ("n_clips", "size", "n_steps"),
-    [(3, 16, 1), (100, 16, 7), (200, 25, 8), (1024, 128, 8), (10_000, 128, 79)],
+    [(3, 16, 8), (100, 16, 8), (200, 25, 8), (1024, 128, 8), (10_000, 128, 79)],
 )
 def test_batches_shrink_before_epochs_get_too_short(n_clips: int, size: int, n_steps: int) -> None:
     assert Recipe().batch_size(n_clips) == size

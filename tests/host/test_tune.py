@@ -71,7 +71,7 @@ def test_every_head_can_be_configured_and_trained(head: str) -> None:
     assert isinstance(trained, type(HEADS.get(head, HEADS["protobin"]).build(bags(3, 0).shape, 2)))
     assert chosen.recipe.learning_rate == point["learning_rate"]
     if isinstance(trained, Protobin):
-        assert trained.sign_share == (1 if head == ONE_BIT else 0)
+        assert (trained.n_thresholds > 0) == (head == ONE_BIT)
         assert trained.dropout.p == point.get("dropout", 0.0)
     # To one bit: four epochs more; the first is not judged, for its tokens are no signs yet.
     assert epochs == ([1, 2, 3, 4, 5, 6, 7] if head == ONE_BIT else [1, 2, 3])
