@@ -208,7 +208,11 @@ class RunClassifier:
         return self._found + self._finder.finish(min(done_s, self.duration_s))
 
     def _take(self, chunks: list[Chunk]) -> list[Event]:
+        grid = self._analyser.bundle.encoder.grid
         for chunk in chunks:
+            if not grid.valid_tokens(chunk.n_valid).any():  # the end of the run, of no token
+                self._n_done += 1
+                continue
             try:
                 summary = self._analyser.summary(chunk)
             except EncoderError as error:

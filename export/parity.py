@@ -91,6 +91,10 @@ def head_stages(
 def _prototype_stages(
     head: PrototypeHead, tokens: list[NDArray[np.float32]], valid: list[NDArray[np.bool_]]
 ) -> list[Stage]:
+    heard = [
+        token[mask] if mask.any() else token for token, mask in zip(tokens, valid, strict=True)
+    ]
+    tokens, valid = heard, [np.ones(len(token), bool) for token in heard]
     digits = [head.digits(token, mask) for token, mask in zip(tokens, valid, strict=True)]
     chosen = [head.match(each)[0] for each in digits]
     exact = 0.0 if head.bits != "float" else FLOAT_SCORE_TOLERANCE
@@ -200,6 +204,8 @@ def torch_scores(
     head: PrototypeHead, tokens: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Prototype scores by torch's own norms and matmul, from prototypes that are not packed."""
+    if valid.any():
+        tokens, valid = tokens[valid], valid[valid]
     rows = head.prototypes
     if isinstance(head, ProtobinHead):
         rows = unpack_signs(rows, head.n_dims)

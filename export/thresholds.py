@@ -61,8 +61,9 @@ def window_logits(head: Head, clip: ClipTokens, windows: WindowSpec) -> NDArray[
     windower = Windower(windows)
     given = []
     for tokens, valid in zip(clip.tokens, clip.valid, strict=True):
-        summary = head.summarise(tokens.astype(np.float32), valid)
-        given += windower.push(summary, 0)
+        if valid.any():  # else the end of the clip, of no token
+            summary = head.summarise(tokens.astype(np.float32), valid)
+            given += windower.push(summary, 0)
     given += windower.finish()
     return np.stack([head.logits(head.merge(window.chunks)) for window in given])  # type: ignore[arg-type]
 

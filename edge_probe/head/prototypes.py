@@ -91,9 +91,13 @@ class PrototypeHead(ABC):
         tokens : (T, D) float32
             Finite.
         valid : (T,) bool
-            False for padding tokens; they score 0.
+            False for padding tokens: no candidates. A chunk of nothing else scores 0.
         """
-        return PrototypeMaxima(*self.match(self.digits(tokens, valid)))
+        heard = np.flatnonzero(valid)
+        if not 0 < len(heard) < len(valid):
+            return PrototypeMaxima(*self.match(self.digits(tokens, valid)))
+        scores, places = self.match(self.digits(tokens[heard], valid[heard]))
+        return PrototypeMaxima(scores, heard[places].astype(np.int32))
 
     def merge(self, chunks: Sequence[PrototypeMaxima]) -> WindowMaxima:
         """Prototype scores of the window made of these consecutive chunks (one at least)."""

@@ -81,7 +81,7 @@ class Trainee(nn.Module):
         n_tokens = tokens.shape[2]
         kept = tokens[..., torch.randperm(n_tokens)[: int(TOKENS_KEPT * n_tokens)], None]
         valid = torch.ones(len(kept), *kept.shape[2:], dtype=torch.bool)
-        return TokenMaps(kept, valid, padded=torch.zeros(len(kept), dtype=torch.bool))
+        return TokenMaps(kept, valid)
 
     def loss(self, power: Tensor, labels: Tensor) -> Tensor:
         """Binary cross-entropy of the three heads, slightly smoothed labels."""

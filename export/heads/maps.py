@@ -27,10 +27,6 @@ class TokenMaps:
     """(B, D, S_t, S_f) float32; zero where not valid."""
     valid: Tensor
     """(B, S_t, S_f) bool; False for padding, which no head may hear."""
-    padded: Tensor
-    """(B,) bool: the clip's last chunk is not full, so on the recorder a prototype score of it is
-    at least the 0 of its padding tokens. The columns that only make clips of a batch equally long
-    do not count."""
     cls: Tensor | None = None
     """(B, D_cls) float32: the mean [cls] token of the clip's chunks."""
 

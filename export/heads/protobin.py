@@ -153,14 +153,13 @@ class Protobin(Head):
     def scores(self, maps: TokenMaps) -> Tensor:
         """Prototype scores of clips: (B, M) float32.
 
-        A token that equals the offset in every component scores 0; so do the padding of a clip's
-        last chunk and a clip without a valid token, as on the recorder.
+        Padding is no candidate. A token that equals the offset in every component scores 0, and so
+        does a clip without a valid token, as on the recorder.
         """
         tokens, valid = maps.rows()
         best: Tensor = MaxSimilarity.apply(
             self._directions(tokens), self.binary_prototypes(), valid
         )
-        best = torch.where(maps.padded[:, None], best.clamp(min=0), best)
         return best * valid.any(dim=1, keepdim=True)
 
     def _directions(self, tokens: Tensor) -> Tensor:

@@ -66,26 +66,25 @@ class Bags:
     def maps(self, rows: Sequence[int]) -> TokenMaps:
         """Token maps of some clips, made equally long by columns that are not valid."""
         parts = [self._rows(row) for row in rows]
-        longest = max(_n_until_last(valid, self._n_freq) for _, valid, _, _ in parts)
+        longest = max(_n_until_last(valid, self._n_freq) for _, valid, _ in parts)
         shape = (len(parts), longest, parts[0][0].shape[1])
         tokens, valid = torch.zeros(shape), torch.zeros(shape[:2], dtype=torch.bool)
-        for index, (own, own_valid, _, _) in enumerate(parts):
+        for index, (own, own_valid, _) in enumerate(parts):
             kept = min(longest, len(own))
             tokens[index, :kept] = torch.from_numpy(own[:kept])
             valid[index, :kept] = torch.from_numpy(own_valid[:kept])
         tokens[~valid] = 0
-        means = [mean for _, _, mean, _ in parts if mean is not None]
+        means = [mean for _, _, mean in parts if mean is not None]
         return TokenMaps(
             tokens.unflatten(1, (-1, self._n_freq)).permute(0, 3, 1, 2),
             valid.unflatten(1, (-1, self._n_freq)),
-            torch.tensor([padded for _, _, _, padded in parts]),
             torch.from_numpy(np.stack(means)) if means else None,
         )
 
     def _rows(
         self, row: int
-    ) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32] | None, bool]:
-        """Tokens (T, D), valid (T,), mean [cls] (D_cls,) of a clip; whether its end is padded."""
+    ) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32] | None]:
+        """Tokens (T, D), valid (T,) and mean [cls] (D_cls,) of a clip."""
         clip = self._clips[row]
         kept = np.arange(len(clip.tokens))
         if self._loudest is not None:
@@ -94,8 +93,7 @@ class Bags:
             kept = np.sort(np.argsort(-clip.level, kind="stable")[: self._loudest])
         tokens, valid = clip.tokens[kept], clip.valid[kept]
         mean = None if clip.cls is None else clip.cls[kept].astype(np.float32).mean(axis=0)
-        padded = not valid.all()
-        return tokens.reshape(-1, tokens.shape[2]), valid.reshape(-1), mean, padded
+        return tokens.reshape(-1, tokens.shape[2]), valid.reshape(-1), mean
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Batches for ever; a clip is drawn as often as its rarest class is rare.
@@ -110,7 +108,7 @@ class Bags:
     def rows(self) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
         """Tokens (T, D) and valid (T,) of each clip."""
         for row in range(len(self)):
-            tokens, valid, _, _ = self._rows(row)
+            tokens, valid, _ = self._rows(row)
             yield tokens, valid
 
     def in_order(self, size: int = 64) -> Iterator[TokenMaps]:
@@ -130,7 +128,7 @@ class Bags:
         """`SAMPLE_TOKENS` valid tokens or so, of clips drawn without bias: (n, D) float32."""
         drawn, n_tokens = [], 0
         for row in np.random.default_rng(0).permutation(len(self)):
-            tokens, valid, _, _ = self._rows(int(row))
+            tokens, valid, _ = self._rows(int(row))
             drawn.append(torch.from_numpy(tokens[valid]))
             n_tokens += len(drawn[-1])
             if n_tokens >= SAMPLE_TOKENS:

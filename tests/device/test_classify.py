@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_probe.bundle import open_bundle
 from edge_probe.classify import ChunkAnalyser, Event, EventFinder, Run, RunClassifier
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.head import PrototypeMaxima
 
 DATA = DEMO_BUNDLE.parent
 
@@ -105,3 +106,41 @@ def test_a_file_and_its_samples_agree(analyser: ChunkAnalyser, tmp_path: Path) -
     with AudioFile(tmp_path / "a.wav") as audio:
         blocks = list(audio)
     assert np.concatenate(blocks).tobytes() == (pcm / np.float32(2**15)).tobytes()
+
+
+def test_a_tail_without_a_token_is_no_chunk(analyser: ChunkAnalyser) -> None:
+    """Its padding would be a window of its own, of scores that no audio has."""
+    spec = analyser.bundle.encoder
+    whole = 3 * spec.chunk_samples
+    assert not spec.grid.valid_tokens(50).any()
+    assert spec.grid.valid_tokens(200).any()
+
+    def logits_of(n_samples: int) -> list[NDArray[np.float64]]:
+        seen: list[NDArray[np.float64]] = []
+        run = Run("run", 0, spec.sample_rate_hz)
+        classifier = RunClassifier(analyser, run, lambda _, logits: seen.append(logits))
+        noise = np.random.default_rng(0).normal(0, 0.1, whole + 200).astype(np.float32)
+        classifier.push(noise[:n_samples])
+        classifier.finish()
+        return seen
+
+    without, with_tail = logits_of(whole), logits_of(whole + 50)
+    assert np.array_equal(without, with_tail)
+    assert len(logits_of(whole + 200)) > len(without)
+
+
+def test_padding_is_no_candidate(analyser: ChunkAnalyser) -> None:
+    """Scores of a chunk that the end of a run cuts are those of its tokens alone."""
+    head, grid = analyser.bundle.head, analyser.bundle.encoder.grid
+    tokens = np.random.default_rng(0).normal(size=(grid.n_tokens, grid.n_dims)).astype(np.float32)
+    valid = grid.valid_tokens(6_000)
+    assert 0 < valid.sum() < len(valid)
+    cut = head.summarise(tokens, valid)
+    alone = head.summarise(tokens[valid], valid[valid])
+    assert isinstance(cut, PrototypeMaxima)
+    assert isinstance(alone, PrototypeMaxima)
+    assert np.array_equal(cut.scores, alone.scores)
+    assert np.array_equal(cut.tokens, np.flatnonzero(valid)[alone.tokens])
+    nothing = head.summarise(tokens, np.zeros(len(valid), bool))
+    assert isinstance(nothing, PrototypeMaxima)
+    assert not nothing.scores.any()

@@ -33,6 +33,7 @@ def cosines(
 ) -> NDArray[np.float64]:
     """The definition in float64, (M, T); 0 for padding and for tokens that equal the offset."""
     found = np.zeros((len(vectors), len(centred)))
+    found[:, ~valid] = -np.inf
     for t, token in enumerate(centred.astype(np.float64)):
         if valid[t] and token.any():
             unit = token / np.abs(token).max()

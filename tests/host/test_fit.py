@@ -329,7 +329,7 @@ def test_class_of_one_recording_is_not_judged(world: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("nowhere",), "no such folder or CSV"),
+        (("nowhere",), "no such folder or table"),
         (("my_clips", "--encoder", "none.onnx"), "no such encoder graph"),
         (("my_clips", "--hop-chunks", 3), "longer than a window"),
         (("my_clips", "--channel", 5), "channel"),

@@ -67,8 +67,9 @@ def test_float_prototypes_on_tokens_of_any_loudness(
     head = made_up_floats(n_dims, 70, floor=floor, offset=True)
     tokens = made_up_tokens(n_dims, n_tokens)
     valid = np.arange(len(tokens)) != 5
-    digits = head.digits(tokens, valid)
     scores = head.summarise(tokens, valid).scores
+    tokens, valid = tokens[valid], valid[valid]  # a graph knows no masks
+    digits = head.digits(tokens, valid)
     if n_tokens == 1:
         assert scores.min() == 0 if floor else scores.min() < 0
     np.testing.assert_allclose(onnx_scores(head)(digits), scores, atol=1e-6, rtol=0)

@@ -16,8 +16,7 @@ def token_maps(
     ends = torch.tensor([longest] * n_clips if n_steps is None else n_steps)
     heard = torch.arange(longest) < ends[:, None]
     valid = heard[..., None].expand(-1, -1, n_freq)
-    unpadded = torch.zeros(n_clips, dtype=torch.bool)
-    return TokenMaps(tokens * valid[:, None], valid, unpadded, cls)
+    return TokenMaps(tokens * valid[:, None], valid, cls)
 
 
 def noise_maps(shape: MapShape, n_steps: Sequence[int], seed: int) -> TokenMaps:
