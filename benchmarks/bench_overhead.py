@@ -117,6 +117,7 @@ def _kernel_error(analyser: ChunkAnalyser, samples: np.ndarray, rate: int) -> fl
         chunk = grid.chunk(index, samples[begin:end], cut)
         tokens = analyser.encoder.tokens(chunk.samples)
         valid = spec.grid.valid_tokens(chunk.n_valid)
-        expected, _ = reference.max_scores(head.digits(tokens, valid), head.prototypes)
+        heard = head.digits(tokens[valid], valid[valid])
+        expected, _ = reference.max_scores(heard, head.prototypes)
         worst = max(worst, float(np.abs(expected - head.summarise(tokens, valid).scores).max()))
     return worst

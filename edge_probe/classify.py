@@ -78,6 +78,13 @@ class ChunkAnalyser:
         spec = self.bundle.encoder
         return ChunkGrid(native_rate_hz, spec.sample_rate_hz, spec.chunk_samples)
 
+    def holds_tokens(self, chunk: Chunk) -> bool:
+        """Whether there is anything to hear in a chunk; a few samples at the end of a run are not.
+
+        Such a chunk is in no window: its scores would be those of padding.
+        """
+        return bool(self.bundle.encoder.grid.valid_tokens(chunk.n_valid).any())
+
     def summary(self, chunk: Chunk) -> ChunkSummary:
         """Encode one chunk and keep what its windows need."""
         tokens = self.encoder.tokens(chunk.samples)
@@ -208,9 +215,8 @@ class RunClassifier:
         return self._found + self._finder.finish(min(done_s, self.duration_s))
 
     def _take(self, chunks: list[Chunk]) -> list[Event]:
-        grid = self._analyser.bundle.encoder.grid
         for chunk in chunks:
-            if not grid.valid_tokens(chunk.n_valid).any():  # the end of the run, of no token
+            if not self._analyser.holds_tokens(chunk):
                 self._n_done += 1
                 continue
             try:

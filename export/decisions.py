@@ -213,7 +213,7 @@ def _window_chunks(analyser: ChunkAnalyser, heard: Heard, first: int) -> list[Ch
             begin, end = grid.native_slice(index)
             n_model = grid.n_model_samples(n_native) if end > n_native else None
             chunks.append(grid.chunk(index, audio.read(begin, min(end, n_native)), n_model))
-        return chunks
+        return [chunk for chunk in chunks if analyser.holds_tokens(chunk)]
 
 
 def _places(
