@@ -75,6 +75,11 @@ def n_shards(world: Path, cache: str) -> int:
     return sum(1 for _ in (world / cache).glob("*/*.safetensors"))
 
 
+def n_whole(undisturbed: Files) -> int:
+    """Shards of a run that nobody disturbed."""
+    return sum(name.endswith(".safetensors") for name in undisturbed)
+
+
 def wait_for_shards(process: "subprocess.Popen[str]", world: Path, cache: str, n: int) -> None:
     """Wait until so many shards are there."""
     deadline = time.monotonic() + DEADLINE_S
@@ -139,33 +144,41 @@ def test_two_processes_on_one_cache_share_the_work(world: Path, undisturbed: Fil
 
 
 def test_ctrl_c_ends_the_run_and_keeps_what_is_done(world: Path, undisturbed: Files) -> None:
-    process = start(world, "interrupted", 2)
-    wait_for_shards(process, world, "interrupted", 5)
-    pids = workers_of(process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, err = process.communicate(timeout=DEADLINE_S)
+    for attempt in range(5):  # on a busy machine all may be encoded before the signal is sent
+        cache = f"interrupted{attempt}"
+        process = start(world, cache, 2)
+        wait_for_shards(process, world, cache, 5)
+        pids = workers_of(process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, err = process.communicate(timeout=DEADLINE_S)
+        if n_shards(world, cache) < n_whole(undisturbed):
+            break
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
     assert_gone(pids)
-    kept = n_shards(world, "interrupted")
-    assert not [name for name in files(world, "interrupted") if name.endswith(".part")]
-    encoded, _ = finish(start(world, "interrupted", 1))
+    kept = n_shards(world, cache)
+    assert not [name for name in files(world, cache) if name.endswith(".part")]
+    encoded, _ = finish(start(world, cache, 1))
     assert encoded <= N_CLIPS - kept
-    assert files(world, "interrupted") == undisturbed
+    assert files(world, cache) == undisturbed
 
 
 def test_a_killed_worker_is_one_clear_error(world: Path, undisturbed: Files) -> None:
-    process = start(world, "starved", 2)
-    wait_for_shards(process, world, "starved", 5)
-    os.kill(workers_of(process)[0], signal.SIGKILL)
-    _, err = process.communicate(timeout=DEADLINE_S)
+    for attempt in range(5):  # as above
+        cache = f"starved{attempt}"
+        process = start(world, cache, 2)
+        wait_for_shards(process, world, cache, 5)
+        os.kill(workers_of(process)[0], signal.SIGKILL)
+        _, err = process.communicate(timeout=DEADLINE_S)
+        if n_shards(world, cache) < n_whole(undisturbed):
+            break
     assert process.returncode == 1
     assert err.splitlines()[-2].startswith("error: a process that encodes clips was killed")
     assert err.splitlines()[-1].endswith("fewer --workers")
     assert "Traceback" not in err
-    finish(start(world, "starved", 1))
-    assert files(world, "starved") == undisturbed
+    finish(start(world, cache, 1))
+    assert files(world, cache) == undisturbed
 
 
 def test_an_encoder_that_fails_in_a_worker_fails_as_it_does_here(world: Path) -> None:
