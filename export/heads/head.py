@@ -1,5 +1,6 @@
 """What the trainer may expect of every pooling head."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -8,15 +9,15 @@ from torch import Tensor, nn
 from export.heads.maps import TokenMaps
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Token maps in, logits out."""
 
     no_decay: ClassVar[frozenset[str]]
     """Names of the parameters without weight decay: prototypes, queries, gains and biases."""
 
+    @abstractmethod
     def forward(self, maps: TokenMaps) -> Tensor:
         """Logits (B, C) float; no padding token changes them."""
-        raise NotImplementedError
 
     def penalty(self) -> Tensor:
         """What the loss gets on top: a scalar, 0 for most heads."""

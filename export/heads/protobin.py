@@ -85,8 +85,8 @@ class Protobin(Head):
 
     Ours: the token offset c is learned (D parameters more); norm standardises every prototype
     score over the batch (batch normalisation without parameters, folded into W and b afterwards),
-    so that the small cosines of the maxima, whose size and mean move while tokens are annealed
-    to signs, always meet the linear layer at one scale.
+    so that the small cosines of the maxima, whose size and mean move while tokens become
+    signs, always meet the linear layer at one scale.
 
     `binarise` turns the head into the fully binary one: tokens become signs around R thresholds a
     component, ``[sign(z - c_1), ..., sign(z - c_R)]``, prototypes get R D components.
