@@ -1,7 +1,10 @@
-"""How far the system clock may be trusted."""
+"""The clocks a recorder has, and how far the one on the wall may be trusted."""
 
 import ctypes
 import sys
+import time
+from pathlib import Path
+from typing import Protocol
 
 _TIME_ERROR = 5
 """Return value of adjtimex(2) while the kernel clock is not synchronised."""
@@ -19,3 +22,40 @@ def system_clock_trust() -> str:
         return "unset"
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return "unset" if state in (-1, _TIME_ERROR) else "ntp"
+
+
+class Clock(Protocol):
+    """What tells the time; tests bring their own."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never jump, since some moment of this boot."""
+
+    def utc_ns(self) -> int:
+        """Nanoseconds since 1970 by the system clock, which may jump."""
+
+    def trust(self) -> str:
+        """How far to trust it now: unset, rtc, ntp, gps or manual."""
+
+    def boot(self) -> str:
+        """Something that is another one after every boot."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def monotonic_ns(self) -> int:
+        """``CLOCK_MONOTONIC``: slewed by NTP, never stepped."""
+        return time.monotonic_ns()
+
+    def utc_ns(self) -> int:
+        """``CLOCK_REALTIME``."""
+        return time.time_ns()
+
+    def trust(self) -> str:
+        """As `system_clock_trust`."""
+        return system_clock_trust()
+
+    def boot(self) -> str:
+        """The kernel's boot id (random(4)); POSIX systems without one count as one boot."""
+        path = Path("/proc/sys/kernel/random/boot_id")
+        return path.read_text(encoding="ascii").strip() if path.exists() else "unknown"

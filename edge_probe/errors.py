@@ -40,3 +40,7 @@ class DeviceLostError(EdgeProbeError):
     """A microphone stopped delivering while it was in use."""
 
     exit_code = 3
+
+
+class StateError(EdgeProbeError):
+    """What a recorder keeps cannot be used as it is."""

@@ -11,7 +11,20 @@ from numpy.typing import NDArray
 from edge_probe.errors import AudioError
 
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_MAX_DATA_BYTES = 2**32 - 1 - _HEADER.size
+HEADER_BYTES = _HEADER.size
+_MAX_DATA_BYTES = 2**32 - 1 - HEADER_BYTES
+
+
+def pcm_header(rate_hz: int, n_channels: int, sample_bytes: int, n_data_bytes: int) -> bytes:
+    """The 44 bytes before the samples of a PCM WAV file (format tag 1).
+
+    Source: Multimedia Programming Interface and Data Specifications 1.0 (IBM, Microsoft, 1991).
+    """
+    frame_bytes = sample_bytes * n_channels
+    return _HEADER.pack(
+        b"RIFF", HEADER_BYTES - 8 + n_data_bytes, b"WAVE", b"fmt ", 16, 1, n_channels, rate_hz,
+        rate_hz * frame_bytes, frame_bytes, 8 * sample_bytes, b"data", n_data_bytes,
+    )  # fmt: skip
 
 
 class WavWriter:
@@ -72,11 +85,7 @@ class WavWriter:
         )
 
     def _write_header(self) -> None:
-        frame_bytes = 2 * self._n_channels
-        header = _HEADER.pack(
-            b"RIFF", _HEADER.size - 8 + self._n_bytes, b"WAVE", b"fmt ", 16, 1, self._n_channels,
-            self._rate_hz, self._rate_hz * frame_bytes, frame_bytes, 16, b"data", self._n_bytes,
-        )  # fmt: skip
+        header = pcm_header(self._rate_hz, self._n_channels, 2, self._n_bytes)
         self._file.seek(0)
         self._file.write(header)
         self._file.seek(0, 2)

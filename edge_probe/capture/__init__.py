@@ -1,0 +1,1 @@
+"""Process A of the recorder: microphone to segments and ledger. It never waits for anybody."""

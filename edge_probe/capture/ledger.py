@@ -1,0 +1,226 @@
+"""capture.sqlite: what was recorded, what is missing and why (`SCHEMA.md` is normative).
+
+Only the capture process writes it; others attach it read-only.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_probe.capture.segment import Format, Place
+from edge_probe.errors import StateError
+
+CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
+
+VERSION = 1
+
+# Key columns come first: quick_check of SQLite 3.40 misreads tables without rowid otherwise.
+_TABLES = """
+CREATE TABLE boot (
+    boot INTEGER PRIMARY KEY,
+    kernel_id TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE stream (
+    stream INTEGER PRIMARY KEY,
+    boot INTEGER NOT NULL REFERENCES boot,
+    device TEXT NOT NULL,
+    rate_hz INTEGER NOT NULL,
+    n_channels INTEGER NOT NULL,
+    sample_bytes INTEGER NOT NULL,
+    opened_ns INTEGER NOT NULL,
+    drift REAL NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE segment (
+    stream INTEGER NOT NULL REFERENCES stream,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER,
+    name TEXT NOT NULL UNIQUE,
+    PRIMARY KEY (stream, first_frame)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE gap (
+    stream INTEGER NOT NULL REFERENCES stream,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER,
+    cause TEXT NOT NULL CHECK (cause IN ('overflow','stall','device','disk','power','schedule')),
+    PRIMARY KEY (stream, first_frame)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE clock_anchor (
+    boot INTEGER NOT NULL REFERENCES boot,
+    monotonic_ns INTEGER NOT NULL,
+    trust TEXT NOT NULL CHECK (trust IN ('unset','rtc','ntp','gps','manual')),
+    utc_ns INTEGER NOT NULL,
+    PRIMARY KEY (boot, monotonic_ns, trust)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A segment or a gap, as frames of one stream."""
+
+    first_frame: int
+    n_frames: int | None
+    """None: a segment that grows, or a gap that lasts until the next stream."""
+    cause: str | None
+    """Of a gap."""
+    name: str | None
+    """Of a segment's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A microphone from its opening to its end."""
+
+    stream: int
+    boot: int
+    format: Format
+    opened_ns: int
+    """Monotonic time of frame 0."""
+    drift: float
+    """Fraction by which the sound card is slower than the clock."""
+
+
+class Ledger:
+    """The open database.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+
+    Raises
+    ------
+    StateError
+        It is of a newer version, or damaged.
+    sqlite3.Error
+        From any method: the disk failed. Nothing is acknowledged then; open it anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
+        try:
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            self._db.execute("PRAGMA journal_mode = WAL")
+            (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            verdict, version = str(error), VERSION
+        if verdict != "ok":
+            raise StateError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
+        if version > VERSION:
+            raise StateError(
+                f"{path}: expected version {VERSION} or older, found {version}",
+                hint="it was made by a newer edge-probe: install that one",
+            )
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        if version == 0:
+            with self.transaction():
+                for statement in _TABLES.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; safe from a power cut at its end."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def boot(self, kernel_id: str) -> int:
+        """Number of a boot; a new one is counted on."""
+        self._db.execute("INSERT OR IGNORE INTO boot (kernel_id) VALUES (?)", (kernel_id,))
+        found = self._db.execute("SELECT boot FROM boot WHERE kernel_id = ?", (kernel_id,))
+        return int(found.fetchone()[0])
+
+    def add_stream(self, boot: int, device: str, format_: Format, opened_ns: int) -> int:
+        """Note a microphone that was opened; returns the number of the stream."""
+        added = self._db.execute(
+            "INSERT INTO stream (boot, device, rate_hz, n_channels, sample_bytes, opened_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?) RETURNING stream",
+            (boot, device, format_.rate_hz, format_.n_channels, format_.sample_bytes, opened_ns),
+        )
+        return int(added.fetchone()[0])
+
+    def set_drift(self, stream: int, drift: float) -> None:
+        """Keep the fitted drift of a stream."""
+        self._db.execute("UPDATE stream SET drift = ? WHERE stream = ?", (drift, stream))
+
+    def add_anchor(self, boot: int, monotonic_ns: int, utc_ns: int, trust: str) -> None:
+        """Note that both clocks were read at one moment."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO clock_anchor VALUES (?, ?, ?, ?)",
+            (boot, monotonic_ns, trust, utc_ns),
+        )
+
+    def put_segment(self, place: Place, n_frames: int | None, name: str) -> None:
+        """Note a segment; without ``n_frames`` it grows."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)",
+            (place.stream, place.first_frame, n_frames, name),
+        )
+
+    def drop_segment(self, place: Place) -> None:
+        """Forget a segment of which not a frame was kept."""
+        self._db.execute(
+            "DELETE FROM segment WHERE stream = ? AND first_frame = ?",
+            (place.stream, place.first_frame),
+        )
+
+    def put_gap(self, stream: int, first_frame: int, n_frames: int | None, cause: str) -> None:
+        """Note frames that are missing; without ``n_frames`` until the next stream begins."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?)",
+            (stream, first_frame, n_frames, cause),
+        )
+
+    def last_stream(self) -> Stream | None:
+        """The newest stream."""
+        (newest,) = self._db.execute("SELECT max(stream) FROM stream").fetchone()
+        return self.stream(newest)
+
+    def stream(self, number: int) -> Stream | None:
+        """A stream by its number."""
+        found = self._db.execute(
+            "SELECT stream, boot, rate_hz, n_channels, sample_bytes, opened_ns, drift"
+            " FROM stream WHERE stream = ?",
+            (number,),
+        ).fetchone()
+        return found and Stream(found[0], found[1], Format(*found[2:5]), found[5], found[6])
+
+    def growing(self) -> list[tuple[Place, str]]:
+        """Segments that were not closed: where, and the name of the file."""
+        found = self._db.execute(
+            "SELECT boot, stream, first_frame, name FROM segment JOIN stream USING (stream)"
+            " WHERE n_frames IS NULL"
+        )
+        return [(Place(*row[:3]), row[3]) for row in found]
+
+    def stretches(self, stream: int) -> list[Stretch]:
+        """Segments and gaps of a stream, in order."""
+        found = self._db.execute(
+            "SELECT first_frame, n_frames, NULL, name FROM segment WHERE stream = :stream"
+            " UNION ALL SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :stream"
+            " ORDER BY first_frame, n_frames",
+            {"stream": stream},
+        )
+        return [Stretch(*row) for row in found]

@@ -1,0 +1,174 @@
+"""One stretch of audio in one PCM WAV file: right header first, visible only when it is safe."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from edge_probe.source.wav import HEADER_BYTES, pcm_header
+
+PART = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How frames are stored."""
+
+    rate_hz: int
+    n_channels: int
+    sample_bytes: int
+    """2, 3 or 4; little-endian two's complement."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of all channels at one instant."""
+        return self.n_channels * self.sample_bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where audio begins: the name of a segment for ever, whatever clocks do."""
+
+    boot: int
+    stream: int
+    first_frame: int
+
+    def file_name(self, utc: str) -> str:
+        """Sorts by boot, stream and frame; the time is for people.
+
+        Parameters
+        ----------
+        utc : str
+            Compact UTC, or ``unset`` where the clock is not trusted.
+        """
+        return f"{self.boot:05d}-{self.stream:06d}-{self.first_frame:012d}_{utc}.wav"
+
+    @classmethod
+    def of(cls, name: str) -> Self | None:
+        """The place a file name tells, or None if it is none of ours."""
+        match = re.fullmatch(r"(\d{5,})-(\d{6,})-(\d{12,})_\w+\.wav(?:\.part)?", name)
+        return cls(*map(int, match.groups())) if match else None
+
+
+class SegmentFile:
+    """A file that grows under its name plus ``.part`` and gets its name when all of it is safe.
+
+    Parameters
+    ----------
+    path : Path
+        Its final name.
+    format_ : Format
+    n_planned : int
+        Frames the header announces; `close` corrects it if there are fewer.
+
+    Raises
+    ------
+    OSError
+        From any method; the file is then suspect beyond `n_synced` and must not be written again.
+    """
+
+    def __init__(self, path: Path, format_: Format, n_planned: int) -> None:
+        self.path = path
+        self.format = format_
+        self.n_planned = n_planned
+        self.n_frames = 0
+        """Written."""
+        self.n_synced = 0
+        """Safe from a power cut, as far as the disk tells the truth."""
+        self._part = path.with_name(path.name + PART)
+        self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            _write_all(self._fd, header(format_, n_planned))
+        except OSError:
+            self.abandon()
+            raise
+
+    def write(self, frames: bytes | memoryview) -> None:
+        """Append whole frames."""
+        _write_all(self._fd, frames)
+        self.n_frames += memoryview(frames).nbytes // self.format.frame_bytes
+
+    def sync(self) -> None:
+        """Make what was written safe."""
+        os.fdatasync(self._fd)
+        self.n_synced = self.n_frames
+
+    def close(self) -> None:
+        """Correct the header, make everything safe, and give the file its name."""
+        if self.n_frames != self.n_planned:
+            os.pwrite(self._fd, header(self.format, self.n_frames), 0)
+        os.fsync(self._fd)
+        self.n_synced = self.n_frames
+        os.close(self._fd)
+        self._fd = -1
+        self._part.rename(self.path)
+        sync_folder(self.path.parent)
+
+    def abandon(self) -> None:
+        """Let go of a file that failed; recovery takes care of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def finish_part(part: Path, format_: Format, n_safe: int | None = None) -> int:
+    """Give a file that was left behind its header and its name; 0 frames: remove it.
+
+    Parameters
+    ----------
+    part : Path
+        With the suffix ``.part``.
+    format_ : Format
+    n_safe : int, optional
+        Frames that may be trusted; None for all that are there.
+
+    Returns
+    -------
+    int
+        Frames it holds.
+    """
+    n_frames = frames_in(part, format_)
+    if n_safe is not None:
+        n_frames = min(n_frames, n_safe)
+    if n_frames == 0:
+        part.unlink()
+        sync_folder(part.parent)
+        return 0
+    fd = os.open(part, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.ftruncate(fd, HEADER_BYTES + n_frames * format_.frame_bytes)
+        os.pwrite(fd, header(format_, n_frames), 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    part.rename(part.with_name(part.name.removesuffix(PART)))
+    sync_folder(part.parent)
+    return n_frames
+
+
+def header(format_: Format, n_frames: int) -> bytes:
+    """WAV header of a segment."""
+    n_bytes = n_frames * format_.frame_bytes
+    return pcm_header(format_.rate_hz, format_.n_channels, format_.sample_bytes, n_bytes)
+
+
+def frames_in(path: Path, format_: Format) -> int:
+    """Whole frames in a file, by its size."""
+    return max(0, path.stat().st_size - HEADER_BYTES) // format_.frame_bytes
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder safe."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    """A write may take less than it is given, above all on a disk that fills up."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(fd, view) :]

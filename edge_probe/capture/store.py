@@ -1,0 +1,167 @@
+"""The disk side of capture: segments and ledger, always changed together."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_probe.capture.ledger import Ledger, Stream
+from edge_probe.capture.recovery import Safe, recover
+from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
+from edge_probe.clock import Clock
+
+
+class Store:
+    """Segments and ledger in a state folder; what a crash left there is put in order first.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``audio/`` and ``capture.sqlite``; they are made if they are not there.
+    clock : Clock
+    safe : mapping, optional
+        What `abandon` of the store before returned.
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        From any method: the disk fails, and nothing of that call is acknowledged. The store is
+        then good for `abandon` only.
+    StateError
+        The ledger is damaged or of a newer version.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, safe: Safe | None = None) -> None:
+        audio = folder / "audio"
+        if not audio.is_dir():
+            audio.mkdir(parents=True)
+            sync_folder(folder)
+        self._audio = audio
+        self._clock = clock
+        self._stream = 0
+        self._format = Format(0, 0, 0)
+        self._place: Place | None = None
+        self.segment: SegmentFile | None = None
+        """The one that grows."""
+        self._ledger = Ledger(folder / "capture.sqlite")
+        try:
+            self._boot = self._ledger.boot(clock.boot())
+            recover(audio, self._ledger, safe or {})
+        except BaseException:
+            self._ledger.close()
+            raise
+
+    def begin_stream(self, device: str, format_: Format, opened_ns: int) -> int:
+        """Note that a microphone was opened and return the number of the stream.
+
+        What lies between the stream before and this one becomes a gap of the one before.
+
+        Parameters
+        ----------
+        device : str
+            Identity of the microphone.
+        format_ : Format
+        opened_ns : int
+            Monotonic time of frame 0.
+        """
+        with self._between_segments():
+            if last := self._ledger.last_stream():
+                self._bridge(last, opened_ns)
+            stream = self._ledger.add_stream(self._boot, device, format_, opened_ns)
+        self.continue_stream(stream, format_)
+        return stream
+
+    def continue_stream(self, stream: int, format_: Format) -> None:
+        """Go on with a stream that an abandoned store began."""
+        self._stream, self._format = stream, format_
+
+    def _bridge(self, last: Stream, opened_ns: int) -> None:
+        """Close the gap after a stream; one that has none ended without a word."""
+        end, cause = 0, "power"
+        for stretch in self._ledger.stretches(last.stream):
+            end = stretch.first_frame + (stretch.n_frames or 0)
+            if stretch.n_frames is None and stretch.cause:
+                cause = stretch.cause
+        n_frames = None  # after another boot only wall clocks can tell, and they may yet improve
+        if last.boot == self._boot:
+            rate_hz = last.format.rate_hz * (1 - last.drift)
+            n_frames = max(0, round((opened_ns - last.opened_ns) * 1e-9 * rate_hz) - end)
+        self._ledger.put_gap(last.stream, end, n_frames, cause)
+
+    def end_stream(self, end_frame: int, cause: str, drift: float) -> None:
+        """Note that nothing more comes, and why; what follows is a gap until another begins.
+
+        Parameters
+        ----------
+        end_frame : int
+            Behind the last frame or gap.
+        cause : str
+            One of `CAUSES`.
+        drift : float
+            Fitted.
+        """
+        with self._between_segments():
+            self._ledger.set_drift(self._stream, drift)
+            self._ledger.put_gap(self._stream, end_frame, None, cause)
+
+    def begin_segment(self, first_frame: int, n_planned: int, drift: float) -> SegmentFile:
+        """Close the segment before, if there is one, and begin the next.
+
+        Parameters
+        ----------
+        first_frame : int
+        n_planned : int
+            Frames, if nothing intervenes.
+        drift : float
+            Fitted so far.
+        """
+        place = Place(self._boot, self._stream, first_frame)
+        path = self._audio / place.file_name(self._compact_utc())
+        with self._between_segments():
+            self._ledger.put_segment(place, None, path.name)
+            self._ledger.set_drift(self._stream, drift)
+        self._place, self.segment = place, SegmentFile(path, self._format, n_planned)
+        return self.segment
+
+    def gap(self, first_frame: int, n_frames: int, cause: str) -> None:
+        """Note frames that are missing; the segment before them ends.
+
+        Parameters
+        ----------
+        first_frame, n_frames : int
+        cause : str
+            One of `CAUSES`.
+        """
+        with self._between_segments():
+            self._ledger.put_gap(self._stream, first_frame, n_frames, cause)
+
+    def abandon(self) -> Mapping[tuple[int, int], int]:
+        """Let go after a failure; returns what is safe of the segment that grew."""
+        self._ledger.close()
+        if self.segment is None or self._place is None:
+            return {}
+        self.segment.abandon()
+        return {(self._place.stream, self._place.first_frame): self.segment.n_synced}
+
+    def close(self) -> None:
+        """Let go of a store whose streams have ended."""
+        self._ledger.close()
+
+    @contextmanager
+    def _between_segments(self) -> Iterator[None]:
+        """Close the file that grows, then change the ledger in one transaction, its row first."""
+        if self.segment is not None:
+            self.segment.close()
+        with self._ledger.transaction():
+            if self.segment is not None and self._place is not None:
+                name = self.segment.path.name
+                self._ledger.put_segment(self._place, self.segment.n_frames, name)
+            clock = self._clock
+            self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+            yield
+        self.segment = self._place = None
+
+    def _compact_utc(self) -> str:
+        if self._clock.trust() == "unset":
+            return "unset"
+        return f"{datetime.fromtimestamp(self._clock.utc_ns() // 10**9, UTC):%Y%m%dT%H%M%SZ}"

@@ -1,0 +1,146 @@
+"""Frames counted against the monotonic clock: what is late, what is drift, what is lost.
+
+Let e be the frames that the clock says should have come minus those that came. Blocks are never
+early, so e has a floor that only two things raise: the sound card's clock runs slower than ours
+(by at most `MAX_DRIFT`, steadily), or frames were lost (at once, and for good). Lateness comes and
+goes above the floor. So:
+
+* the floor of a second is the least e of its blocks;
+* it is compared with the floor of the `FLOOR_S` before it, carried on at the fitted drift;
+* an excess above `TOLERANCE_S`, or three times the usual lateness where that is more, that lasts
+  `LATE_S` is a loss, as large as the least excess seen;
+* the drift is fitted to the steps from second to second, those of a loss left out, and bounded.
+
+A step is found within `FLOOR_S` or never; in that time the largest drift amounts to a tenth of the
+tolerance: drift is not booked as a loss, and a loss above the tolerance is not taken for drift.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from edge_probe.capture.ring import Stamp
+
+TOLERANCE_S = 0.05
+LATE_S = 1.0
+FLOOR_S = 10
+"""Whole seconds."""
+
+MAX_DRIFT = 200e-6
+"""Crystals of sound cards and boards are within 100 ppm each."""
+
+_FIT_S = 3600.0
+"""Memory of the drift fit."""
+
+_LATENESS_BLOCKS = 100
+"""Memory of the usual lateness."""
+
+
+class Loss(NamedTuple):
+    """Frames that were lost before the frame at a position of the ring."""
+
+    position: int
+    n_frames: int
+
+
+class Timeline:
+    """The clock's view of one stream.
+
+    Parameters
+    ----------
+    rate_hz : int
+        Nominal.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._first: Stamp | None = None
+        self._n_lost = 0
+        self._floors: deque[tuple[float, float]] = deque(maxlen=FLOOR_S)
+        self._second: tuple[float, float] | None = None  # floor of the second now running
+        self._late: tuple[float, float, int] | None = None  # since when, least excess, position
+        self._lateness = 0.0  # frames, mean
+        self._drift = _Drift()
+        self.certain = 0
+        """Position before which every loss is known."""
+
+    @property
+    def drift(self) -> float:
+        """Fitted, as a fraction: positive where the sound card is slower than the clock."""
+        return self._drift.value
+
+    def observe(self, stamp: Stamp) -> Loss | None:
+        """Take a block's stamp; the loss it makes certain, if any."""
+        if self._first is None:
+            self._first = stamp
+        at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
+        n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
+        missing = at_s * self._rate_hz - n_came
+        excess = missing - self._expected(at_s, missing)
+        if excess <= max(TOLERANCE_S * self._rate_hz, 3 * self._lateness):
+            self._late = None
+            self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
+            self._keep(at_s, missing)
+            self.certain = stamp.position
+            return None
+        since_s, least, position = self._late or (at_s, excess, self.certain)
+        self._late = since_s, min(least, excess), position
+        return self._book() if at_s - since_s >= LATE_S else None
+
+    def close(self) -> Loss | None:
+        """The stream ended: what was late is lost now."""
+        return self._book()
+
+    def _book(self) -> Loss | None:
+        if self._late is None:
+            return None
+        _, least, position = self._late
+        self._late = None
+        self._n_lost += round(least)
+        return Loss(position, round(least))
+
+    def _expected(self, at_s: float, otherwise: float) -> float:
+        """The floor so far, carried on to now."""
+        per_s = self.drift * self._rate_hz
+        floors = [*self._floors, *([self._second] if self._second else [])]
+        return min((low + per_s * (at_s - then_s) for then_s, low in floors), default=otherwise)
+
+    def _keep(self, at_s: float, missing: float) -> None:
+        if self._second is None or int(at_s) == int(self._second[0]):
+            if self._second is None or missing < self._second[1]:
+                self._second = at_s, missing
+            return
+        then_s, low = self._second
+        self._drift.add(then_s, low / self._rate_hz)
+        self._floors.append(self._second)
+        self._second = at_s, missing
+
+
+class _Drift:
+    """Slope of the floor by least squares with fading memory; losses are booked, so it is one line.
+
+    Weighted sums about the newest point, so that no large numbers cancel.
+    """
+
+    def __init__(self) -> None:
+        self._last_s = 0.0
+        self._last = 0.0
+        self._w = self._t = self._tt = self._y = self._ty = 0.0
+
+    def add(self, at_s: float, value_s: float) -> None:
+        shift, rise = at_s - self._last_s, value_s - self._last
+        self._last_s, self._last = at_s, value_s
+        fade = 0.5 ** (shift / _FIT_S)
+        w, t, tt, y, ty = self._w, self._t, self._tt, self._y, self._ty
+        self._w = fade * w + 1
+        self._t = fade * (t - shift * w)
+        self._tt = fade * (tt - 2 * shift * t + shift * shift * w)
+        self._y = fade * (y - rise * w)
+        self._ty = fade * (ty - rise * t - shift * (y - rise * w))
+
+    @property
+    def value(self) -> float:
+        spread = self._w * self._tt - self._t * self._t
+        if self._w < FLOOR_S or spread <= 0:
+            return 0.0
+        slope = (self._w * self._ty - self._t * self._y) / spread
+        return max(-MAX_DRIFT, min(MAX_DRIFT, slope))

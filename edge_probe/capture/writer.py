@@ -1,0 +1,196 @@
+"""From the ring to the disk: certain frames into segments, losses into the ledger, in order."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from edge_probe.capture.recovery import Safe
+from edge_probe.capture.ring import Ring
+from edge_probe.capture.segment import Format
+from edge_probe.capture.store import Store
+from edge_probe.capture.timeline import Timeline
+from edge_probe.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+SYNC_S = 2.0
+"""Audio a power cut can take; more often costs more writes than bytes of audio (measured)."""
+
+_RETRY_S = 1.0
+_WRITE_S = 1.0
+"""Audio copied at a time."""
+
+
+class _Gap(NamedTuple):
+    position: int
+    """Of the frame behind it, in the ring."""
+    n_frames: int
+    cause: str
+
+
+class Writer:
+    """Takes one stream from its ring to the disk; `step` is called several times a second.
+
+    Frames leave the ring only when they are safe, so a disk that fails for less than the ring
+    holds costs nothing: the store is opened anew and goes on behind the last safe frame.
+
+    Parameters
+    ----------
+    ring : Ring
+    format_ : Format
+    device : str
+        Identity of the microphone.
+    segment_s : float
+        Length of a segment.
+    open_store : callable
+        Opens a `Store`, given what is safe of the one before.
+    clock : Clock
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        format_: Format,
+        device: str,
+        *,
+        segment_s: float,
+        open_store: Callable[[Safe], Store],
+        clock: Clock,
+    ) -> None:
+        self._ring = ring
+        self._format = format_
+        self._device = device
+        self._n_planned = max(1, round(segment_s * format_.rate_hz))
+        self._open_store = open_store
+        self._clock = clock
+        self._timeline = Timeline(format_.rate_hz)
+        self._store: Store | None = None
+        self._safe: Safe = {}
+        self._stream: int | None = None
+        self._opened_ns: int | None = None
+        self._gaps: list[_Gap] = []
+        self._position = 0  # of the next frame to write
+        self._segment_position = 0  # of the first frame of the segment that grows
+        self._n_lost = 0  # frames in gaps before the position
+        self._n_flagged = 0
+        self._synced_ns = self._retry_ns = clock.monotonic_ns()
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the stream dealt with so far, lost ones included."""
+        return self._position + self._n_lost
+
+    def step(self) -> bool:
+        """Do what there is to do; False while the disk fails."""
+        self._look()
+        return self._try(self._write_certain)
+
+    def end(self, cause: str) -> bool:
+        """Write what is left and close the stream: no more frames come.
+
+        Returns
+        -------
+        bool
+            Whether all of it is on the disk; if not, call it again.
+        """
+        self._look()
+        if loss := self._timeline.close():
+            self._book(loss.position, loss.n_frames, "stall")
+        for position, n_frames in self._ring.drops(at_end=True):
+            self._book(position, n_frames, "disk")
+
+        def finish(store: Store) -> None:
+            self._write(store, self._ring.n_written)
+            store.end_stream(self.n_frames, cause, self._timeline.drift)
+            store.close()
+
+        return self._try(finish)
+
+    def _look(self) -> None:
+        """Learn of losses, from the clock and from the ring."""
+        for stamp in self._ring.stamps():
+            if self._opened_ns is None:
+                block_ns = round(stamp.n_delivered / self._format.rate_hz * 1e9)
+                self._opened_ns = stamp.at_ns - block_ns
+            if loss := self._timeline.observe(stamp):
+                flagged, self._n_flagged = self._n_flagged, self._ring.n_flagged
+                cause = "overflow" if self._n_flagged > flagged else "stall"
+                self._book(loss.position, loss.n_frames, cause)
+        for position, n_frames in self._ring.drops():
+            self._book(position, n_frames, "disk")
+
+    def _book(self, position: int, n_frames: int, cause: str) -> None:
+        _log.warning("%d frames (%.3f s) are missing: %s", n_frames,
+                     n_frames / self._format.rate_hz, cause)  # fmt: skip
+        self._gaps.append(_Gap(max(position, self._position), n_frames, cause))
+        self._gaps.sort()
+
+    def _try(self, work: Callable[[Store], None]) -> bool:
+        """Work with the store; one that fails is given up and opened anew after a while."""
+        if self._opened_ns is None:
+            return True  # nothing has come yet
+        now_ns = self._clock.monotonic_ns()
+        if self._store is None and now_ns < self._retry_ns:
+            return False
+        try:
+            work(self._store or self._open(self._opened_ns))
+        except (OSError, sqlite3.Error) as error:
+            _log.error("the disk fails, audio is kept in memory meanwhile: %s", error)
+            self._retry_ns = now_ns + round(_RETRY_S * 1e9)
+            self._give_up()
+            return False
+        return True
+
+    def _open(self, opened_ns: int) -> Store:
+        self._store = store = self._open_store(self._safe)
+        self._safe = {}
+        if self._stream is None:
+            self._stream = store.begin_stream(self._device, self._format, opened_ns)
+        else:
+            store.continue_stream(self._stream, self._format)
+        return store
+
+    def _give_up(self) -> None:
+        """Back to the last frame that is safe."""
+        if self._store is None:
+            return
+        self._safe = self._store.abandon()
+        if self._store.segment is not None:
+            self._position = self._segment_position + self._store.segment.n_synced
+        self._store = None
+
+    def _write_certain(self, store: Store) -> None:
+        self._write(store, self._timeline.certain)
+        now_ns = self._clock.monotonic_ns()
+        if store.segment and now_ns - self._synced_ns >= SYNC_S * 1e9:
+            store.segment.sync()
+            self._synced_ns = now_ns
+            self._ring.release(self._position)
+
+    def _write(self, store: Store, limit: int) -> None:
+        """Frames before a position, and the gaps before and at it."""
+        while True:
+            gap = self._gaps[0] if self._gaps else None
+            end = min(limit, gap.position) if gap else limit
+            if self._position < end:
+                self._append(store, end)
+            elif gap and gap.position <= limit:
+                store.gap(self.n_frames, gap.n_frames, gap.cause)
+                self._ring.release(self._position)
+                self._n_lost += gap.n_frames
+                del self._gaps[0]
+            else:
+                return
+
+    def _append(self, store: Store, end: int) -> None:
+        """Some frames, at most to the end of the segment."""
+        segment = store.segment
+        if segment is None or segment.n_frames == segment.n_planned:
+            segment = store.begin_segment(self.n_frames, self._n_planned, self._timeline.drift)
+            self._segment_position = self._position
+            self._ring.release(self._position)
+        at_once = max(1, round(_WRITE_S * self._format.rate_hz))
+        n_frames = min(end - self._position, at_once, segment.n_planned - segment.n_frames)
+        segment.write(self._ring.read(self._position, self._position + n_frames).data)
+        self._position += n_frames

@@ -1,0 +1,138 @@
+"""From the ring to the disk: every frame in a segment or in a gap, whatever happens."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.numbered_source import NumberedSource, VirtualClock, account, stretches
+
+from edge_probe.capture.ring import Ring
+from edge_probe.capture.segment import PART, Format
+from edge_probe.capture.store import Store
+from edge_probe.capture.writer import Writer
+
+RATE = 1000
+BLOCK = 100
+MONO = Format(RATE, 1, 4)
+
+
+class Recording:
+    """A source, a ring and a writer in a state folder."""
+
+    def __init__(self, state: Path, *, ring_s: float = 33.0, segment_s: float = 5.0) -> None:
+        self.state = state
+        self.clock = VirtualClock()
+        self.ring = Ring(round(ring_s * RATE), MONO.frame_bytes)
+        self.source = NumberedSource(self.ring, self.clock, RATE, BLOCK)
+        self.open: Callable[..., Store] = lambda safe: Store(state, self.clock, safe)
+        self.writer = self.new_writer(segment_s)
+
+    def new_writer(self, segment_s: float = 5.0) -> Writer:
+        return Writer(
+            self.ring, MONO, "numbered", segment_s=segment_s,
+            open_store=lambda safe: self.open(safe), clock=self.clock,
+        )  # fmt: skip
+
+    def record(self, n_blocks: int) -> None:
+        for _ in range(n_blocks):
+            self.source.deliver()
+            self.writer.step()
+
+    def end(self, cause: str = "schedule") -> None:
+        assert self.writer.end(cause)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return Recording(tmp_path)
+
+
+def test_segments_follow_each_other_without_a_seam(recording: Recording) -> None:
+    recording.record(123)
+    recording.end()
+    assert account(recording.state) == [(12300, -1, "schedule")]
+    sizes = [n for _, n, cause, _ in stretches(recording.state, 1) if not cause]
+    assert sizes == [5000, 5000, 2300]
+
+
+def test_a_file_has_its_name_only_when_it_is_safe(recording: Recording) -> None:
+    recording.record(70)
+    audio = recording.state / "audio"
+    assert len(list(audio.glob("*.wav"))) == 1
+    assert len(list(audio.glob(f"*{PART}"))) == 1
+    recording.end()
+    assert not list(audio.glob(f"*{PART}"))
+
+
+def test_frames_the_card_lost_are_booked_where_they_were(recording: Recording) -> None:
+    recording.record(300)
+    recording.source.lose(777)
+    recording.record(300)
+    recording.end()
+    assert account(recording.state) == [(30000, 777, "stall"), (60777, -1, "schedule")]
+
+
+def test_a_disk_that_stands_still_for_less_than_the_ring_costs_nothing(
+    recording: Recording,
+) -> None:
+    recording.record(50)
+    recording.source.deliver(290)
+    recording.record(50)
+    recording.end()
+    assert account(recording.state) == [(39000, -1, "schedule")]
+
+
+def test_a_disk_that_stands_still_for_longer_costs_the_excess(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, ring_s=10)
+    recording.record(20)
+    recording.source.deliver(150)
+    recording.record(50)
+    recording.end()
+    (lost, after) = account(recording.state)
+    assert lost[2] == "disk"
+    held_s = 10 + 2  # the ring, and what was not safe yet when it stopped
+    assert 15000 - held_s * RATE <= lost[1] <= 15000 - 10 * RATE + 2 * RATE
+    assert after == (22000, -1, "schedule")
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_every_frame_is_accounted_for(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    recording = Recording(tmp_path_factory.mktemp("state"), ring_s=8)
+    recording.record(15)
+    for _ in range(data.draw(st.integers(1, 8))):
+        match data.draw(st.sampled_from(("lose", "stand still", "record", "fail"))):
+            case "lose":
+                recording.source.lose(data.draw(st.integers(60, 20_000)))
+                recording.record(15)
+            case "stand still":
+                recording.source.deliver(data.draw(st.integers(1, 120)))
+            case "record":
+                recording.record(data.draw(st.integers(1, 80)))
+            case _:
+                _fail_once(recording, data.draw(st.integers(1, 40)))
+    recording.record(30)
+    recording.end()
+    *gaps, last = account(recording.state)
+    assert last == (recording.source.next_frame, -1, "schedule")
+    assert all(cause in ("stall", "disk") for _, _, cause in gaps)
+
+
+def _fail_once(recording: Recording, n_blocks: int) -> None:
+    """The disk refuses everything for some blocks, then is well again."""
+    store, opened = recording.writer._store, recording.open
+    if store is None:
+        return
+
+    def refuse(*_: object) -> Store:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    recording.open = refuse
+    recording.writer._give_up()
+    recording.record(n_blocks)
+    recording.open = opened

@@ -1,0 +1,108 @@
+"""A sound card that numbers its samples, a clock that does as it is told, and a look at the result.
+
+Every frame holds its own number since the card was switched on, so that where a stored frame
+belongs is read from the frame itself.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.capture.ring import Ring
+from edge_probe.source.wav import HEADER_BYTES
+
+
+@dataclass
+class VirtualClock:
+    """Moves when told to."""
+
+    now_ns: int = 10**9
+    offset_ns: int = 1_700_000_000 * 10**9
+    trusted: str = "ntp"
+    kernel_id: str = "first"
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def utc_ns(self) -> int:
+        return self.now_ns + self.offset_ns
+
+    def trust(self) -> str:
+        return self.trusted
+
+    def boot(self) -> str:
+        return self.kernel_id
+
+
+@dataclass
+class NumberedSource:
+    """Pushes 32-bit mono frames into a ring, block by block, at the pace of a clock."""
+
+    ring: Ring
+    clock: VirtualClock
+    rate_hz: int
+    block: int
+    drift: float = 0.0
+    next_frame: int = 0
+    _base_ns: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._base_ns = self.clock.now_ns
+
+    def deliver(self, n_blocks: int = 1) -> None:
+        """The next blocks, each when it is due."""
+        for _ in range(n_blocks):
+            self._pass(self.block)
+            first = self.next_frame - self.block
+            frames = np.arange(first, self.next_frame, dtype="<i4")
+            self.ring.push(frames.tobytes(), self.clock.now_ns)
+
+    def lose(self, n_frames: int) -> None:
+        """Time passes and these frames never arrive."""
+        self._pass(n_frames)
+
+    def _pass(self, n_frames: int) -> None:
+        self.next_frame += n_frames
+        due = self.next_frame / (self.rate_hz * (1 - self.drift))
+        self.clock.now_ns = self._base_ns + round(due * 1e9)
+
+
+def samples(path: Path) -> NDArray[np.int32]:
+    """What is in a segment of a numbered source."""
+    return np.fromfile(path, "<i4", offset=HEADER_BYTES)
+
+
+def stretches(state: Path, stream: int) -> Iterator[tuple[int, int | None, str | None, str | None]]:
+    """First frame, frames, cause, name: segments and gaps of a stream in order, from the ledger."""
+    with sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True) as db:
+        yield from db.execute(
+            "SELECT first_frame, n_frames, NULL, name FROM segment WHERE stream = :s UNION ALL"
+            " SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :s"
+            " ORDER BY 1, 2",
+            {"s": stream},
+        )
+
+
+def account(state: Path, stream: int = 1, *, first_number: int = 0) -> list[tuple[int, int, str]]:
+    """Check that a stream is whole: no hole, no overlap, every frame in its place.
+
+    Returns
+    -------
+    Gaps: first frame, frames, cause. The last one may be open: then -1 frames.
+    """
+    gaps, end = [], 0
+    for first_frame, n_frames, cause, name in stretches(state, stream):
+        assert first_frame == end, f"hole or overlap at {end}: {first_frame}"
+        if cause is not None:
+            gaps.append((first_frame, -1 if n_frames is None else n_frames, cause))
+        else:
+            assert n_frames is not None, f"{name} was not closed"
+            found = samples(state / "audio" / str(name))
+            wanted = np.arange(first_frame, first_frame + n_frames) + first_number
+            np.testing.assert_array_equal(found, wanted, err_msg=str(name))
+        end += n_frames or 0
+    return gaps
