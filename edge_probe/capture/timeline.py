@@ -21,7 +21,9 @@ from typing import NamedTuple
 from edge_probe.capture.ring import Stamp
 
 TOLERANCE_S = 0.05
-LATE_S = 1.0
+LATE_S = 0.7
+"""With a block and a step of the writer less than a second: what waits for it dies in a kill."""
+
 FLOOR_S = 10
 """Whole seconds."""
 
@@ -57,7 +59,7 @@ class Timeline:
         self._n_lost = 0
         self._floors: deque[tuple[float, float]] = deque(maxlen=FLOOR_S)
         self._second: tuple[float, float] | None = None  # floor of the second now running
-        self._late: tuple[float, float, int] | None = None  # since when, least excess, position
+        self._late: list[Stamp] = []  # blocks since the floor was last met
         self._lateness = 0.0  # frames, mean
         self._drift = _Drift()
         self.certain = 0
@@ -68,35 +70,45 @@ class Timeline:
         """Fitted, as a fraction: positive where the sound card is slower than the clock."""
         return self._drift.value
 
-    def observe(self, stamp: Stamp) -> Loss | None:
-        """Take a block's stamp; the loss it makes certain, if any."""
+    def observe(self, stamp: Stamp) -> list[Loss]:
+        """Take a block's stamp; the losses it makes certain."""
         if self._first is None:
             self._first = stamp
-        at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
-        n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
-        missing = at_s * self._rate_hz - n_came
-        excess = missing - self._expected(at_s, missing)
-        if excess <= max(TOLERANCE_S * self._rate_hz, 3 * self._lateness):
-            self._late = None
-            self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
-            self._keep(at_s, missing)
-            self.certain = stamp.position
-            return None
-        since_s, least, position = self._late or (at_s, excess, self.certain)
-        self._late = since_s, min(least, excess), position
-        return self._book() if at_s - since_s >= LATE_S else None
+        at_s, missing, excess = self._against_clock(stamp)
+        if excess > max(TOLERANCE_S * self._rate_hz, 3 * self._lateness):
+            self._late.append(stamp)
+            lasts_ns = stamp.at_ns - self._late[0].at_ns
+            return self._book() if lasts_ns >= LATE_S * 1e9 else []
+        self._late.clear()
+        self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
+        self._keep(at_s, missing)
+        self.certain = stamp.position
+        return []
 
-    def close(self) -> Loss | None:
+    def close(self) -> list[Loss]:
         """The stream ended: what was late is lost now."""
-        return self._book()
+        losses = []
+        while self._late:
+            losses += self._book()
+        return losses
 
-    def _book(self) -> Loss | None:
-        if self._late is None:
-            return None
-        _, least, position = self._late
-        self._late = None
-        self._n_lost += round(least)
-        return Loss(position, round(least))
+    def _book(self) -> list[Loss]:
+        """What all late blocks have in common is lost; what some have beyond is looked at again."""
+        late, self._late = self._late, []
+        n_frames = round(min(self._against_clock(stamp)[2] for stamp in late))
+        losses = [Loss(self.certain, n_frames)]
+        self._n_lost += n_frames
+        for stamp in late:
+            losses += self.observe(stamp)
+        return losses
+
+    def _against_clock(self, stamp: Stamp) -> tuple[float, float, float]:
+        """Seconds since the first block, frames missing by the clock, and above the floor."""
+        first = self._first or stamp
+        at_s = (stamp.at_ns - first.at_ns) * 1e-9
+        n_came = stamp.n_delivered - first.n_delivered + self._n_lost
+        missing = at_s * self._rate_hz - n_came
+        return at_s, missing, missing - self._expected(at_s, missing)
 
     def _expected(self, at_s: float, otherwise: float) -> float:
         """The floor so far, carried on to now."""

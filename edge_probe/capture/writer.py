@@ -95,7 +95,7 @@ class Writer:
             Whether all of it is on the disk; if not, call it again.
         """
         self._look()
-        if loss := self._timeline.close():
+        for loss in self._timeline.close():
             self._book(loss.position, loss.n_frames, "stall")
         for position, n_frames in self._ring.drops(at_end=True):
             self._book(position, n_frames, "disk")
@@ -113,7 +113,7 @@ class Writer:
             if self._opened_ns is None:
                 block_ns = round(stamp.n_delivered / self._format.rate_hz * 1e9)
                 self._opened_ns = stamp.at_ns - block_ns
-            if loss := self._timeline.observe(stamp):
+            for loss in self._timeline.observe(stamp):
                 flagged, self._n_flagged = self._n_flagged, self._ring.n_flagged
                 cause = "overflow" if self._n_flagged > flagged else "stall"
                 self._book(loss.position, loss.n_frames, cause)

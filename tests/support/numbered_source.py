@@ -6,6 +6,7 @@ belongs is read from the frame itself.
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class NumberedSource:
     block: int
     drift: float = 0.0
     next_frame: int = 0
+    first_number: int = 0
     _base_ns: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,8 +59,8 @@ class NumberedSource:
         """The next blocks, each when it is due."""
         for _ in range(n_blocks):
             self._pass(self.block)
-            first = self.next_frame - self.block
-            frames = np.arange(first, self.next_frame, dtype="<i4")
+            first = self.first_number + self.next_frame - self.block
+            frames = np.arange(first, first + self.block, dtype="<i4")
             self.ring.push(frames.tobytes(), self.clock.now_ns)
 
     def lose(self, n_frames: int) -> None:
@@ -78,7 +80,7 @@ def samples(path: Path) -> NDArray[np.int32]:
 
 def stretches(state: Path, stream: int) -> Iterator[tuple[int, int | None, str | None, str | None]]:
     """First frame, frames, cause, name: segments and gaps of a stream in order, from the ledger."""
-    with sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True)) as db:
         yield from db.execute(
             "SELECT first_frame, n_frames, NULL, name FROM segment WHERE stream = :s UNION ALL"
             " SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :s"
