@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.recovery import Safe
 from edge_probe.capture.ring import Ring
@@ -53,6 +56,8 @@ class Plan:
     ring_s: float = 33.0
     losses: float = 0.01
     """Chance per block that the sound card loses frames before it."""
+    dies: bool = False
+    """At its end, without a word."""
     wait: bool = False
     """Until `Journal.allow`."""
 
@@ -112,9 +117,9 @@ def record(plan: Plan) -> None:
         ring, FORMAT, f"run {plan.run}", segment_s=plan.segment_s, open_store=open_store, clock=clock
     )  # fmt: skip
     chance = random.Random(plan.run)
+    journal.say(Said.BEGUN)
     while plan.wait and not journal.may_go:
         time.sleep(0.001)
-    journal.say(Said.BEGUN)
     n_delivered = 0
     for _ in range(plan.n_blocks):
         if chance.random() < plan.losses:
@@ -124,6 +129,8 @@ def record(plan: Plan) -> None:
         journal.say(Said.DELIVERED, n_delivered, source.next_frame)
         if writer.step() and stores:
             stores[0].say_synced()
+    if plan.dies:
+        os._exit(0)
     for _ in range(100):
         if writer.end("schedule"):
             journal.say(Said.ENDED, True)
@@ -151,6 +158,12 @@ class Victim:
         self.signal(signal.SIGKILL)
         self.wait(None)
         os.close(self._fd)
+
+    def end(self, timeout_s: float = 120) -> NDArray[np.int64]:
+        """Wait for the end; all that was said."""
+        assert self.wait(timeout_s), "it does not come to an end"
+        os.close(self._fd)
+        return self.journal.rows()
 
     def wait(self, timeout_s: float | None) -> bool:
         """Whether it comes to its end in this time."""
