@@ -19,6 +19,11 @@ VERSION = 1
 
 _READ_BYTES = 1 << 20
 
+_STRETCHES = (
+    "SELECT first_frame, n_frames, NULL AS cause, name FROM segment WHERE stream = :stream"
+    " UNION ALL SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :stream"
+)
+
 # Key columns come first: quick_check of SQLite 3.40 misreads tables without rowid otherwise.
 _TABLES = """
 CREATE TABLE boot (
@@ -185,15 +190,24 @@ class Ledger:
         )
         return [(Place(*row[:3]), row[3]) for row in found]
 
-    def stretches(self, stream: int) -> list[Stretch]:
-        """Segments and gaps of a stream, in order."""
+    def last_stretch(self, stream: int) -> Stretch | None:
+        """The last segment or gap of a stream."""
         found = self._db.execute(
-            "SELECT first_frame, n_frames, NULL, name FROM segment WHERE stream = :stream"
-            " UNION ALL SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :stream"
-            " ORDER BY first_frame, n_frames",
+            f"{_STRETCHES} ORDER BY first_frame DESC, n_frames DESC LIMIT 1", {"stream": stream}
+        ).fetchone()
+        return found and Stretch(*found)
+
+    def holes(self, stream: int) -> list[tuple[int, int]]:
+        """First frame and frames of what lies between two stretches of a stream and is in neither.
+
+        The stretches themselves, hundreds of thousands after a year, stay with SQLite.
+        """
+        return self._db.execute(
+            "SELECT before, first_frame - before FROM (SELECT first_frame, lag(first_frame +"
+            " coalesce(n_frames, 0), 1, 0) OVER (ORDER BY first_frame, n_frames) AS before"
+            f" FROM ({_STRETCHES})) WHERE first_frame > before",
             {"stream": stream},
-        )
-        return [Stretch(*row) for row in found]
+        ).fetchall()
 
 
 def _open(path: Path) -> sqlite3.Connection:
