@@ -1,4 +1,4 @@
-"""A ledger that cannot be read is put aside; the next one learns from names and headers of segments.
+"""A ledger that cannot be read is put aside; the next one learns from the segments themselves.
 
 Times, causes of gaps and health of before are lost with it; audio is not, and recording goes on.
 """

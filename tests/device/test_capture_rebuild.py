@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.numbered_source import account, stretches
-
 from device.test_capture_writer import Recording
+from support.numbered_source import account, stretches
 
 
 @pytest.mark.parametrize("damage", ["no database", "torn page", "gone"])
