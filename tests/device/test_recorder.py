@@ -17,8 +17,8 @@ from support.numbered_source import stretches
 from support.virtual_microphone import VirtualMicrophone, first_sample
 
 RATE = 48_000
-STARTS = 1000
-"""Samples a player that starts may swallow: 20 ms."""
+STARTS = 9600
+"""Samples a player that starts may swallow: 0.2 s."""
 
 
 @pytest.fixture
