@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 GAIN_TOLERANCE_DB = 0.5
 """Steps of usual controls are 0.3 to 1.5 dB; a gain that a control has is met far closer."""
 
-_BITS = re.compile(r"[SUF](?:LOAT)?_?(\d+)")
+_BITS = re.compile(r"[SU](\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def check_opened(
             "rate", f"{device.identity}: expected {wanted.rate_hz} Hz, the card runs at"
             f" {opened.rate_hz} Hz", "choose a rate the microphone has: edge-probe devices",
         ))  # fmt: skip
-    if opened.n_bits < 8 * wanted.sample_bytes:
+    if 0 < opened.n_bits < 8 * wanted.sample_bytes:
         alarms.append(Alarm(
             "format", f"{device.identity}: expected {8 * wanted.sample_bytes} bits, the card"
             f" gives {opened.format}", "choose the bits it has: the rest is padding on the card",
