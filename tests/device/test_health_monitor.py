@@ -129,7 +129,7 @@ def test_while_nothing_is_open_the_board_is_watched(recorder: Recorder) -> None:
 
 def test_what_waits_is_bounded(recorder: Recorder) -> None:
     recorder.monitor.opened(recorder.device(), MONO)
-    for _ in range(300):
+    for _ in range(800):
         recorder.clock.now_ns += MINUTE_NS
         recorder.hear(1)
     assert len(recorder.monitor.waiting) == recorder.monitor.waiting.maxlen
