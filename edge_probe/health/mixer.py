@@ -52,7 +52,10 @@ def read_opened(device: Device, root: Path = Path("/")) -> Opened | None:
     """
     card = device.card.number if device.card else -1
     path = root / f"proc/asound/card{card}/pcm{device.pcm}c/sub0/hw_params"
-    text = path.read_text(encoding="ascii", errors="replace") if path.exists() else ""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:  # unplugged, or a kernel without these files
+        return None
     fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     if "rate" not in fields or "format" not in fields:
         return None
@@ -93,7 +96,7 @@ def check_opened(
     if 0 < opened.n_bits < 8 * wanted.sample_bytes:
         alarms.append(Alarm(
             "format", f"{device.identity}: expected {8 * wanted.sample_bytes} bits, the card"
-            f" gives {opened.format}", "choose the bits it has: the rest is padding on the card",
+            f" gives {opened.format}", "choose the bits it has: more are only padding",
         ))  # fmt: skip
     return rows, alarms
 

@@ -62,6 +62,12 @@ def test_a_board_that_tells_nothing_gives_no_rows(
     assert len(caplog.messages) == 1
 
 
+def test_a_disk_that_does_not_answer_stops_nothing(root: Path) -> None:
+    rows, _ = looked(Board(root / "gone", root=root))
+    assert "disk_free" not in rows
+    assert "uptime" in rows
+
+
 def test_heat_is_an_alarm_and_a_zone_asleep_is_not(root: Path) -> None:
     write(root / "sys/class/thermal/thermal_zone1/temp", "81500\n")
     (root / "sys/class/thermal/thermal_zone2/temp").mkdir(parents=True)  # reading it fails
