@@ -47,4 +47,4 @@ class StateError(EdgeProbeError):
 
 
 class DeploymentError(EdgeProbeError):
-    """A deployment file or a species list that cannot mean what it says, or lacks what is needed."""
+    """A deployment file or species list that cannot mean what it says, or lacks what is needed."""

@@ -3,14 +3,14 @@
 import logging
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from re import fullmatch
 from types import MappingProxyType
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from edge_probe.deployment.state import StateFolder, replace_file
 from edge_probe.errors import DeploymentError
@@ -247,7 +247,7 @@ def _project(name: str, value: object) -> Mapping[str, Scalar]:
     return MappingProxyType(value)
 
 
-_CHECKS = {
+_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "deployment_id": _identity,
     "latitude": _Range(-90, 90, "degrees"),
     "longitude": _Range(-180, 180, "degrees"),

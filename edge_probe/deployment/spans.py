@@ -5,16 +5,20 @@ from collections.abc import Iterable, Sequence
 Span = tuple[int, int]
 
 
+def add(spans: list[Span], span: Span) -> None:
+    """Add frames to a set in place; no earlier span begins later."""
+    begin, end = span
+    if spans and begin <= spans[-1][1]:
+        spans[-1] = spans[-1][0], max(spans[-1][1], end)
+    elif end > begin:
+        spans.append(span)
+
+
 def merged(spans: Iterable[Span]) -> list[Span]:
     """The set that spans make up, given in the order of their begins; empty ones count nothing."""
     found: list[Span] = []
-    for begin, end in spans:
-        if end <= begin:
-            continue
-        if found and begin <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
-        else:
-            found.append((begin, end))
+    for span in spans:
+        add(found, span)
     return found
 
 

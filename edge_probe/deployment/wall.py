@@ -16,7 +16,8 @@ Durations are frames, never differences of wall times. There is no local time an
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from datetime import UTC, datetime, timedelta
+from itertools import chain, pairwise
 from typing import NamedTuple, Self
 
 TRUST = ("unset", "rtc", "ntp", "gps", "manual")
@@ -29,6 +30,8 @@ the same instant by a busy processor, and NTP daemons step by more (from 0.1 s).
 KNOT_S = 600
 """Times of segments are off by milliseconds and need not be followed each; sound cards drift
 slowly enough for a straight line over this long."""
+
+_EVER_NS = -(2**63)
 
 
 class WallTime(NamedTuple):
@@ -51,7 +54,7 @@ class Anchor(NamedTuple):
 class Piece(NamedTuple):
     """A part of a boot in which UTC goes with the monotonic clock along one line."""
 
-    from_ns: float
+    from_ns: int
     """Monotonic time from which it holds, until the next piece does."""
     monotonic_ns: int
     utc_ns: int
@@ -118,17 +121,17 @@ class _Run:
 
 def _steps(runs: list[_Run]) -> Iterator[Piece]:
     """The nearest reading counts: from the middle between two runs on it is the later one."""
-    from_ns = float("-inf")
+    from_ns = _EVER_NS
     for n, run in enumerate(runs):
         if n:
-            from_ns = (runs[n - 1].last_ns + run.first.monotonic_ns) / 2
+            from_ns = (runs[n - 1].last_ns + run.first.monotonic_ns) // 2
         yield Piece(from_ns, run.first.monotonic_ns, run.first.utc_ns)
 
 
 def _lines(points: list[_Run]) -> Iterator[Piece]:
     """Through each two neighbours; the outer lines go on."""
-    from_ns = float("-inf")
-    for run, following in zip(points, points[1:], strict=False):
+    from_ns = _EVER_NS
+    for run, following in pairwise(points):
         a, b = run.first, following.first
         rate = (b.utc_ns - a.utc_ns) / (b.monotonic_ns - a.monotonic_ns) - 1
         yield Piece(from_ns, a.monotonic_ns, a.utc_ns, rate)
@@ -157,9 +160,7 @@ class StreamClock:
         Seconds from one frame to the next, behind the last knot.
     """
 
-    def __init__(
-        self, boot: int, clock: BootClock, knots: Iterable[Knot], frame_s: float
-    ) -> None:
+    def __init__(self, boot: int, clock: BootClock, knots: Iterable[Knot], frame_s: float) -> None:
         self.boot = boot
         self.clock = clock
         self._frame_ns = frame_s * 1e9
@@ -197,7 +198,7 @@ class StreamClock:
         for n, piece in enumerate(self.clock.pieces, 1):
             end = end_frame
             if n < len(self.clock.pieces):
-                end = min(end, self.frame(round(self.clock.pieces[n].from_ns)))
+                end = min(end, self.frame(self.clock.pieces[n].from_ns))
             if end > begin:
                 yield begin, end, piece
                 begin = end
@@ -277,3 +278,9 @@ class Wall:
         if other is None or "unset" in (clock.trust, other.trust):
             return None
         return clock.pieces[-1].monotonic(other.at(moment.monotonic_ns).utc_ns)
+
+
+def utc_text(utc_ns: int) -> str:
+    """RFC 3339 with milliseconds."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=utc_ns // 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
