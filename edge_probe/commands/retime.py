@@ -1,11 +1,13 @@
 """``edge-probe retime``: put the wall time of a finished deployment right."""
 
 import argparse
-import math
 from contextlib import nullcontext
 from pathlib import Path
 
 from edge_probe.errors import EdgeProbeError
+
+MAX_OFFSET_S = 1e10
+"""More than from 1970 to anybody's deployment."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
         raise EdgeProbeError(
             "--boot goes with --offset only", hint="an anchor says by itself which boot it is in"
         )
-    if args.offset is not None and not math.isfinite(args.offset):
-        raise EdgeProbeError(f"--offset: expected seconds, found {args.offset}", hint="a number")
+    if args.offset is not None and not abs(args.offset) < MAX_OFFSET_S:
+        raise EdgeProbeError(
+            f"--offset: expected less than {MAX_OFFSET_S:.0e} s, found {args.offset}",
+            hint="the offset is true time minus the recorder's, in seconds",
+        )
     state = StateFolder(args.state)
     with nullcontext() if args.dry_run else state.lock():
         with read_only(state.capture) as capture:
