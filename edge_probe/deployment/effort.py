@@ -27,6 +27,9 @@ COLUMNS = (
     "scheduled_s", "recorded_s", "gap_s", "private_s", "unhealthy_s", "skipped_s", "classified_s",
 )  # fmt: skip
 
+DETECTIONS_VERSION = 1
+"""Newest ``user_version`` of ``detections.sqlite`` that is understood here."""
+
 HOUR_NS = 3600 * 10**9
 
 UNHEALTHY = (
@@ -108,7 +111,7 @@ def write_effort(state: StateFolder, deployment_id: str, clock: Clock | None) ->
         capture = stack.enter_context(read_only(state.capture))
         detections = None
         if state.detections.exists():
-            detections = stack.enter_context(read_only(state.detections))
+            detections = stack.enter_context(read_only(state.detections, DETECTIONS_VERSION))
         now = _now(capture, clock) if clock else None
         writer.writerows([deployment_id, *row.cells()] for row in rows(capture, detections, now))
     replace_file(state.effort, text.getvalue().encode("utf-8"))
@@ -259,18 +262,19 @@ def _sets(capture: sqlite3.Connection, wall: Wall, stream: int, until: Moment | 
 
 
 def _done(detections: sqlite3.Connection, stream: int) -> Mapping[tuple[int, str], list[Span]]:
-    """Frames that were classified, by channel and bundle."""
-    # In the order of the key, so that nothing is sorted: SQLite would do that in a file elsewhere.
-    found = _query(
-        detections, "chunk",
-        "SELECT channel, bundle, first_frame, first_frame + n_frames, state FROM chunk"
-        " WHERE stream = ? ORDER BY channel, run_frame, n", stream,
-    )  # fmt: skip
+    """Frames that were classified, by channel and hash of the bundle."""
     done: dict[tuple[int, str], list[Span]] = {}
-    for channel, bundle, begin, end, state in found:
-        spans = done.setdefault((channel, bundle), [])
-        if state == "done":
-            add(spans, (begin, end))
+    for bundle, sha256 in list(_query(detections, "bundle", "SELECT bundle, sha256 FROM bundle")):
+        # In the order of the key: SQLite would sort in a file outside the state folder.
+        chunks = detections.execute(
+            "SELECT channel, first_frame, first_frame + n_frames, state FROM chunk"
+            " WHERE bundle = ? AND stream = ? ORDER BY run_frame, n",
+            (bundle, stream),
+        )
+        for channel, begin, end, state in chunks:
+            spans = done.setdefault((channel, sha256), [])
+            if state == "done":
+                add(spans, (begin, end))
     return done
 
 

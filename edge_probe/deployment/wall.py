@@ -79,7 +79,7 @@ class BootClock:
     Parameters
     ----------
     anchors : iterable of Anchor
-        At least one, in the order of their monotonic times.
+        In the order of their monotonic times; without any, the boot began in 1970.
     """
 
     def __init__(self, anchors: Iterable[Anchor]) -> None:
@@ -88,6 +88,8 @@ class BootClock:
             known = runs.setdefault(anchor.trust, [])
             if not (known and known[-1].takes(anchor)):
                 known.append(_Run(anchor))
+        if not runs:
+            runs[TRUST[0]] = [_Run(Anchor(0, 0, TRUST[0]))]
         self.trust = max(runs, key=TRUST.index)
         best = runs[self.trust]
         by_hand = self.trust == TRUST[-1] and len(best) > 1
@@ -155,7 +157,8 @@ class StreamClock:
     clock : BootClock
         Of that boot.
     knots : iterable of Knot
-        Ascending; the first is frame 0. Of any within `KNOT_S` the first one counts.
+        Ascending; the first is frame 0. Of any within `KNOT_S` the first one counts, and none
+        that is no later than the one before (a ledger that was rebuilt has times of 0).
     frame_s : float
         Seconds from one frame to the next, behind the last knot.
     """
@@ -166,7 +169,11 @@ class StreamClock:
         self._frame_ns = frame_s * 1e9
         self._knots: list[Knot] = []
         for knot in knots:
-            if not self._knots or (knot.frame - self._knots[-1].frame) * frame_s >= KNOT_S:
+            last = self._knots[-1] if self._knots else None
+            if last is None or (
+                (knot.frame - last.frame) * frame_s >= KNOT_S
+                and knot.monotonic_ns > last.monotonic_ns
+            ):
                 self._knots.append(knot)
 
     def monotonic_ns(self, frame: int) -> int:
@@ -228,7 +235,7 @@ class Wall:
     def read(cls, capture: sqlite3.Connection) -> Self:
         """From an open ``capture.sqlite``."""
         boots = {}
-        for (boot,) in capture.execute("SELECT DISTINCT boot FROM clock_anchor").fetchall():
+        for (boot,) in capture.execute("SELECT boot FROM boot").fetchall():
             anchors = capture.execute(
                 "SELECT monotonic_ns, utc_ns, trust FROM clock_anchor WHERE boot = ?"
                 " ORDER BY monotonic_ns",
@@ -274,8 +281,8 @@ class Wall:
 
     def _carried(self, clock: BootClock, moment: Moment) -> int | None:
         """A moment of another boot by this boot's monotonic clock, had it gone on."""
-        other = self.boots.get(moment.boot)
-        if other is None or "unset" in (clock.trust, other.trust):
+        other = self.boots[moment.boot]
+        if "unset" in (clock.trust, other.trust):
             return None
         return clock.pieces[-1].monotonic(other.at(moment.monotonic_ns).utc_ns)
 

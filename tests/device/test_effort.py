@@ -3,6 +3,7 @@
 import csv
 import random
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from support.made_ledger import RATE, T0, MadeState, S
 from support.numbered_source import VirtualClock
 
-from edge_probe.deployment.effort import COLUMNS, HOUR_NS, Row, rows, write_effort
+from edge_probe.deployment.effort import COLUMNS, HOUR_NS, Frames, Row, rows, write_effort
 from edge_probe.deployment.spans import Span, add, common, counts, merged, without
 from edge_probe.deployment.state import StateFolder, read_only
 from edge_probe.deployment.wall import Moment
@@ -29,7 +30,7 @@ def frames(spans: list[Span]) -> set[int]:
 def test_spans_are_sets(some: list[Span], others: list[Span]) -> None:
     a, b = merged(some), merged(others)
     assert frames(a) == frames(some)
-    assert all(x[1] < y[0] for x, y in zip(a, a[1:], strict=False))
+    assert all(x[1] < y[0] for x, y in pairwise(a))
     assert frames(common(a, b)) == frames(a) & frames(b)
     assert frames(without(a, b)) == frames(a) - frames(b)
     cells = [(0, 3), (3, 20), (20, 21), (30, 100)]
@@ -55,9 +56,11 @@ def test_an_hour_without_classifier_is_missing_from_what_was_classified(tmp_path
     made = MadeState(tmp_path)
     stream, minute = hour_of(made, minute=30), 60 * RATE
     made.segment(stream, 0, 180 * minute)
-    made.rows("chunk", [(stream, 0, 0, n, "b", n * minute, minute, "done")
-                        for n in range(180) if not 60 <= n < 120])  # fmt: skip
+    states = ["done"] * 60 + ["skipped"] * 20 + ["quarantined"] * 20 + ["tried"] * 20
+    states += ["done"] * 60
+    made.chunks(stream, [(n * minute, minute, state) for n, state in enumerate(states)])
     found = effort(tmp_path)
+    assert {row.bundle_sha256 for row in found} == {"bundle 1"}
     assert [row.frames.recorded // minute for row in found] == [30, 60, 60, 30]
     assert [row.frames.classified // minute for row in found] == [30, 30, 30, 30]
     assert [row.frames.skipped // minute for row in found] == [0, 30, 30, 0]
@@ -138,16 +141,51 @@ def test_a_gap_of_unknown_length_is_told_and_not_guessed(tmp_path: Path) -> None
     )
 
 
+def test_every_bundle_and_channel_has_rows_of_its_own(tmp_path: Path) -> None:
+    made = MadeState(tmp_path)
+    made.reboot()
+    made.anchor(0, T0 // HOUR_NS * HOUR_NS, "ntp")
+    stream = made.stream(opened_ns=0, n_channels=3)
+    made.segment(stream, 0, 100)
+    made.privacy((stream, 0, 10), (stream, 200, 10))
+    made.chunks(stream, [(0, 50, "done")], bundle=1)
+    made.chunks(stream, [(0, 100, "done")], bundle=2)
+    made.chunks(stream, [(0, 30, "skipped")], bundle=2, channel=1)
+    found = [(row.channel, row.bundle_sha256, row.frames) for row in effort(tmp_path)]
+    assert found == [
+        (0, "bundle 1", Frames(100, 100, 0, 10, 0, 50, 40)),
+        (0, "bundle 2", Frames(100, 100, 0, 10, 0, 0, 90)),
+        (1, "bundle 2", Frames(100, 100, 0, 10, 0, 90, 0)),
+        (2, "", Frames(100, 100, 0, 10, 0, 90, 0)),
+    ]
+
+
+def test_a_rebuilt_ledger_without_times_keeps_its_frames(tmp_path: Path) -> None:
+    made = MadeState(tmp_path)
+    made.reboot()
+    stream = made.stream(opened_ns=0)
+    for n in range(3):
+        made.segment(stream, n * 3600 * RATE, 3600 * RATE, began_ns=0)
+    made.gap(stream, 3 * 3600 * RATE, None, "power")
+    made.reboot()
+    made.anchor(0, T0, "ntp")
+    made.stream(opened_ns=0)
+    found = effort(tmp_path)
+    assert [row.frames.recorded for row in found] == [3600 * RATE] * 3 + [0]
+    assert {row.clock_trust for row in found} == {"unset"}
+    assert found[-1].frames.gap is None
+
+
 def test_only_alarms_of_the_channel_make_its_minutes_unhealthy(tmp_path: Path) -> None:
     made = MadeState(tmp_path)
     made.reboot()
     made.anchor(0, T0 // HOUR_NS * HOUR_NS, "ntp")
     stream = made.stream(opened_ns=0, n_channels=2)
     made.segment(stream, 0, 600 * RATE)
-    made.rows("health", [
-        (1, 120 * S, "alarm.clipping.1", 1.0, "1", ""), (1, 180 * S, "alarm.clipping.1", 1.0, "1", ""),
-        (1, 400 * S, "alarm.muted", 1.0, "1", ""), (1, 300 * S, "alarm.hot", 1.0, "1", ""),
-    ])  # fmt: skip
+    made.health(
+        (1, 120 * S, "alarm.clipping.1"), (1, 180 * S, "alarm.clipping.1"),
+        (1, 400 * S, "alarm.muted"), (1, 300 * S, "alarm.hot"),
+    )  # fmt: skip
     assert [row.frames.unhealthy for row in effort(tmp_path)] == [61 * RATE, (121 + 61) * RATE]
 
 
@@ -190,10 +228,10 @@ def test_sums_hold_to_the_frame(
                 lost += n_frames * (kind != "schedule")
             at += n_frames
         wanted[stream] = recorded, lost
-        made.rows("privacy", sorted((stream, *span) for span in dict(private).items()))
-        made.rows("chunk", [
-            (stream, 0, 0, n, "b", n * chunk_s * RATE, chunk_s * RATE,
-             random_.choice(["done", "done", "skipped", "quarantined"]))
+        made.privacy(*((stream, *span) for span in private))
+        made.chunks(stream, [
+            (n * chunk_s * RATE, chunk_s * RATE,
+             random_.choice(["done", "done", "skipped", "quarantined", "tried"]))
             for n in range(at // (chunk_s * RATE) + 1)
         ])  # fmt: skip
     found = effort(path)

@@ -15,8 +15,15 @@ from edge_probe.capture.store import Store, Timing
 from edge_probe.deployment.effort import rows
 from edge_probe.deployment.state import read_only
 from edge_probe.deployment.wall import (
-    STEP_NS, TRUST, Anchor, BootClock, Knot, Moment, StreamClock, Wall,
-)  # fmt: skip
+    STEP_NS,
+    TRUST,
+    Anchor,
+    BootClock,
+    Knot,
+    Moment,
+    StreamClock,
+    Wall,
+)
 
 HOUR, YEAR = 3600 * S, 365 * 86400 * S
 
@@ -76,7 +83,7 @@ def test_frames_follow_the_times_of_segments_not_the_newest_drift(tmp_path: Path
     made.anchor(0, T0, "ntp")
     stream = made.stream(opened_ns=0)
     began, ns_per_frame = 0.0, 10**6
-    truth = {}
+    truth: dict[int, float] = {}
     for day in range(30):  # the card's drift wanders by 40 ppm
         for _ in range(24):
             frame = len(truth) * 3600 * RATE
@@ -143,7 +150,7 @@ def test_clocks_that_contradict_each_other_tell_nothing(tmp_path: Path) -> None:
 def test_a_thousand_clock_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Boots before network time, steps of a second, an hour (DST), a year, and to 1970."""
     monkeypatch.setattr("os.fsync", lambda fd: None)  # nobody cuts the power here
-    random_ = random.Random(5)
+    random_ = random.Random(5)  # noqa: S311
     clock, mono = VirtualClock(trusted="unset"), Format(RATE, 1, 2)
     truth: dict[str, int] = {}  # true UTC at monotonic 0 of each boot
     synced: set[str] = set()

@@ -23,11 +23,13 @@ CREATE TABLE IF NOT EXISTS health (
 """
 
 _CHUNKS = """
+CREATE TABLE IF NOT EXISTS bundle (
+    bundle INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS chunk (
-    stream INTEGER NOT NULL, channel INTEGER NOT NULL, run_frame INTEGER NOT NULL,
-    n INTEGER NOT NULL, bundle TEXT NOT NULL, first_frame INTEGER NOT NULL,
+    bundle INTEGER NOT NULL, stream INTEGER NOT NULL, run_frame INTEGER NOT NULL,
+    n INTEGER NOT NULL, channel INTEGER NOT NULL, first_frame INTEGER NOT NULL,
     n_frames INTEGER NOT NULL, state TEXT NOT NULL,
-    PRIMARY KEY (stream, channel, run_frame, n, bundle)) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (bundle, stream, run_frame, n, channel)) STRICT, WITHOUT ROWID;
 """
 
 
@@ -67,14 +69,32 @@ class MadeState:
     def gap(self, stream: int, first_frame: int, n_frames: int | None, cause: str) -> None:
         self.ledger.put_gap(stream, first_frame, n_frames, cause)
 
-    def rows(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Rows of a table of capture.sqlite that others write, or of `chunk`."""
-        name = "detections.sqlite" if table == "chunk" else "capture.sqlite"
-        with sqlite3.connect(self.path / name) as db:
+    def privacy(self, *rows: tuple[int, int, int]) -> None:
+        self._insert("capture.sqlite", _OTHERS, "privacy", rows)
+
+    def health(self, *rows: tuple[int, int, str]) -> None:
+        """Boot, monotonic time, name."""
+        self._insert("capture.sqlite", _OTHERS, "health", [(*row, 1.0, "1", "") for row in rows])
+
+    def chunks(
+        self, stream: int, rows: Iterable[tuple[int, int, str]], *, bundle: int = 1,
+        channel: int = 0,
+    ) -> None:  # fmt: skip
+        """Of one run that begins with the stream: first frame, frames, state."""
+        name = (bundle, f"bundle {bundle}")
+        self._insert("detections.sqlite", _CHUNKS, "bundle", [name])
+        self._insert("detections.sqlite", _CHUNKS, "chunk", [
+            (bundle, stream, 0, n, channel, *row) for n, row in enumerate(rows)
+        ])  # fmt: skip
+
+    def _insert(
+        self, file: str, tables: str, table: str, rows: Iterable[tuple[object, ...]]
+    ) -> None:
+        with sqlite3.connect(self.path / file) as db:
             db.execute("PRAGMA synchronous = OFF")
-            db.executescript(_CHUNKS if table == "chunk" else _OTHERS)
-            if table == "chunk":
-                db.execute("PRAGMA user_version = 1")
+            db.executescript(tables)
             for row in rows:
-                db.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row)
+                db.execute(
+                    f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * len(row))})", row
+                )
         db.close()
