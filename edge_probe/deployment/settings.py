@@ -96,8 +96,12 @@ def read_settings(path: Path) -> Settings:
     DeploymentError
         It does not exist, is no TOML, or a key or value is not what is expected.
     """
+    return parse_settings(_bytes(path), str(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return parse_settings(path.read_bytes(), str(path))
+        return path.read_bytes()
     except FileNotFoundError:
         raise DeploymentError(
             f"{path}: no such file", hint='write one; the least is deployment_id = "NAME"'
@@ -151,8 +155,8 @@ def adopt(source: Path, state: StateFolder) -> Settings:
     OSError
         The disk fails; the old copy is still there.
     """
-    settings = read_settings(source)
-    data = source.read_bytes()
+    data = _bytes(source)
+    settings = parse_settings(data, str(source))
     if state.deployment.exists():
         if state.deployment.read_bytes() == data:
             return settings

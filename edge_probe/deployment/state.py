@@ -3,13 +3,17 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 
 from edge_probe.capture.ledger import VERSION
 from edge_probe.capture.segment import sync_folder
 from edge_probe.errors import StateError
+
+_ATTEMPTS, _WAIT_S = 10, 0.1
+"""Whoever looks whether a recorder lives holds the lock for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,17 @@ class StateFolder:
             raise StateError(f"{self.path}: no such folder", hint="give the recorder's folder")
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            for _ in range(_ATTEMPTS):
+                with suppress(BlockingIOError):
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                sleep(_WAIT_S)
+            else:
                 pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 raise StateError(
                     f"{self.path}: process {pid} is writing there",
                     hint="stop that recorder first, or use another folder",
-                ) from None
+                )
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
             yield

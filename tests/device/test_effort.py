@@ -141,6 +141,19 @@ def test_a_gap_of_unknown_length_is_told_and_not_guessed(tmp_path: Path) -> None
     )
 
 
+def test_an_hour_in_which_the_clock_was_set_back_is_one_row(tmp_path: Path) -> None:
+    made = MadeState(tmp_path)
+    made.reboot()
+    hour_ns = T0 // HOUR_NS * HOUR_NS
+    made.anchor(0, hour_ns + 1200 * S, "unset")
+    made.anchor(600 * S, hour_ns + 300 * S, "unset")  # by 25 minutes, in between
+    made.segment(made.stream(opened_ns=0), 0, 900 * RATE)
+    (row,) = effort(tmp_path)
+    assert row.frames.recorded == 900 * RATE
+    assert abs(row.frame_s - 1 / RATE) < 1e-12
+    assert (row.start_utc_ns, row.end_utc_ns) == (hour_ns, hour_ns + 1500 * S)
+
+
 def test_every_bundle_and_channel_has_rows_of_its_own(tmp_path: Path) -> None:
     made = MadeState(tmp_path)
     made.reboot()

@@ -80,6 +80,14 @@ def test_two_moments_correct_the_rate(made: MadeState) -> None:
     assert half == "2026-05-01T12:00:00.998Z"
 
 
+def test_new_moments_replace_those_given_before(made: MadeState) -> None:
+    assert retime(made.path, "--anchor", "1:0=2026-05-01T00:00:00Z") == 0
+    assert retime(made.path, "--anchor", f"1:{60 * RATE}=2026-05-01T00:01:01Z") == 0
+    for frame in (0, DAY * RATE):
+        moment, _ = utc(made.path, 1, frame)
+        assert utc_text(moment - frame * S // RATE) == "2026-05-01T00:00:01.000Z"
+
+
 def test_a_dry_run_shows_the_same_and_writes_nothing(
     made: MadeState, capsys: pytest.CaptureFixture[str]
 ) -> None:
