@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "record for months: audio with a ledger of what is missing",
     "devices": "list the microphones",
     "info": "versions, kernels and what is in a bundle",
+    "retime": "put the wall time of a finished deployment right",
     "selftest": "prove that this machine computes what the bundle's maker saw",
 }
 

@@ -209,6 +209,10 @@ class Ledger:
             ((boot, row.monotonic_ns, row.name, row.value, row.unit, row.text) for row in rows),
         )
 
+    def forget_anchors(self, boot: int, trust: str) -> None:
+        """Forget readings of one level of trust."""
+        self._db.execute("DELETE FROM clock_anchor WHERE boot = ? AND trust = ?", (boot, trust))
+
     def begin_segment(self, place: Place, began_ns: int, name: str) -> None:
         """Note a segment that grows from now on."""
         self._db.execute(
