@@ -36,6 +36,7 @@ CREATE TABLE segment (
     stream INTEGER NOT NULL REFERENCES stream,
     first_frame INTEGER NOT NULL,
     n_frames INTEGER,
+    began_ns INTEGER NOT NULL,
     name TEXT NOT NULL UNIQUE,
     PRIMARY KEY (stream, first_frame)
 ) STRICT, WITHOUT ROWID;
@@ -161,9 +162,12 @@ class Ledger:
         )
         return int(added.fetchone()[0])
 
-    def set_drift(self, stream: int, drift: float) -> None:
-        """Keep the fitted drift of a stream."""
-        self._db.execute("UPDATE stream SET drift = ? WHERE stream = ?", (drift, stream))
+    def set_timing(self, stream: int, opened_ns: int, drift: float) -> None:
+        """Keep what is known better by now of a stream: time of frame 0, drift."""
+        self._db.execute(
+            "UPDATE stream SET opened_ns = ?, drift = ? WHERE stream = ?",
+            (opened_ns, drift, stream),
+        )
 
     def add_anchor(self, boot: int, monotonic_ns: int, utc_ns: int, trust: str) -> None:
         """Note that both clocks were read at one moment."""
@@ -172,11 +176,18 @@ class Ledger:
             (boot, monotonic_ns, trust, utc_ns),
         )
 
-    def put_segment(self, place: Place, n_frames: int | None, name: str) -> None:
-        """Note a segment; without ``n_frames`` it grows."""
+    def begin_segment(self, place: Place, began_ns: int, name: str) -> None:
+        """Note a segment that grows from now on."""
         self._db.execute(
-            "INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)",
-            (place.stream, place.first_frame, n_frames, name),
+            "INSERT OR REPLACE INTO segment VALUES (?, ?, NULL, ?, ?)",
+            (place.stream, place.first_frame, began_ns, name),
+        )
+
+    def close_segment(self, place: Place, n_frames: int) -> None:
+        """Note that a segment has so many frames for good."""
+        self._db.execute(
+            "UPDATE segment SET n_frames = ? WHERE stream = ? AND first_frame = ?",
+            (n_frames, place.stream, place.first_frame),
         )
 
     def drop_segment(self, place: Place) -> None:
