@@ -4,13 +4,14 @@ Only the capture process writes it; others attach it read-only.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
 from edge_probe.errors import StateError
+from edge_probe.health.row import Row
 
 CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
@@ -53,6 +54,15 @@ CREATE TABLE clock_anchor (
     trust TEXT NOT NULL CHECK (trust IN ('unset','rtc','ntp','gps','manual')),
     utc_ns INTEGER NOT NULL,
     PRIMARY KEY (boot, monotonic_ns, trust)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE health (
+    boot INTEGER NOT NULL REFERENCES boot,
+    monotonic_ns INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value REAL NOT NULL,
+    unit TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (boot, monotonic_ns, name)
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -174,6 +184,13 @@ class Ledger:
         self._db.execute(
             "INSERT OR REPLACE INTO clock_anchor VALUES (?, ?, ?, ?)",
             (boot, monotonic_ns, trust, utc_ns),
+        )
+
+    def add_health(self, boot: int, rows: Iterable[Row]) -> None:
+        """Keep readings of health."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)",
+            ((boot, row.monotonic_ns, row.name, row.value, row.unit, row.text) for row in rows),
         )
 
     def begin_segment(self, place: Place, began_ns: int, name: str) -> None:

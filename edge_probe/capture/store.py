@@ -1,5 +1,6 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from edge_probe.capture.ledger import Ledger, Stream
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
+from edge_probe.health.row import Row
 
 
 class Timing(NamedTuple):
@@ -33,6 +35,9 @@ class Store:
     clock : Clock
     safe : mapping, optional
         What `abandon` of the store before returned.
+    health : deque of Row, optional
+        Rows wait there for the next transaction, so that they cost none of their own; it is
+        emptied when they are safe.
 
     Raises
     ------
@@ -43,13 +48,21 @@ class Store:
         The ledger is damaged or of a newer version.
     """
 
-    def __init__(self, folder: Path, clock: Clock, safe: Safe | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        safe: Safe | None = None,
+        *,
+        health: deque[Row] | None = None,
+    ) -> None:
         audio = folder / "audio"
         if not audio.is_dir():
             audio.mkdir(parents=True)
             sync_folder(folder)
         self._audio = audio
         self._clock = clock
+        self._health = health if health is not None else deque()
         self._stream = 0
         self._format = Format(0, 0, 0)
         self._place: Place | None = None
@@ -167,7 +180,9 @@ class Store:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
             self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+            self._ledger.add_health(self._boot, self._health)
             yield
+        self._health.clear()
         self.segment = self._place = None
 
     def _compact_utc(self) -> str:
