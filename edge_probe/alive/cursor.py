@@ -1,10 +1,10 @@
 """How far somebody has read, as text that stays good for as long as the state folder does."""
 
 import base64
-import binascii
 import json
 import os
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,9 @@ from edge_probe.errors import StateError
 
 Key = tuple[int | str, ...]
 """Of the last row read of a kind of event; rows only ever come behind it."""
+
+_CHECK_BYTES = 4
+"""CRC-32 behind the content: a cursor that was cut or mistyped is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,9 @@ class Cursor:
         return Cursor(self.state_id, {**self.keys, kind: key})
 
     def __str__(self) -> str:
-        content = json.dumps([self.state_id, self.keys], separators=(",", ":"))
-        return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+        content = json.dumps([self.state_id, self.keys], separators=(",", ":")).encode()
+        data = content + zlib.crc32(content).to_bytes(_CHECK_BYTES, "big")
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -43,22 +47,18 @@ class Cursor:
             It never was.
         """
         try:
-            data = text.encode("ascii") + b"=" * (-len(text) % 4)
-            state_id, keys = json.loads(base64.b64decode(data, altchars=b"-_", validate=True))
-            if not isinstance(state_id, str):
-                raise TypeError(state_id)
-            return cls(state_id, {kind: _key(key) for kind, key in keys.items()})
-        except (AttributeError, TypeError, ValueError, binascii.Error) as error:
+            padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+            data = base64.b64decode(padded, altchars=b"-_", validate=True)
+            content, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+            if zlib.crc32(content).to_bytes(_CHECK_BYTES, "big") != check:
+                raise ValueError("was changed")
+            state_id, keys = json.loads(content)
+            return cls(state_id, {kind: tuple(key) for kind, key in keys.items()})
+        except ValueError as error:
             raise StateError(
                 f"expected a cursor, found {text[:80]!r}",
-                hint="give the \"cursor\" of the last line you have; without one all is told again",
+                hint='give the "cursor" of the last line you have; without one all is told again',
             ) from error
-
-
-def _key(values: Sequence[object]) -> Key:
-    if not isinstance(values, list):
-        raise TypeError(values)
-    return tuple(value if isinstance(value, int) else str(value) for value in values)
 
 
 def load(path: Path) -> Cursor | None:

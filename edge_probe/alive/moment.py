@@ -1,4 +1,4 @@
-"""When a frame was, as far as is known now."""
+"""When something was, as far as is known now."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _NEAREST = 200
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A frame in time."""
+    """By a clock that never jumps, and by the one on the wall."""
 
     boot: int
     monotonic_ns: int
@@ -24,7 +24,25 @@ class Moment:
 
 
 def moment_of(capture: sqlite3.Connection, stream: int, frame: int) -> Moment | None:
-    """The moment of a frame, by the best reading of the clock near it.
+    """The moment of a frame; None for a stream that is not in the ledger.
+
+    Parameters
+    ----------
+    capture : Connection
+        To ``capture.sqlite``.
+    stream, frame : int
+    """
+    row = capture.execute(
+        "SELECT boot, opened_ns, rate_hz, drift FROM stream WHERE stream = ?", (stream,)
+    ).fetchone()
+    if row is None:
+        return None
+    boot, opened_ns, rate_hz, drift = row
+    return moment_at(capture, boot, opened_ns + round(frame / (rate_hz * (1 - drift)) * 1e9))
+
+
+def moment_at(capture: sqlite3.Connection, boot: int, monotonic_ns: int) -> Moment:
+    """A moment of a boot, by the best reading of the clock near it.
 
     What is told at once cannot wait for a better reading; the desk's tools do, and may know better
     afterwards. So only readings near by are looked at, and months of them cost nothing.
@@ -33,24 +51,9 @@ def moment_of(capture: sqlite3.Connection, stream: int, frame: int) -> Moment | 
     ----------
     capture : Connection
         To ``capture.sqlite``.
-    stream, frame : int
-
-    Returns
-    -------
-    Moment or None
-        None for a stream that is not in the ledger.
+    boot, monotonic_ns : int
     """
-    row = capture.execute(
-        "SELECT boot, opened_ns, rate_hz, drift FROM stream WHERE stream = ?", (stream,)
-    ).fetchone()
-    if row is None:
-        return None
-    boot, opened_ns, rate_hz, drift = row
-    monotonic_ns = opened_ns + round(frame / (rate_hz * (1 - drift)) * 1e9)
-    anchors = _anchors(capture, boot, monotonic_ns)
-    if not anchors:
-        return Moment(boot, monotonic_ns, None, "unset")
-    trust, _, offset_ns = max(anchors)
+    trust, _, offset_ns = max(_anchors(capture, boot, monotonic_ns), default=(0, 0, 0))
     if trust == 0:
         return Moment(boot, monotonic_ns, None, "unset")
     utc = datetime.fromtimestamp((monotonic_ns + offset_ns) / 1e9, UTC)

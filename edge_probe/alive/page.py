@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.report import Report
-from edge_probe.alive.status import Disk, LastDetection, plain
+from edge_probe.alive.status import Disk, LastDetection, as_fields
 
 MAX_LINE = 160
 """Characters of one SMS."""
@@ -74,9 +74,9 @@ def as_dict(report: Report) -> dict[str, object]:
         "recording": report.trouble is None,
         "trouble": report.trouble,
         "pid": report.pid,
-        "age_s": plain(report.age_s),
-        "status": plain(report.written.status) if report.written else None,
-        "facts": plain(report.facts),
+        "age_s": None if report.age_s is None else round(report.age_s, 3),
+        "status": as_fields(report.written.status) if report.written else None,
+        "facts": as_fields(report.facts) if report.facts else None,
         "notes": list(report.notes),
     }
 

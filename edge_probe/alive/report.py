@@ -1,4 +1,4 @@
-"""What one finds who looks at a state folder from outside: is it alive, and is it recording?"""
+"""What one finds who looks at a state folder from outside: whether it lives, and records."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -165,7 +165,7 @@ def as_json(written: Written) -> str:
         "written_monotonic_ns": written.monotonic_ns,
         "kernel_id": written.kernel_id,
     }
-    content = stamp | plain(written.status)
+    content = {**stamp, **as_fields(written.status)}
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
@@ -206,14 +206,21 @@ def _not_ours(path: Path, error: Exception) -> StateError:
     )
 
 
-def plain(value: object) -> object:
-    """Dataclasses as dicts, floats as short as they are worth, or None if they are not finite."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+def as_fields(record: object) -> dict[str, object]:
+    """A dataclass as JSON takes it.
+
+    Floats are as long as they are worth; one that is not finite becomes None.
+    """
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return as_fields(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(inner) for inner in value]
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
     if isinstance(value, float):
         return round(value, 3) if math.isfinite(value) else None
     return value

@@ -1,4 +1,4 @@
-"""``edge-probe status``: is the recorder alive, and is it recording?"""
+"""``edge-probe status``: whether the recorder lives, and records."""
 
 import argparse
 import json
