@@ -1,7 +1,7 @@
 """Levels a second at a time, from a microphone or from the file that a recorder is writing."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import BinaryIO, NamedTuple
@@ -61,7 +61,7 @@ class Meter:
         return levels(rows)
 
 
-def levels(rows: "list[Row] | tuple[Row, ...]") -> Levels | None:
+def levels(rows: Sequence[Row]) -> Levels | None:
     """Of the loudest channel, from rows as `Signal.minute` gives them; None if there are none."""
     peaks = [row.value for row in rows if row.name.startswith("peak.")]
     powers = [row.value for row in rows if row.name.startswith("rms.")]

@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
 
 from edge_probe.clock import Clock
 
@@ -43,6 +45,18 @@ class Notifier:
             self._address = f"\0{name[1:]}" if name.startswith("@") else name
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # close-on-exec
             self._socket.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._socket is not None:
+            self._socket.close()
 
     def progress(self, n_stored: int) -> None:
         """Report how far recording is; to be called several times per watchdog timeout.

@@ -110,4 +110,4 @@ def _number(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    return f"{value:.15g}"
+    return f"{value:.17g}"

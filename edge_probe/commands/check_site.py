@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
         points = [*site.report_points(report), *points]
     else:
         format_, points = _microphone(args.device, args.seconds, clock)
-    points = [*points, site.clock_point(clock.trust()),
-              site.disk_point(report, args.state, format_)]  # fmt: skip
+    trust = report.fresh.clock_trust if report and report.fresh else clock.trust()
+    points = [*points, site.clock_point(trust), site.disk_point(report, args.state, format_)]
     if report:
         points.append(site.detection_point(report))
     print()
