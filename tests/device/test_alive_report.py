@@ -84,9 +84,7 @@ def test_a_number_left_behind_by_a_dead_recorder_deceives_nobody(
     tmp_path: Path, clock: VirtualClock
 ) -> None:
     (tmp_path / "lock").write_text(f"{os.getpid()}\n")  # alive, but holds no lock
-    assert trouble(tmp_path, clock, alive=False) == (
-        "no recorder runs, and none has recorded here"
-    )
+    assert trouble(tmp_path, clock, alive=False) == ("no recorder runs, and none has recorded here")
 
 
 @pytest.mark.parametrize("status", ["missing", "stale", "damaged", "of another version"])
