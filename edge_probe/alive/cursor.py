@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from edge_probe.capture.segment import sync_folder
 from edge_probe.errors import StateError
 
 Key = tuple[int | str, ...]
@@ -90,4 +89,8 @@ def save(path: Path, cursor: Cursor) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -75,7 +75,7 @@ def test_a_database_at_rest_stays_as_it_is(path: Path) -> None:
 
 def test_a_writer_that_begins_meanwhile_is_noticed(path: Path) -> None:
     writer(path).close()
-    looks = []
+    looks: list[int] = []
 
     def look(reader: sqlite3.Connection) -> int:
         if not looks:  # somebody writes and ends while the database is read as if at rest

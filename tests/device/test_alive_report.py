@@ -217,9 +217,12 @@ def test_no_such_folder(tmp_path: Path, clock: VirtualClock) -> None:
         look(tmp_path / "none", clock)
 
 
-def test_asking_costs_no_numpy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["status", "tail"])
+def test_asking_costs_no_numpy(tmp_path: Path, command: str) -> None:
+    Recording(tmp_path).record(20)
+    words = [command, str(tmp_path), *(["--cursor-file", str(tmp_path / "c")] * (command == "tail"))]
     code = (
         "import sys; from edge_probe.cli import main\n"
-        f"main(['status', {str(tmp_path)!r}]); sys.exit('numpy' in sys.modules)"
+        f"main({words!r}); sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
