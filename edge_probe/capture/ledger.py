@@ -93,6 +93,10 @@ class Stream:
     """Fraction by which the sound card is slower than the clock."""
 
 
+class DamagedError(StateError):
+    """The database file is not sound."""
+
+
 class Ledger:
     """The open database.
 
@@ -104,7 +108,9 @@ class Ledger:
     Raises
     ------
     StateError
-        It is of a newer version, or damaged.
+        It is of a newer version.
+    DamagedError
+        It is not sound.
     sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; open it anew.
     """
@@ -127,7 +133,7 @@ class Ledger:
                 raise
             verdict, version = str(error), VERSION
         if verdict != "ok":
-            raise StateError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
+            raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
         if version > VERSION:
             raise StateError(
                 f"{path}: expected version {VERSION} or older, found {version}",
@@ -171,6 +177,16 @@ class Ledger:
             (boot, device, format_.rate_hz, format_.n_channels, format_.sample_bytes, opened_ns),
         )
         return int(added.fetchone()[0])
+
+    def adopt_stream(self, place: Place, format_: Format) -> None:
+        """Note a stream, and its boot, of which only files are left."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO boot VALUES (?, ?)", (place.boot, f"unknown {place.boot}")
+        )
+        self._db.execute(
+            "INSERT INTO stream VALUES (?, ?, 'unknown', ?, ?, ?, 0, 0)",
+            (place.stream, place.boot, format_.rate_hz, format_.n_channels, format_.sample_bytes),
+        )
 
     def set_timing(self, stream: int, opened_ns: int, drift: float) -> None:
         """Keep what is known better by now of a stream: time of frame 0, drift."""

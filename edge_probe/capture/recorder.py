@@ -185,4 +185,3 @@ class Recorder:
         self._disk.end(self._writer, cause)
         self._input = self._writer = None
         rescan()
-

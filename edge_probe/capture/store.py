@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_probe.capture.ledger import Ledger, Stream
+from edge_probe.capture.ledger import Stream
+from edge_probe.capture.rebuild import open_ledger
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
@@ -45,7 +46,7 @@ class Store:
         From any method: the disk fails, and nothing of that call is acknowledged. The store is
         then good for `abandon` only.
     StateError
-        The ledger is damaged or of a newer version.
+        The ledger is of a newer version.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Store:
         self._place: Place | None = None
         self.segment: SegmentFile | None = None
         """The one that grows."""
-        self._ledger = Ledger(folder / "capture.sqlite")
+        self._ledger = open_ledger(folder)
         try:
             self._boot = self._ledger.boot(clock.boot())
             recover(audio, self._ledger, safe or {})

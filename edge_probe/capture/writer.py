@@ -74,7 +74,6 @@ class Writer:
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
         self._n_lost = 0  # frames in gaps before the position
-        self._n_flagged = 0
         self._synced_ns = self._retry_ns = clock.monotonic_ns()
 
     @property
@@ -116,8 +115,7 @@ class Writer:
                 self._opened_ns = self._timeline.time_ns(0)
                 self._opened_well = self._timeline.settled
             if loss:
-                flagged, self._n_flagged = self._n_flagged, self._ring.n_flagged
-                cause = "overflow" if self._n_flagged > flagged else "stall"
+                cause = "overflow" if loss.flagged else "stall"
                 self._book(loss.position, loss.n_frames, cause)
         for position, n_frames in self._ring.drops():
             self._book(position, n_frames, "disk")
