@@ -19,6 +19,9 @@ from edge_probe.errors import StateError
 _SKIP = "skip."
 """Kinds of events in a cursor: the number of the bundle is behind it."""
 
+_PUT_ASIDE = "capture.sqlite.damaged-*"
+"""A ledger that could not be read."""
+
 _CHUNK = "stream, run_frame, n, channel"
 
 AT_ONCE = 500
@@ -59,11 +62,12 @@ def read_events(state: Path, cursor: Cursor | None) -> tuple[Sequence[Event], Cu
         A database cannot be read, or the cursor belongs to another state folder.
     """
     path = state / "detections.sqlite"
-    keys = cursor.keys if cursor else {}
-    heard = read(path, lambda db: _heard(db, keys)) if path.exists() else _Heard([], [], {})
+    heard_keys = cursor.keys if cursor else {}
+    heard = read(path, lambda db: _heard(db, heard_keys)) if path.exists() else _Heard([], [], {})
 
     def look(capture: sqlite3.Connection) -> tuple[Sequence[Event], Cursor]:
-        at = _own(capture, cursor)
+        at = _own(capture, cursor, rebuilt=any(state.glob(_PUT_ASIDE)))
+        keys = at.keys
         events: list[Event] = []
 
         def tell(kind: str, found: Iterable[Found]) -> None:
@@ -106,7 +110,7 @@ def newest(state: Path) -> Cursor:
         ).fetchone()
         if gap:
             keys["gap"] = gap
-        return Cursor(_own(capture, None).state_id, keys)
+        return Cursor(_state_id(capture), keys)
 
     return read(state / "capture.sqlite", look)
 
@@ -114,17 +118,26 @@ def newest(state: Path) -> Cursor:
 Found = tuple[dict[str, Any], Key]
 
 
-def _own(capture: sqlite3.Connection, cursor: Cursor | None) -> Cursor:
-    """The cursor, if it belongs here: a state folder is known by its first boot."""
+def _own(capture: sqlite3.Connection, cursor: Cursor | None, *, rebuilt: bool) -> Cursor:
+    """The cursor, if it belongs here; of a ledger that began anew all is told again."""
+    state_id = _state_id(capture)
+    if cursor is None:
+        return Cursor(state_id, {})
+    if cursor.state_id == state_id:
+        return cursor
+    if rebuilt:
+        return Cursor(state_id, {k: v for k, v in cursor.keys.items() if k not in ("gap", "alarm")})
+    raise StateError(
+        f"expected a cursor of this state folder ({state_id}), found one of another"
+        f" ({cursor.state_id})",
+        hint="without a cursor all of it is told",
+    )
+
+
+def _state_id(capture: sqlite3.Connection) -> str:
+    """A state folder is known by its first boot."""
     row = capture.execute("SELECT kernel_id FROM boot ORDER BY boot LIMIT 1").fetchone()
-    state_id = row[0][:8] if row else ""
-    if cursor is not None and cursor.state_id != state_id:
-        raise StateError(
-            f"expected a cursor of this state folder ({state_id}), found one of another"
-            f" ({cursor.state_id})",
-            hint="without a cursor all of it is told",
-        )
-    return cursor or Cursor(state_id, {})
+    return str(row[0])[-12:] if row else ""
 
 
 class _Heard(NamedTuple):

@@ -38,7 +38,14 @@ def moment_of(capture: sqlite3.Connection, stream: int, frame: int) -> Moment | 
     if row is None:
         return None
     boot, opened_ns, rate_hz, drift = row
-    return moment_at(capture, boot, opened_ns + round(frame / (rate_hz * (1 - drift)) * 1e9))
+    segment = capture.execute(
+        "SELECT first_frame, began_ns FROM segment WHERE stream = ? AND first_frame <= ?"
+        " ORDER BY first_frame DESC LIMIT 1",
+        (stream, frame),
+    ).fetchone()
+    known_frame, known_ns = segment or (0, opened_ns)
+    since_s = (frame - known_frame) / (rate_hz * (1 - drift))
+    return moment_at(capture, boot, known_ns + round(since_s * 1e9))
 
 
 def moment_at(capture: sqlite3.Connection, boot: int, monotonic_ns: int) -> Moment:

@@ -38,7 +38,7 @@ class Store:
         What `abandon` of the store before returned.
     health : deque of Row, optional
         Rows wait there for the next transaction, so that they cost none of their own; it is
-        emptied when they are safe.
+        emptied when they are safe. To be filled by the thread that writes.
 
     Raises
     ------

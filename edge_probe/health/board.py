@@ -1,5 +1,6 @@
 """How the board fares: heat, power, memory, disk. Linux; what a machine lacks gives no row."""
 
+import contextlib
 import logging
 import os
 import re
@@ -72,8 +73,9 @@ class Board:
         return rows, alarms
 
     def _readings(self) -> Iterator[tuple[str, float, str]]:
-        disk = os.statvfs(self._state)
-        yield "disk_free", disk.f_bavail * disk.f_frsize, "B"
+        with contextlib.suppress(OSError):  # a disk that fails is the writer's to report
+            disk = os.statvfs(self._state)
+            yield "disk_free", disk.f_bavail * disk.f_frsize, "B"
         if found := re.search(r"^MemAvailable:\s+(\d+) kB", self._read("proc/meminfo"), re.M):
             yield "ram_free", int(found[1]) * 1024, "B"
         if found := re.match(r"([\d.]+) ", self._read("proc/uptime")):

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 GAIN_TOLERANCE_DB = 0.5
 """Steps of usual controls are 0.3 to 1.5 dB; a gain that a control has is met far closer."""
 
-_BITS = re.compile(r"[SUF](?:LOAT)?_?(\d+)")
+_BITS = re.compile(r"[SU](\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ def read_opened(device: Device, root: Path = Path("/")) -> Opened | None:
     """
     card = device.card.number if device.card else -1
     path = root / f"proc/asound/card{card}/pcm{device.pcm}c/sub0/hw_params"
-    text = path.read_text(encoding="ascii", errors="replace") if path.exists() else ""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:  # unplugged, or a kernel without these files
+        return None
     fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     if "rate" not in fields or "format" not in fields:
         return None
@@ -90,10 +93,10 @@ def check_opened(
             "rate", f"{device.identity}: expected {wanted.rate_hz} Hz, the card runs at"
             f" {opened.rate_hz} Hz", "choose a rate the microphone has: edge-probe devices",
         ))  # fmt: skip
-    if opened.n_bits < 8 * wanted.sample_bytes:
+    if 0 < opened.n_bits < 8 * wanted.sample_bytes:
         alarms.append(Alarm(
             "format", f"{device.identity}: expected {8 * wanted.sample_bytes} bits, the card"
-            f" gives {opened.format}", "choose the bits it has: the rest is padding on the card",
+            f" gives {opened.format}", "choose the bits it has: more are only padding",
         ))  # fmt: skip
     return rows, alarms
 

@@ -20,8 +20,8 @@ MAX_FILES = 32
 MAX_BYTES = 4096
 MAX_AGE_S = 600.0
 
-_LINE = re.compile(r"([a-z][a-z0-9_.]{0,39}) (\S{1,32}) (\S{1,16})")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.I)
+_LINE = re.compile(r"([a-z][a-z0-9_.]{0,39}) (\S{1,32}) (\S{1,16})", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.I | re.ASCII)
 _MAX_TOLD = 256
 
 
@@ -106,7 +106,7 @@ class Notes:
             return None
         found = _LINE.fullmatch(line)
         value = float(found[2]) if found and _NUMBER.fullmatch(found[2]) else math.nan
-        if not found or not math.isfinite(value):
+        if not found or not math.isfinite(value) or not found[3].isprintable():
             self._tell(name, f"expected 'name value unit', found {line[:80]!r}")
             return None
         return Row(now_ns, f"user.{found[1]}", value, found[3])

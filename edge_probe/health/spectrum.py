@@ -21,8 +21,9 @@ _OVER_QUANTUM = 8.0
 
 _STEP = 16.0
 _STEEP_STEP = 1e4
-"""Power just below the edge over power above it: 12 dB where only rounding noise is left above,
-40 dB where something is. No microphone falls so far within half an octave."""
+"""Least power in the octave below the edge over the most above it: 12 dB where only rounding noise
+is left above, 40 dB where something is. No microphone falls so far there, and no insect fills that
+octave."""
 
 _RATES_HZ = (
     8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 128000,
@@ -101,7 +102,7 @@ def empty_from_hz(powers: NDArray[np.float64], rate_hz: int, quantum: float) -> 
     rounding = quantum**2 / 12 / len(powers)
     highest_above = np.maximum.accumulate(groups[n_used - 1 :: -1])[::-1]
     for edge in range(8, int(_HIGHEST_EDGE * n_groups)):
-        below = float(np.median(groups[int(0.55 * edge) : int(0.85 * edge)]))
+        below = float(groups[int(0.4 * edge) : int(0.85 * edge)].min())
         above = float(highest_above[edge])
         only_rounding = above <= _OVER_QUANTUM * rounding and below >= _STEP * above
         if only_rounding or below > _STEEP_STEP * above:

@@ -1,5 +1,6 @@
 """Small programs of the system that are asked for a fact: no shell, and never for long."""
 
+import contextlib
 import os
 
 from edge_probe.errors import DeviceError
@@ -38,8 +39,12 @@ def ask(*arguments: str, package: str) -> str:
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        # Not waited for: a driver that hangs keeps it where no signal reaches it.
         process.kill()
+        # Not waited for without end: a driver that hangs keeps it where no signal reaches it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(TIMEOUT_S)
+        if process.stdout:
+            process.stdout.close()
         raise DeviceError(
             f"{program}: no answer within {TIMEOUT_S:g} s", hint="its driver hangs: unplug, reboot"
         ) from error

@@ -185,6 +185,20 @@ def test_a_cursor_of_another_folder_is_refused(recording: Recording, tmp_path: P
         read_events(other.state, cursor)
 
 
+def test_a_ledger_that_was_rebuilt_loses_no_detection(recording: Recording) -> None:
+    detections = Detections(recording.state)
+    detections.detect("Wren")
+    recording.end("device")
+    (_, _), cursor = tell(recording.state)
+    (recording.state / "capture.sqlite").write_bytes(b"worn out" * 1000)
+    detections.detect("Robin")
+    recording.clock.kernel_id = "second"
+    Recording(recording.state, recording.clock).record(50)
+    gap, robin = tell(recording.state, cursor)[0]
+    assert (gap["kind"], gap["cause"]) == ("gap", "power")
+    assert (robin["label"], robin["time_utc"]) == ("Robin", None)
+
+
 def test_a_database_that_began_anew_is_seen(recording: Recording) -> None:
     detections = Detections(recording.state)
     detections.detect("Wren")
