@@ -170,7 +170,7 @@ def _detections(db: sqlite3.Connection, after: Key | None) -> Sequence[Found]:
             hint="it is another one than the cursor was made for; without a cursor all is told",
         )
     names = ("stream", "channel", "first_frame", "n_frames", "label", "score", "logit", "low_hz",
-             "high_hz", "suppressed")  # fmt: skip
+             "high_hz", "suppressed", "private")  # fmt: skip
     found = db.execute(
         f"SELECT {', '.join(names)}, bundle.id, rowid FROM"
         f" (SELECT rowid, * FROM detection WHERE rowid > ? ORDER BY rowid LIMIT ?)"
@@ -226,9 +226,7 @@ def _ends(db: sqlite3.Connection) -> dict[str, Key]:
 def _placed(capture: sqlite3.Connection, kind: str, row: dict[str, Any]) -> dict[str, Any]:
     """What the classifier knows, with its place in time."""
     placed = _when(capture, kind, row["stream"], row["first_frame"], row["n_frames"]) | row
-    if "suppressed" in row:
-        placed["suppressed"] = bool(row["suppressed"])
-    return placed
+    return placed | {name: bool(row[name]) for name in ("suppressed", "private") if name in row}
 
 
 def _gaps(db: sqlite3.Connection, after: Key | None) -> Iterator[Found]:

@@ -220,7 +220,11 @@ def test_no_such_folder(tmp_path: Path, clock: VirtualClock) -> None:
 @pytest.mark.parametrize("command", ["status", "tail"])
 def test_asking_costs_no_numpy(tmp_path: Path, command: str) -> None:
     Recording(tmp_path).record(20)
-    words = [command, str(tmp_path), *(["--cursor-file", str(tmp_path / "c")] * (command == "tail"))]
+    words = [
+        command,
+        str(tmp_path),
+        *(["--cursor-file", str(tmp_path / "c")] * (command == "tail")),
+    ]
     code = (
         "import sys; from edge_probe.cli import main\n"
         f"main({words!r}); sys.exit('numpy' in sys.modules)"

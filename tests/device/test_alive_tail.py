@@ -54,7 +54,7 @@ def test_a_detection_is_told_once_with_its_time(recording: Recording) -> None:
     assert (wren["duration_s"], wren["boot"], wren["clock_trust"]) == (0.5, 1, "ntp")
     # The virtual clocks start at 1 s, and frame 0 then: 1 s + offset + 1000 frames.
     assert wren["time_utc"] == "2023-11-14T22:13:22.000Z"
-    assert (wren["suppressed"], trout["suppressed"]) == (False, True)
+    assert (wren["suppressed"], trout["suppressed"], wren["private"]) == (False, True, False)
     assert tell(recording.state, cursor)[0] == []
     detections.detect("Robin")
     assert [event["label"] for event in tell(recording.state, cursor)[0]] == ["Robin"]

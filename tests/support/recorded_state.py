@@ -31,7 +31,7 @@ CREATE TABLE detection (
     detection INTEGER PRIMARY KEY, bundle INTEGER NOT NULL, stream INTEGER NOT NULL,
     channel INTEGER NOT NULL, label TEXT NOT NULL, first_frame INTEGER NOT NULL,
     n_frames INTEGER NOT NULL, low_hz REAL, high_hz REAL, score REAL NOT NULL,
-    logit REAL NOT NULL, suppressed INTEGER NOT NULL
+    logit REAL NOT NULL, suppressed INTEGER NOT NULL, private INTEGER NOT NULL
 ) STRICT;
 """
 """The columns of the classifier's tables that are read here (`edge_probe/SCHEMA.md`)."""
@@ -80,7 +80,7 @@ class Detections:
 
     def detect(self, label: str, first_frame: int = 0, *, suppressed: bool = False) -> None:
         self.db.execute(
-            "INSERT INTO detection VALUES (NULL, 1, 1, 0, ?, ?, 500, 2000, NULL, 0.9, 2.2, ?)",
+            "INSERT INTO detection VALUES (NULL, 1, 1, 0, ?, ?, 500, 2000, NULL, 0.9, 2.2, ?, 0)",
             (label, first_frame, suppressed),
         )
 
