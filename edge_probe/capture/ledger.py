@@ -3,9 +3,10 @@
 Only the capture process writes it; others attach it read-only.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from edge_probe.health.row import Row
 CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
 VERSION = 1
+
+_READ_BYTES = 1 << 20
 
 # Key columns come first: quick_check of SQLite 3.40 misreads tables without rowid otherwise.
 _TABLES = """
@@ -111,57 +114,24 @@ class Ledger:
         It is of a newer version.
     DamagedError
         It is not sound.
-    sqlite3.Error
+    OSError, sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; open it anew.
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
-            self._prepare(path)
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _prepare(self, path: Path) -> None:
-        try:
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            self._db.execute("PRAGMA journal_mode = WAL")
-            (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            verdict, version = str(error), VERSION
-        if verdict != "ok":
-            raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
-        if version > VERSION:
-            raise StateError(
-                f"{path}: expected version {VERSION} or older, found {version}",
-                hint="it was made by a newer edge-probe: install that one",
-            )
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        if version == 0:
-            with self.transaction():
-                for statement in _TABLES.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._db = _open(path)
+        except DamagedError:
+            _read_through(path)
+            self._db = _open(path)
 
     def close(self) -> None:
         """Let go of it."""
         self._db.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """All or nothing; safe from a power cut at its end."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        return _transaction(self._db)
 
     def boot(self, kernel_id: str) -> int:
         """Number of a boot; a new one is counted on."""
@@ -272,3 +242,65 @@ class Ledger:
             {"stream": stream},
         )
         return [Stretch(*row) for row in found]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
+        version = _examine(db, path)
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        if version == 0:
+            with _transaction(db):
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _examine(db: sqlite3.Connection, path: Path) -> int:
+    """Version of a database that is sound and ours."""
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        db.execute("PRAGMA journal_mode = WAL")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        verdict, version = str(error), VERSION
+    if verdict != "ok":
+        raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
+    if version > VERSION:
+        raise StateError(
+            f"{path}: expected version {VERSION} or older, found {version}",
+            hint="it was made by a newer edge-probe: install that one",
+        )
+    return int(version)
+
+
+def _read_through(path: Path) -> None:
+    """Tell a disk that fails, OSError, from a damaged database: SQLite calls both malformed.
+
+    Source: os_unix.c and vdbe.c of SQLite, ``SQLITE_IOERR_CORRUPTFS``.
+    """
+    for part in (path, path.with_name(path.name + "-wal")):
+        if part.exists():
+            with part.open("rb", buffering=0) as file:
+                at = 0
+                while n_bytes := len(os.pread(file.fileno(), _READ_BYTES, at)):
+                    at += n_bytes
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

@@ -25,7 +25,9 @@ from edge_probe.capture.ring import Stamp
 
 TOLERANCE_S = 0.25
 FLAGGED_S = 0.02
-LATE_S = 1.0
+LATE_S = 0.7
+"""With a block and a step of the writer less than a second: what waits for it dies in a kill."""
+
 FLOOR_S = 10
 """Whole seconds."""
 
@@ -72,7 +74,7 @@ class Timeline:
         """Whether losses are looked for by now."""
         self._floors: deque[tuple[float, float]] = deque(maxlen=FLOOR_S)
         self._second: tuple[float, float] | None = None  # floor of the second now running
-        self._late: tuple[float, float, int] | None = None  # since when, least excess, position
+        self._late: list[Stamp] = []  # blocks since the floor was last met
         self._lateness = 0.0  # frames, mean
         self._n_flagged, self._flagged_s = 0, -inf  # reports, and when the last one came
         self._drift = _Drift()
@@ -84,26 +86,23 @@ class Timeline:
         """Fitted, as a fraction: positive where the sound card is slower than the clock."""
         return self._drift.value
 
-    def observe(self, stamp: Stamp) -> Loss | None:
-        """Take a block's stamp; the loss it makes certain, if any."""
+    def observe(self, stamp: Stamp) -> list[Loss]:
+        """Take a block's stamp; the losses it makes certain."""
         if not self.settled:
             self._settle(stamp)
-        at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
-        n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
-        missing = at_s * self._rate_hz - n_came
-        excess = missing - self._expected(at_s, missing)
+        at_s, missing, excess = self._against_clock(stamp)
         if stamp.n_flagged > self._n_flagged:
             self._n_flagged, self._flagged_s = stamp.n_flagged, at_s
         flagged = at_s - self._flagged_s < 3 * LATE_S
-        if excess <= self._tolerance(flagged):
-            self._late = None
-            self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
-            self._keep(at_s, missing)
-            self.certain = stamp.position
-            return None
-        since_s, least, position = self._late or (at_s, excess, self.certain)
-        self._late = since_s, min(least, excess), position
-        return self._book(flagged) if at_s - since_s >= LATE_S else None
+        if excess > self._tolerance(flagged):
+            self._late.append(stamp)
+            lasts_ns = stamp.at_ns - self._late[0].at_ns
+            return self._book(flagged) if lasts_ns >= LATE_S * 1e9 else []
+        self._late.clear()
+        self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
+        self._keep(at_s, missing)
+        self.certain = stamp.position
+        return []
 
     def _tolerance(self, flagged: bool) -> float:
         """Frames."""
@@ -129,17 +128,29 @@ class Timeline:
         at_s = (n_after + self._expected(then_s, 0.0)) / self._rate_hz
         return self._first.at_ns + round(at_s * 1e9)
 
-    def close(self) -> Loss | None:
+    def close(self) -> list[Loss]:
         """The stream ended: what was late is lost now."""
-        return self._book(flagged=False)
+        losses = []
+        while self._late:
+            losses += self._book(flagged=False)
+        return losses
 
-    def _book(self, flagged: bool) -> Loss | None:
-        if self._late is None:
-            return None
-        _, least, position = self._late
-        self._late = None
-        self._n_lost += round(least)
-        return Loss(position, round(least), flagged)
+    def _book(self, flagged: bool) -> list[Loss]:
+        """What all late blocks have in common is lost; what some have beyond is looked at again."""
+        late, self._late = self._late, []
+        n_frames = round(min(self._against_clock(stamp)[2] for stamp in late))
+        losses = [Loss(self.certain, n_frames, flagged)]
+        self._n_lost += n_frames
+        for stamp in late:
+            losses += self.observe(stamp)
+        return losses
+
+    def _against_clock(self, stamp: Stamp) -> tuple[float, float, float]:
+        """Seconds since the count began, frames missing by the clock, and above the floor."""
+        at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
+        n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
+        missing = at_s * self._rate_hz - n_came
+        return at_s, missing, missing - self._expected(at_s, missing)
 
     def _expected(self, at_s: float, otherwise: float) -> float:
         """The floor so far, carried on to now."""

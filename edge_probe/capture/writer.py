@@ -95,7 +95,7 @@ class Writer:
             Whether all of it is on the disk; if not, call it again.
         """
         self._look()
-        if loss := self._timeline.close():
+        for loss in self._timeline.close():
             self._book(loss.position, loss.n_frames, "stall")
         for position, n_frames in self._ring.drops(at_end=True):
             self._book(position, n_frames, "disk")
@@ -110,11 +110,11 @@ class Writer:
     def _look(self) -> None:
         """Learn of losses, from the clock and from the ring."""
         for stamp in self._ring.stamps():
-            loss = self._timeline.observe(stamp)
+            losses = self._timeline.observe(stamp)
             if not self._opened_well:
                 self._opened_ns = self._timeline.time_ns(0)
                 self._opened_well = self._timeline.settled
-            if loss:
+            for loss in losses:
                 cause = "overflow" if loss.flagged else "stall"
                 self._book(loss.position, loss.n_frames, cause)
         for position, n_frames in self._ring.drops():
