@@ -5,13 +5,14 @@ Only the capture process writes it; others attach it read-only.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
 from edge_probe.errors import StateError
+from edge_probe.health.row import Row
 
 CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
@@ -44,6 +45,7 @@ CREATE TABLE segment (
     stream INTEGER NOT NULL REFERENCES stream,
     first_frame INTEGER NOT NULL,
     n_frames INTEGER,
+    began_ns INTEGER NOT NULL,
     name TEXT NOT NULL UNIQUE,
     PRIMARY KEY (stream, first_frame)
 ) STRICT, WITHOUT ROWID;
@@ -60,6 +62,15 @@ CREATE TABLE clock_anchor (
     trust TEXT NOT NULL CHECK (trust IN ('unset','rtc','ntp','gps','manual')),
     utc_ns INTEGER NOT NULL,
     PRIMARY KEY (boot, monotonic_ns, trust)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE health (
+    boot INTEGER NOT NULL REFERENCES boot,
+    monotonic_ns INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value REAL NOT NULL,
+    unit TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (boot, monotonic_ns, name)
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -90,6 +101,10 @@ class Stream:
     """Fraction by which the sound card is slower than the clock."""
 
 
+class DamagedError(StateError):
+    """The database file is not sound."""
+
+
 class Ledger:
     """The open database.
 
@@ -101,7 +116,9 @@ class Ledger:
     Raises
     ------
     StateError
-        It is of a newer version, or damaged.
+        It is of a newer version.
+    DamagedError
+        It is not sound.
     OSError, sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; open it anew.
     """
@@ -109,7 +126,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         try:
             self._db = _open(path)
-        except StateError:
+        except DamagedError:
             _read_through(path)
             self._db = _open(path)
 
@@ -136,9 +153,22 @@ class Ledger:
         )
         return int(added.fetchone()[0])
 
-    def set_drift(self, stream: int, drift: float) -> None:
-        """Keep the fitted drift of a stream."""
-        self._db.execute("UPDATE stream SET drift = ? WHERE stream = ?", (drift, stream))
+    def adopt_stream(self, place: Place, format_: Format) -> None:
+        """Note a stream, and its boot, of which only files are left."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO boot VALUES (?, ?)", (place.boot, f"unknown {place.boot}")
+        )
+        self._db.execute(
+            "INSERT INTO stream VALUES (?, ?, 'unknown', ?, ?, ?, 0, 0)",
+            (place.stream, place.boot, format_.rate_hz, format_.n_channels, format_.sample_bytes),
+        )
+
+    def set_timing(self, stream: int, opened_ns: int, drift: float) -> None:
+        """Keep what is known better by now of a stream: time of frame 0, drift."""
+        self._db.execute(
+            "UPDATE stream SET opened_ns = ?, drift = ? WHERE stream = ?",
+            (opened_ns, drift, stream),
+        )
 
     def add_anchor(self, boot: int, monotonic_ns: int, utc_ns: int, trust: str) -> None:
         """Note that both clocks were read at one moment."""
@@ -147,11 +177,29 @@ class Ledger:
             (boot, monotonic_ns, trust, utc_ns),
         )
 
-    def put_segment(self, place: Place, n_frames: int | None, name: str) -> None:
-        """Note a segment; without ``n_frames`` it grows."""
+    def add_health(self, boot: int, rows: Iterable[Row]) -> None:
+        """Keep readings of health."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)",
+            ((boot, row.monotonic_ns, row.name, row.value, row.unit, row.text) for row in rows),
+        )
+
+    def forget_anchors(self, boot: int, trust: str) -> None:
+        """Forget readings of one level of trust."""
+        self._db.execute("DELETE FROM clock_anchor WHERE boot = ? AND trust = ?", (boot, trust))
+
+    def begin_segment(self, place: Place, began_ns: int, name: str) -> None:
+        """Note a segment that grows from now on."""
         self._db.execute(
-            "INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)",
-            (place.stream, place.first_frame, n_frames, name),
+            "INSERT OR REPLACE INTO segment VALUES (?, ?, NULL, ?, ?)",
+            (place.stream, place.first_frame, began_ns, name),
+        )
+
+    def close_segment(self, place: Place, n_frames: int) -> None:
+        """Note that a segment has so many frames for good."""
+        self._db.execute(
+            "UPDATE segment SET n_frames = ? WHERE stream = ? AND first_frame = ?",
+            (n_frames, place.stream, place.first_frame),
         )
 
     def drop_segment(self, place: Place) -> None:
@@ -238,7 +286,7 @@ def _examine(db: sqlite3.Connection, path: Path) -> int:
             raise
         verdict, version = str(error), VERSION
     if verdict != "ok":
-        raise StateError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
+        raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
     if version > VERSION:
         raise StateError(
             f"{path}: expected version {VERSION} or older, found {version}",

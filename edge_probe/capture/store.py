@@ -1,14 +1,29 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from edge_probe.capture.ledger import Ledger, Stream
+from edge_probe.capture.ledger import Stream
+from edge_probe.capture.rebuild import open_ledger
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
+from edge_probe.health.row import Row
+
+
+class Timing(NamedTuple):
+    """What is known of the times of a stream; monotonic."""
+
+    opened_ns: int
+    """Of frame 0."""
+    now_ns: int
+    """Of the next frame to be stored."""
+    drift: float
+    """Fitted, as a fraction."""
 
 
 class Store:
@@ -21,6 +36,9 @@ class Store:
     clock : Clock
     safe : mapping, optional
         What `abandon` of the store before returned.
+    health : deque of Row, optional
+        Rows wait there for the next transaction, so that they cost none of their own; it is
+        emptied when they are safe. To be filled by the thread that writes.
 
     Raises
     ------
@@ -28,22 +46,30 @@ class Store:
         From any method: the disk fails, and nothing of that call is acknowledged. The store is
         then good for `abandon` only.
     StateError
-        The ledger is damaged or of a newer version.
+        The ledger is of a newer version.
     """
 
-    def __init__(self, folder: Path, clock: Clock, safe: Safe | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        safe: Safe | None = None,
+        *,
+        health: deque[Row] | None = None,
+    ) -> None:
         audio = folder / "audio"
         if not audio.is_dir():
             audio.mkdir(parents=True)
             sync_folder(folder)
         self._audio = audio
         self._clock = clock
+        self._health = health if health is not None else deque()
         self._stream = 0
         self._format = Format(0, 0, 0)
         self._place: Place | None = None
         self.segment: SegmentFile | None = None
         """The one that grows."""
-        self._ledger = Ledger(folder / "capture.sqlite")
+        self._ledger = open_ledger(folder)
         try:
             self._boot = self._ledger.boot(clock.boot())
             recover(audio, self._ledger, safe or {})
@@ -88,7 +114,7 @@ class Store:
             n_frames = max(0, round((opened_ns - last.opened_ns) * 1e-9 * rate_hz) - end)
         self._ledger.put_gap(last.stream, end, n_frames, cause)
 
-    def end_stream(self, end_frame: int, cause: str, drift: float) -> None:
+    def end_stream(self, end_frame: int, cause: str, timing: Timing) -> None:
         """Note that nothing more comes, and why; what follows is a gap until another begins.
 
         Parameters
@@ -97,14 +123,13 @@ class Store:
             Behind the last frame or gap.
         cause : str
             One of `CAUSES`.
-        drift : float
-            Fitted.
+        timing : Timing
         """
         with self._between_segments():
-            self._ledger.set_drift(self._stream, drift)
+            self._ledger.set_timing(self._stream, timing.opened_ns, timing.drift)
             self._ledger.put_gap(self._stream, end_frame, None, cause)
 
-    def begin_segment(self, first_frame: int, n_planned: int, drift: float) -> SegmentFile:
+    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile:
         """Close the segment before, if there is one, and begin the next.
 
         Parameters
@@ -112,14 +137,13 @@ class Store:
         first_frame : int
         n_planned : int
             Frames, if nothing intervenes.
-        drift : float
-            Fitted so far.
+        timing : Timing
         """
         place = Place(self._boot, self._stream, first_frame)
         path = self._audio / place.file_name(self._compact_utc())
         with self._between_segments():
-            self._ledger.put_segment(place, None, path.name)
-            self._ledger.set_drift(self._stream, drift)
+            self._ledger.begin_segment(place, timing.now_ns, path.name)
+            self._ledger.set_timing(self._stream, timing.opened_ns, timing.drift)
         self._place, self.segment = place, SegmentFile(path, self._format, n_planned)
         return self.segment
 
@@ -154,11 +178,12 @@ class Store:
             self.segment.close()
         with self._ledger.transaction():
             if self.segment is not None and self._place is not None:
-                name = self.segment.path.name
-                self._ledger.put_segment(self._place, self.segment.n_frames, name)
+                self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
             self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+            self._ledger.add_health(self._boot, self._health)
             yield
+        self._health.clear()
         self.segment = self._place = None
 
     def _compact_utc(self) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from edge_probe.capture.recovery import Safe
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
-from edge_probe.capture.store import Store
+from edge_probe.capture.store import Store, Timing
 from edge_probe.capture.timeline import Timeline
 from edge_probe.clock import Clock
 
@@ -69,11 +69,11 @@ class Writer:
         self._safe: Safe = {}
         self._stream: int | None = None
         self._opened_ns: int | None = None
+        self._opened_well = False  # by a stream that has settled
         self._gaps: list[_Gap] = []
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
         self._n_lost = 0  # frames in gaps before the position
-        self._n_flagged = 0
         self._synced_ns = self._retry_ns = clock.monotonic_ns()
 
     @property
@@ -102,7 +102,7 @@ class Writer:
 
         def finish(store: Store) -> None:
             self._write(store, self._ring.n_written)
-            store.end_stream(self.n_frames, cause, self._timeline.drift)
+            store.end_stream(self.n_frames, cause, self._timing())
             store.close()
 
         return self._try(finish)
@@ -110,15 +110,19 @@ class Writer:
     def _look(self) -> None:
         """Learn of losses, from the clock and from the ring."""
         for stamp in self._ring.stamps():
-            if self._opened_ns is None:
-                block_ns = round(stamp.n_delivered / self._format.rate_hz * 1e9)
-                self._opened_ns = stamp.at_ns - block_ns
-            for loss in self._timeline.observe(stamp):
-                flagged, self._n_flagged = self._n_flagged, self._ring.n_flagged
-                cause = "overflow" if self._n_flagged > flagged else "stall"
+            losses = self._timeline.observe(stamp)
+            if not self._opened_well:
+                self._opened_ns = self._timeline.time_ns(0)
+                self._opened_well = self._timeline.settled
+            for loss in losses:
+                cause = "overflow" if loss.flagged else "stall"
                 self._book(loss.position, loss.n_frames, cause)
         for position, n_frames in self._ring.drops():
             self._book(position, n_frames, "disk")
+
+    def _timing(self) -> Timing:
+        now_ns = self._timeline.time_ns(self.n_frames)
+        return Timing(self._opened_ns or now_ns, now_ns, self._timeline.drift)
 
     def _book(self, position: int, n_frames: int, cause: str) -> None:
         _log.warning("%d frames (%.3f s) are missing: %s", n_frames,
@@ -187,7 +191,7 @@ class Writer:
         """Some frames, at most to the end of the segment."""
         segment = store.segment
         if segment is None or segment.n_frames == segment.n_planned:
-            segment = store.begin_segment(self.n_frames, self._n_planned, self._timeline.drift)
+            segment = store.begin_segment(self.n_frames, self._n_planned, self._timing())
             self._segment_position = self._position
             self._ring.release(self._position)
         at_once = max(1, round(_WRITE_S * self._format.rate_hz))
