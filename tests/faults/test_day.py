@@ -12,14 +12,14 @@ from edge_probe.capture.recovery import Safe
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
-from edge_probe.capture.timeline import Timeline
+from edge_probe.capture.timeline import SETTLE_S, TOLERANCE_S, Timeline
 from edge_probe.capture.writer import Writer
 
 HOURS = 24
 RATE = 1000
 RING_S = 33
-SHORTEST_LOSS = RATE * 6 // 100
-"""Frames; the clock does not see less than 50 ms."""
+SHORTEST_LOSS = round(1.1 * TOLERANCE_S * RATE)
+"""Frames; the clock does not see less."""
 
 
 class Day:
@@ -36,6 +36,9 @@ class Day:
         )  # fmt: skip
         self.n_lost = self.n_stalls = self.n_failures = 0
         self.fails_until_ns = 0
+        while self.source.next_frame < 2 * SETTLE_S * RATE:  # before, nothing is taken for a loss
+            self.deliver()
+            self.writer.step()
 
     def open(self, safe: Safe) -> Store:
         if self.clock.now_ns < self.fails_until_ns:
@@ -46,15 +49,15 @@ class Day:
         end = self.source.next_frame + 3600 * RATE
         while self.source.next_frame < end:
             match self.chance.random():
-                case chance if chance < 0.002:
+                case event if event < 0.001:
                     n_frames = self.chance.randrange(SHORTEST_LOSS, 20 * RATE)
                     self.source.lose(n_frames)
                     self.n_lost += n_frames
-                case chance if chance < 0.004:
+                case event if event < 0.002:
                     self.n_stalls += 1
                     for _ in range(self.chance.randrange(100)):
                         self.deliver()
-                case chance if chance < 0.006:
+                case event if event < 0.003:
                     self.n_failures += 1
                     self.fails_until_ns = self.clock.now_ns + self.chance.randrange(60 * 10**9)
                     self.writer._give_up()
