@@ -18,6 +18,9 @@ CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
 VERSION = 1
 
+_CACHE_KIB = 256
+"""Rows are added at the end: more pages than a few only let the process grow."""
+
 _READ_BYTES = 1 << 20
 
 _STRETCHES = (
@@ -241,26 +244,29 @@ class Ledger:
     def last_stretch(self, stream: int) -> Stretch | None:
         """The last segment or gap of a stream."""
         found = self._db.execute(
-            f"{_STRETCHES} ORDER BY first_frame DESC, n_frames DESC LIMIT 1", {"stream": stream}
+            f"{_STRETCHES} ORDER BY first_frame DESC LIMIT 1", {"stream": stream}
         ).fetchone()
         return found and Stretch(*found)
 
     def holes(self, stream: int) -> list[tuple[int, int]]:
         """First frame and frames of what lies between two stretches of a stream and is in neither.
 
-        The stretches themselves, hundreds of thousands after a year, stay with SQLite.
+        The stretches, hundreds of thousands after a year, are never all in memory.
         """
-        return self._db.execute(
-            "SELECT before, first_frame - before FROM (SELECT first_frame, lag(first_frame +"
-            " coalesce(n_frames, 0), 1, 0) OVER (ORDER BY first_frame, n_frames) AS before"
-            f" FROM ({_STRETCHES})) WHERE first_frame > before",
-            {"stream": stream},
-        ).fetchall()
+        found, end = [], 0
+        for first_frame, n_frames, *_ in self._db.execute(
+            f"{_STRETCHES} ORDER BY first_frame", {"stream": stream}
+        ):
+            if first_frame > end:
+                found.append((end, first_frame - end))
+            end = first_frame + (n_frames or 0)
+        return found
 
 
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
+        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
         version = _examine(db, path)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
