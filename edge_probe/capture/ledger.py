@@ -53,7 +53,50 @@ CREATE TABLE clock_anchor (
     utc_ns INTEGER NOT NULL,
     PRIMARY KEY (boot, monotonic_ns, trust)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE deletion (
+    deletion INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL REFERENCES stream,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    n_bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL CHECK (reason IN ('quota','floor')),
+    held TEXT NOT NULL CHECK (held IN ('nothing','detections','unknown','sample')),
+    boot INTEGER NOT NULL REFERENCES boot,
+    monotonic_ns INTEGER NOT NULL,
+    utc_ns INTEGER NOT NULL,
+    UNIQUE (stream, first_frame)
+) STRICT;
+CREATE TABLE transcode (
+    stream INTEGER NOT NULL REFERENCES stream,
+    first_frame INTEGER NOT NULL,
+    n_bytes INTEGER,
+    PRIMARY KEY (stream, first_frame)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sample (
+    stream INTEGER NOT NULL REFERENCES stream,
+    first_frame INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('random','stratified')),
+    n_frames INTEGER NOT NULL,
+    score_from REAL,
+    probability REAL NOT NULL,
+    PRIMARY KEY (stream, first_frame, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE privacy (
+    stream INTEGER NOT NULL REFERENCES stream,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    PRIMARY KEY (stream, first_frame)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE progress (
+    chore TEXT PRIMARY KEY CHECK (chore IN ('random','stratified','privacy')),
+    stream INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 """
+
+DELETIONS_AT_ONCE = 64
+"""Rows of ``deletion`` in one transaction; their files are gone before the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +176,11 @@ class Ledger:
     def close(self) -> None:
         """Let go of it."""
         self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For `edge_probe.disk`, whose tables these are as well."""
+        return self._db
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -214,6 +262,13 @@ class Ledger:
             " WHERE n_frames IS NULL"
         )
         return [(Place(*row[:3]), row[3]) for row in found]
+
+    def newest_deletions(self) -> list[str]:
+        """Names of files that may still be there although their deletion was noted."""
+        found = self._db.execute(
+            "SELECT name FROM deletion ORDER BY deletion DESC LIMIT ?", (DELETIONS_AT_ONCE,)
+        )
+        return [name for (name,) in found]
 
     def stretches(self, stream: int) -> list[Stretch]:
         """Segments and gaps of a stream, in order."""

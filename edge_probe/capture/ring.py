@@ -74,6 +74,11 @@ class Ring:
         self._n_stamps += 1
 
     @property
+    def n_frames(self) -> int:
+        """Capacity."""
+        return len(self._data)
+
+    @property
     def n_written(self) -> int:
         """Position behind the newest frame."""
         return self._n_written

@@ -1,6 +1,6 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,11 @@ from edge_probe.capture.ledger import Ledger, Stream
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
+from edge_probe.source.wav import HEADER_BYTES
+
+MakeRoom = Callable[[Ledger, int], bool]
+"""Makes room for so many bytes of the next segment, and says whether there is; it may delete
+segments and note that in the ledger."""
 
 
 class Store:
@@ -21,6 +26,8 @@ class Store:
     clock : Clock
     safe : mapping, optional
         What `abandon` of the store before returned.
+    make_room : callable, optional
+        Asked before each segment; without it there is always room.
 
     Raises
     ------
@@ -31,13 +38,20 @@ class Store:
         The ledger is damaged or of a newer version.
     """
 
-    def __init__(self, folder: Path, clock: Clock, safe: Safe | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        safe: Safe | None = None,
+        make_room: MakeRoom | None = None,
+    ) -> None:
         audio = folder / "audio"
         if not audio.is_dir():
             audio.mkdir(parents=True)
             sync_folder(folder)
         self._audio = audio
         self._clock = clock
+        self._make_room = make_room
         self._stream = 0
         self._format = Format(0, 0, 0)
         self._place: Place | None = None
@@ -104,7 +118,7 @@ class Store:
             self._ledger.set_drift(self._stream, drift)
             self._ledger.put_gap(self._stream, end_frame, None, cause)
 
-    def begin_segment(self, first_frame: int, n_planned: int, drift: float) -> SegmentFile:
+    def begin_segment(self, first_frame: int, n_planned: int, drift: float) -> SegmentFile | None:
         """Close the segment before, if there is one, and begin the next.
 
         Parameters
@@ -114,7 +128,15 @@ class Store:
             Frames, if nothing intervenes.
         drift : float
             Fitted so far.
+
+        Returns
+        -------
+        SegmentFile or None
+            None: there is no room on the disk by the owner's rules, and nothing was changed.
         """
+        n_bytes = HEADER_BYTES + n_planned * self._format.frame_bytes
+        if self._make_room and not self._make_room(self._ledger, n_bytes):
+            return None
         place = Place(self._boot, self._stream, first_frame)
         path = self._audio / place.file_name(self._compact_utc())
         with self._between_segments():

@@ -74,6 +74,8 @@ class Writer:
         self._segment_position = 0  # of the first frame of the segment that grows
         self._n_lost = 0  # frames in gaps before the position
         self._n_flagged = 0
+        self._full_from: int | None = None  # first frame of the gap that grows for want of room
+        self._ending = False
         self._synced_ns = self._retry_ns = clock.monotonic_ns()
 
     @property
@@ -94,6 +96,7 @@ class Writer:
         bool
             Whether all of it is on the disk; if not, call it again.
         """
+        self._ending = True
         self._look()
         if loss := self._timeline.close():
             self._book(loss.position, loss.n_frames, "stall")
@@ -158,6 +161,7 @@ class Writer:
         self._safe = self._store.abandon()
         if self._store.segment is not None:
             self._position = self._segment_position + self._store.segment.n_synced
+            self._full_from = None
         self._store = None
 
     def _write_certain(self, store: Store) -> None:
@@ -174,23 +178,41 @@ class Writer:
             gap = self._gaps[0] if self._gaps else None
             end = min(limit, gap.position) if gap else limit
             if self._position < end:
-                self._append(store, end)
+                if not self._append(store, end):
+                    return
             elif gap and gap.position <= limit:
                 store.gap(self.n_frames, gap.n_frames, gap.cause)
                 self._ring.release(self._position)
                 self._n_lost += gap.n_frames
+                self._full_from = None
                 del self._gaps[0]
             else:
                 return
 
-    def _append(self, store: Store, end: int) -> None:
-        """Some frames, at most to the end of the segment."""
+    def _append(self, store: Store, end: int) -> bool:
+        """Some frames, at most to the end of the segment; False: they have to wait."""
         segment = store.segment
         if segment is None or segment.n_frames == segment.n_planned:
             segment = store.begin_segment(self.n_frames, self._n_planned, self._timeline.drift)
+            if segment is None:
+                return self._lose(store, end)
+            self._full_from = None
             self._segment_position = self._position
             self._ring.release(self._position)
         at_once = max(1, round(_WRITE_S * self._format.rate_hz))
         n_frames = min(end - self._position, at_once, segment.n_planned - segment.n_frames)
         segment.write(self._ring.read(self._position, self._position + n_frames).data)
         self._position += n_frames
+        return True
+
+    def _lose(self, store: Store, end: int) -> bool:
+        """No room by the owner's rules: what the ring cannot hold for long joins a growing gap."""
+        if not self._ending and self._ring.n_written - self._position < self._ring.n_frames // 2:
+            return False
+        if self._full_from is None:
+            self._full_from = self.n_frames
+        n_frames = self.n_frames - self._full_from + end - self._position
+        store.gap(self._full_from, n_frames, "disk")
+        self._position = end
+        self._ring.release(end)
+        return True

@@ -1,6 +1,6 @@
 """Audio files: an allow-list is checked before libsndfile decodes anything.
 
-The only module that imports soundfile. Blocks are small because a decoder that fails takes its
+The only module but flac.py that imports soundfile. Blocks are small because a decoder that fails takes its
 block with it.
 """
 
