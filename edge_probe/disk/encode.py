@@ -15,7 +15,14 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13
-_IOPRIO_SET = {"x86_64": 251, "i686": 289, "aarch64": 30, "riscv64": 30, "armv7l": 314, "armv6l": 314}
+_IOPRIO_SET = {
+    "x86_64": 251,
+    "i686": 289,
+    "aarch64": 30,
+    "riscv64": 30,
+    "armv7l": 314,
+    "armv6l": 314,
+}
 """System call numbers (ioprio_set(2) has no wrapper in the C library)."""
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from edge_probe.errors import AudioError
 
@@ -86,3 +87,9 @@ class Encoder:
             self.stop()
             raise AudioError("the process that encodes FLAC died", hint="was it out of memory?")
         return line
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise RuntimeError("a process was started without its pipes")
+    return pipe

@@ -1,5 +1,6 @@
-"""What the classifier found, read from detections.sqlite: that file is its own, and may be absent,
-locked or damaged without any harm to the recording.
+"""What the classifier found, read from its detections.sqlite.
+
+That file may be absent, locked or damaged without any harm to the recording.
 """
 
 import logging

@@ -48,7 +48,7 @@ def without(pieces: Pieces, done: Pieces) -> Pieces:
             if begin < done_begin < end:
                 left.append((begin, done_begin))
             if done_begin < end and done_end > begin:
-                begin = max(begin, done_end)  # noqa: PLW2901 - what is left of it
+                begin = max(begin, done_end)
         if begin < end:
             left.append((begin, end))
     return left
@@ -152,7 +152,7 @@ class Privacy:
         for stream, first, n_frames in self._findings.private(
             (done[0], done[1] - margins.get(done[0], 0))
         ):
-            margin = margins[stream]
+            margin = margins.get(stream, 0)
             intervals.setdefault(stream, []).append((first - margin, first + n_frames + margin))
         for stream, found in intervals.items():
             private = merged(found)

@@ -60,9 +60,7 @@ def segments_after(db: sqlite3.Connection, place: tuple[int, int]) -> Iterator[S
         place = found[-1].place
 
 
-def segments_between(
-    db: sqlite3.Connection, stream: int, begin: int, end: int
-) -> list[Segment]:
+def segments_between(db: sqlite3.Connection, stream: int, begin: int, end: int) -> list[Segment]:
     """Segments of a stream that hold any of the frames [begin, end), in order."""
     query = (
         f"{_SEGMENTS} AND segment.stream = ? AND segment.first_frame < ?"

@@ -7,7 +7,7 @@ look draws the same. Each drawn window is stored with its inclusion probability:
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from edge_probe.capture.ledger import Ledger
@@ -57,7 +57,7 @@ class Design:
                 hint="0.01 draws one window in a hundred",
             )
         bounds = [stratum.score_from for stratum in self.strata]
-        if any(low >= high for low, high in zip(bounds, bounds[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(bounds)):
             raise StateError(
                 f"sample: expected strata by rising score, found {bounds}", hint="sort them"
             )
@@ -147,9 +147,7 @@ class Sampler:
         """Of the windows that end in a segment and were recorded without a gap."""
         n_frames = round(self._design.window_s * segment.format.rate_hz)
         begin = segment.first_frame
-        for before in reversed(
-            rows.segments_between(db, segment.stream, begin - n_frames, begin)
-        ):
+        for before in reversed(rows.segments_between(db, segment.stream, begin - n_frames, begin)):
             if before.end_frame != begin:
                 break
             begin = before.first_frame

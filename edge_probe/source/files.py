@@ -1,7 +1,7 @@
 """Audio files: an allow-list is checked before libsndfile decodes anything.
 
-The only module but flac.py that imports soundfile. Blocks are small because a decoder that fails takes its
-block with it.
+Only this module and flac.py import soundfile. Blocks are small because a decoder that fails takes
+its block with it.
 """
 
 import os
