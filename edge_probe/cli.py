@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "classify a mixed scene with the demo bundle and check the result",
     "classify": "detections from audio files or raw PCM on stdin; keeps nothing",
     "listen": "detections from a microphone, live; keeps nothing",
+    "run": "record for months: audio with a ledger of what is missing",
     "devices": "list the microphones",
     "info": "versions, kernels and what is in a bundle",
     "selftest": "prove that this machine computes what the bundle's maker saw",

@@ -2,7 +2,8 @@
 
 import signal
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 Item = TypeVar("Item")
 
@@ -41,3 +42,33 @@ def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Interrupted:
+    """Whether Ctrl-C or SIGTERM came, asked by a loop that looks often.
+
+    Within the context both signals do nothing else. To be used in the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        def stop(_number: int, _frame: object) -> None:
+            self._stopped = True
+
+        self._before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self._stopped

@@ -36,6 +36,7 @@ CREATE TABLE segment (
     stream INTEGER NOT NULL REFERENCES stream,
     first_frame INTEGER NOT NULL,
     n_frames INTEGER,
+    began_ns INTEGER NOT NULL,
     name TEXT NOT NULL UNIQUE,
     PRIMARY KEY (stream, first_frame)
 ) STRICT, WITHOUT ROWID;
@@ -125,6 +126,10 @@ class Stream:
     """Fraction by which the sound card is slower than the clock."""
 
 
+class DamagedError(StateError):
+    """The database file is not sound."""
+
+
 class Ledger:
     """The open database.
 
@@ -136,7 +141,9 @@ class Ledger:
     Raises
     ------
     StateError
-        It is of a newer version, or damaged.
+        It is of a newer version.
+    DamagedError
+        It is not sound.
     sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; open it anew.
     """
@@ -159,7 +166,7 @@ class Ledger:
                 raise
             verdict, version = str(error), VERSION
         if verdict != "ok":
-            raise StateError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
+            raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
         if version > VERSION:
             raise StateError(
                 f"{path}: expected version {VERSION} or older, found {version}",
@@ -209,9 +216,22 @@ class Ledger:
         )
         return int(added.fetchone()[0])
 
-    def set_drift(self, stream: int, drift: float) -> None:
-        """Keep the fitted drift of a stream."""
-        self._db.execute("UPDATE stream SET drift = ? WHERE stream = ?", (drift, stream))
+    def adopt_stream(self, place: Place, format_: Format) -> None:
+        """Note a stream, and its boot, of which only files are left."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO boot VALUES (?, ?)", (place.boot, f"unknown {place.boot}")
+        )
+        self._db.execute(
+            "INSERT INTO stream VALUES (?, ?, 'unknown', ?, ?, ?, 0, 0)",
+            (place.stream, place.boot, format_.rate_hz, format_.n_channels, format_.sample_bytes),
+        )
+
+    def set_timing(self, stream: int, opened_ns: int, drift: float) -> None:
+        """Keep what is known better by now of a stream: time of frame 0, drift."""
+        self._db.execute(
+            "UPDATE stream SET opened_ns = ?, drift = ? WHERE stream = ?",
+            (opened_ns, drift, stream),
+        )
 
     def add_anchor(self, boot: int, monotonic_ns: int, utc_ns: int, trust: str) -> None:
         """Note that both clocks were read at one moment."""
@@ -220,11 +240,18 @@ class Ledger:
             (boot, monotonic_ns, trust, utc_ns),
         )
 
-    def put_segment(self, place: Place, n_frames: int | None, name: str) -> None:
-        """Note a segment; without ``n_frames`` it grows."""
+    def begin_segment(self, place: Place, began_ns: int, name: str) -> None:
+        """Note a segment that grows from now on."""
         self._db.execute(
-            "INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)",
-            (place.stream, place.first_frame, n_frames, name),
+            "INSERT OR REPLACE INTO segment VALUES (?, ?, NULL, ?, ?)",
+            (place.stream, place.first_frame, began_ns, name),
+        )
+
+    def close_segment(self, place: Place, n_frames: int) -> None:
+        """Note that a segment has so many frames for good."""
+        self._db.execute(
+            "UPDATE segment SET n_frames = ? WHERE stream = ? AND first_frame = ?",
+            (n_frames, place.stream, place.first_frame),
         )
 
     def drop_segment(self, place: Place) -> None:
@@ -262,6 +289,12 @@ class Ledger:
             " WHERE n_frames IS NULL"
         )
         return [(Place(*row[:3]), row[3]) for row in found]
+
+    def adopt_flac(self, place: Place, n_bytes: int) -> None:
+        """Note the size of a segment's file that was found as FLAC."""
+        self._db.execute(
+            "INSERT INTO transcode VALUES (?, ?, ?)", (place.stream, place.first_frame, n_bytes)
+        )
 
     def newest_deletions(self) -> list[str]:
         """Names of files that may still be there although their deletion was noted."""

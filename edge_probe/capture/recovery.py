@@ -44,7 +44,7 @@ def recover(audio: Path, ledger: Ledger, safe: Safe) -> None:
         for place, name in ledger.growing():
             path, stream = audio / name, ledger.stream(place.stream)
             if path.exists() and stream is not None:
-                ledger.put_segment(place, frames_in(path, stream.format), name)
+                ledger.close_segment(place, frames_in(path, stream.format))
             else:
                 ledger.drop_segment(place)
             streams.add(place.stream)

@@ -48,7 +48,7 @@ class Place:
     @classmethod
     def of(cls, name: str) -> Self | None:
         """The place a file name tells, or None if it is none of ours."""
-        match = re.fullmatch(r"(\d{5,})-(\d{6,})-(\d{12,})_\w+\.wav(?:\.part)?", name)
+        match = re.fullmatch(r"(\d{5,})-(\d{6,})-(\d{12,})_\w+\.(?:wav|wav\.part|flac)", name)
         return cls(*map(int, match.groups())) if match else None
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_probe.capture.ledger import Ledger, Stream
+from edge_probe.capture.rebuild import open_ledger
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
@@ -14,6 +16,17 @@ from edge_probe.source.wav import HEADER_BYTES
 MakeRoom = Callable[[Ledger, int], bool]
 """Makes room for so many bytes of the next segment, and says whether there is; it may delete
 segments and note that in the ledger."""
+
+
+class Timing(NamedTuple):
+    """What is known of the times of a stream; monotonic."""
+
+    opened_ns: int
+    """Of frame 0."""
+    now_ns: int
+    """Of the next frame to be stored."""
+    drift: float
+    """Fitted, as a fraction."""
 
 
 class Store:
@@ -35,7 +48,7 @@ class Store:
         From any method: the disk fails, and nothing of that call is acknowledged. The store is
         then good for `abandon` only.
     StateError
-        The ledger is damaged or of a newer version.
+        The ledger is of a newer version.
     """
 
     def __init__(
@@ -57,7 +70,7 @@ class Store:
         self._place: Place | None = None
         self.segment: SegmentFile | None = None
         """The one that grows."""
-        self._ledger = Ledger(folder / "capture.sqlite")
+        self._ledger = open_ledger(folder)
         try:
             self._boot = self._ledger.boot(clock.boot())
             recover(audio, self._ledger, safe or {})
@@ -102,7 +115,7 @@ class Store:
             n_frames = max(0, round((opened_ns - last.opened_ns) * 1e-9 * rate_hz) - end)
         self._ledger.put_gap(last.stream, end, n_frames, cause)
 
-    def end_stream(self, end_frame: int, cause: str, drift: float) -> None:
+    def end_stream(self, end_frame: int, cause: str, timing: Timing) -> None:
         """Note that nothing more comes, and why; what follows is a gap until another begins.
 
         Parameters
@@ -111,14 +124,13 @@ class Store:
             Behind the last frame or gap.
         cause : str
             One of `CAUSES`.
-        drift : float
-            Fitted.
+        timing : Timing
         """
         with self._between_segments():
-            self._ledger.set_drift(self._stream, drift)
+            self._ledger.set_timing(self._stream, timing.opened_ns, timing.drift)
             self._ledger.put_gap(self._stream, end_frame, None, cause)
 
-    def begin_segment(self, first_frame: int, n_planned: int, drift: float) -> SegmentFile | None:
+    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile | None:
         """Close the segment before, if there is one, and begin the next.
 
         Parameters
@@ -126,8 +138,7 @@ class Store:
         first_frame : int
         n_planned : int
             Frames, if nothing intervenes.
-        drift : float
-            Fitted so far.
+        timing : Timing
 
         Returns
         -------
@@ -140,8 +151,8 @@ class Store:
         place = Place(self._boot, self._stream, first_frame)
         path = self._audio / place.file_name(self._compact_utc())
         with self._between_segments():
-            self._ledger.put_segment(place, None, path.name)
-            self._ledger.set_drift(self._stream, drift)
+            self._ledger.begin_segment(place, timing.now_ns, path.name)
+            self._ledger.set_timing(self._stream, timing.opened_ns, timing.drift)
         self._place, self.segment = place, SegmentFile(path, self._format, n_planned)
         return self.segment
 
@@ -176,8 +187,7 @@ class Store:
             self.segment.close()
         with self._ledger.transaction():
             if self.segment is not None and self._place is not None:
-                name = self.segment.path.name
-                self._ledger.put_segment(self._place, self.segment.n_frames, name)
+                self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
             self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
             yield

@@ -25,6 +25,9 @@ LATE_S = 1.0
 FLOOR_S = 10
 """Whole seconds."""
 
+SETTLE_S = 2.0
+"""Sound servers fill and empty their buffers when a stream starts: nothing is judged so early."""
+
 MAX_DRIFT = 200e-6
 """Crystals of sound cards and boards are within 100 ppm each."""
 
@@ -53,8 +56,11 @@ class Timeline:
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._first: Stamp | None = None
+        self._first = Stamp(0, 0, 0)  # counted from
+        self._began_ns = 0
         self._n_lost = 0
+        self.settled = False
+        """Whether losses are looked for by now."""
         self._floors: deque[tuple[float, float]] = deque(maxlen=FLOOR_S)
         self._second: tuple[float, float] | None = None  # floor of the second now running
         self._late: tuple[float, float, int] | None = None  # since when, least excess, position
@@ -70,8 +76,8 @@ class Timeline:
 
     def observe(self, stamp: Stamp) -> Loss | None:
         """Take a block's stamp; the loss it makes certain, if any."""
-        if self._first is None:
-            self._first = stamp
+        if not self.settled:
+            self._settle(stamp)
         at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
         n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
         missing = at_s * self._rate_hz - n_came
@@ -85,6 +91,24 @@ class Timeline:
         since_s, least, position = self._late or (at_s, excess, self.certain)
         self._late = since_s, min(least, excess), position
         return self._book() if at_s - since_s >= LATE_S else None
+
+    def _settle(self, stamp: Stamp) -> None:
+        """Count from the newest block, until the stream is old enough."""
+        self._began_ns = self._began_ns or stamp.at_ns
+        self.settled = stamp.at_ns - self._began_ns >= SETTLE_S * 1e9
+        self._first, self._second = stamp, None
+
+    def time_ns(self, n_frames: int) -> int:
+        """When the frame came before which there are so many, lost ones included; now or lately.
+
+        Monotonic, in ns; by the floor, so that lateness of single blocks does not count.
+        """
+        n_after = n_frames - self._first.n_delivered
+        if self._second is None:
+            return self._first.at_ns + round(n_after / self._rate_hz * 1e9)
+        then_s, _ = self._second
+        at_s = (n_after + self._expected(then_s, 0.0)) / self._rate_hz
+        return self._first.at_ns + round(at_s * 1e9)
 
     def close(self) -> Loss | None:
         """The stream ended: what was late is lost now."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from edge_probe.capture.recovery import Safe
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
-from edge_probe.capture.store import Store
+from edge_probe.capture.store import Store, Timing
 from edge_probe.capture.timeline import Timeline
 from edge_probe.clock import Clock
 
@@ -69,6 +69,7 @@ class Writer:
         self._safe: Safe = {}
         self._stream: int | None = None
         self._opened_ns: int | None = None
+        self._opened_well = False  # by a stream that has settled
         self._gaps: list[_Gap] = []
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
@@ -105,7 +106,7 @@ class Writer:
 
         def finish(store: Store) -> None:
             self._write(store, self._ring.n_written)
-            store.end_stream(self.n_frames, cause, self._timeline.drift)
+            store.end_stream(self.n_frames, cause, self._timing())
             store.close()
 
         return self._try(finish)
@@ -113,15 +114,20 @@ class Writer:
     def _look(self) -> None:
         """Learn of losses, from the clock and from the ring."""
         for stamp in self._ring.stamps():
-            if self._opened_ns is None:
-                block_ns = round(stamp.n_delivered / self._format.rate_hz * 1e9)
-                self._opened_ns = stamp.at_ns - block_ns
-            if loss := self._timeline.observe(stamp):
+            loss = self._timeline.observe(stamp)
+            if not self._opened_well:
+                self._opened_ns = self._timeline.time_ns(0)
+                self._opened_well = self._timeline.settled
+            if loss:
                 flagged, self._n_flagged = self._n_flagged, self._ring.n_flagged
                 cause = "overflow" if self._n_flagged > flagged else "stall"
                 self._book(loss.position, loss.n_frames, cause)
         for position, n_frames in self._ring.drops():
             self._book(position, n_frames, "disk")
+
+    def _timing(self) -> Timing:
+        now_ns = self._timeline.time_ns(self.n_frames)
+        return Timing(self._opened_ns or now_ns, now_ns, self._timeline.drift)
 
     def _book(self, position: int, n_frames: int, cause: str) -> None:
         _log.warning("%d frames (%.3f s) are missing: %s", n_frames,
@@ -193,7 +199,7 @@ class Writer:
         """Some frames, at most to the end of the segment; False: they have to wait."""
         segment = store.segment
         if segment is None or segment.n_frames == segment.n_planned:
-            segment = store.begin_segment(self.n_frames, self._n_planned, self._timeline.drift)
+            segment = store.begin_segment(self.n_frames, self._n_planned, self._timing())
             if segment is None:
                 return self._lose(store, end)
             self._full_from = None

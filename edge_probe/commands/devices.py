@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List name, channels and own sample rate of every input device."""
-    from edge_probe.source.microphone import input_devices
+    from edge_probe.source.portaudio import input_devices
 
     devices = input_devices()
     for device in devices:

@@ -48,6 +48,7 @@ class Chores(threading.Thread):
         self._is_busy = is_busy
         self._ended = threading.Event()
         self._ledger: Ledger | None = None
+        self._inode = 0
         self._complaint = ""
         self._findings = Findings(state / "detections.sqlite")
         self._encoder = Encoder()
@@ -95,8 +96,12 @@ class Chores(threading.Thread):
             self._ledger = None
 
     def _work(self) -> bool:
+        path = self._state / "capture.sqlite"
+        if self._ledger is not None and path.stat().st_ino != self._inode:
+            self.close()  # it was damaged, and begun anew
         if self._ledger is None:
-            self._ledger = Ledger(self._state / "capture.sqlite")
+            self._inode = path.stat().st_ino
+            self._ledger = Ledger(path)
             transcode.repair(self._audio, self._ledger)
         settled = self._privacy.step(self._ledger) if self._privacy else None
         return bool(self._transcoder and self._transcoder.step(self._ledger, settled))

@@ -260,7 +260,7 @@ class Room:
             return "sample"
         if sampler is not None and not sampler.is_drawn(db, segment):
             return "unknown"
-        return self._findings.held(segment.stream, segment.first_frame, segment.end_frame)
+        return self._findings.held(segment)
 
 
 def _size(path: os.PathLike[str]) -> int:

@@ -160,7 +160,7 @@ class Sampler:
 
     def _stratified(self, segment: Segment) -> list[Drawn] | None:
         """Of the windows that begin in a segment; None: their scores are not all known."""
-        windows = self._findings.scores(segment.stream, segment.first_frame, segment.end_frame)
+        windows = self._findings.scores(segment)
         return None if windows is None else list(self._by_score(segment.stream, windows))
 
     def _by_score(self, stream: int, windows: list[Window]) -> Iterator[Drawn]:

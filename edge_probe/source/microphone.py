@@ -1,7 +1,7 @@
 """A microphone by its name; what it failed to deliver is counted, never papered over.
 
-The only module that imports sounddevice. PortAudio's overflow flag misses most losses, so frames
-are also counted against the monotonic clock.
+PortAudio's overflow flag misses most losses, so frames are also counted against the monotonic
+clock.
 """
 
 import logging
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_probe.errors import DeviceError, DeviceLostError
 from edge_probe.source import choose_channel
 from edge_probe.source.loss import Gaps, Shortfall
+from edge_probe.source.portaudio import find_device, portaudio
 
 _log = logging.getLogger(__name__)
 
@@ -25,59 +26,6 @@ RING_S = 30.0
 POLL_S = 0.05
 SILENCE_S = 10.0
 """A stream that is open but gives nothing for so long is lost."""
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise DeviceError(
-            f"the package sounddevice is missing: {error}", hint="pip install sounddevice"
-        ) from error
-    except OSError as error:
-        raise DeviceError(
-            f"PortAudio, the library that talks to microphones, is not installed ({error})",
-            hint="sudo apt install libportaudio2; files and pipes work without it",
-        ) from error
-    return sounddevice
-
-
-def input_devices() -> list[dict[str, Any]]:
-    """The microphones PortAudio knows: index, name, max_input_channels, default_samplerate.
-
-    Raises
-    ------
-    DeviceError
-        PortAudio is not installed or does not start.
-    """
-    sounddevice = _sounddevice()
-    try:
-        devices = sounddevice.query_devices()
-    except sounddevice.PortAudioError as error:
-        raise DeviceError(f"PortAudio: {error}", hint="is the sound system running?") from error
-    return [dict(device) for device in devices if device["max_input_channels"] > 0]
-
-
-def find_device(name: str | None) -> dict[str, Any]:
-    """The microphone of that name, of that number, or the system's first choice.
-
-    Raises
-    ------
-    DeviceError
-        No such microphone, or several match.
-    """
-    devices = input_devices()
-    listed = "; ".join(f"{device['index']}: {device['name']}" for device in devices) or "none"
-    if name is None:
-        default = _sounddevice().default.device[0]
-        matches = [device for device in devices if device["index"] == default] or devices[:1]
-    else:
-        matches = [d for d in devices if name in (d["name"], str(d["index"]))]
-        matches = matches or [d for d in devices if name.lower() in d["name"].lower()]
-    if len(matches) == 1:
-        return matches[0]
-    found = "several microphones match" if matches else "no such microphone"
-    raise DeviceError(f"{name or 'default'}: {found}", hint=f"microphones here: {listed}")
 
 
 class Microphone:
@@ -187,7 +135,7 @@ class Microphone:
 
     def _open(self) -> Any:
         """The stream, not started yet, and a ring for it."""
-        sounddevice = _sounddevice()
+        sounddevice = portaudio()
         try:
             stream = sounddevice.InputStream(
                 device=self._index, samplerate=self.sample_rate_hz, channels=self.n_channels,

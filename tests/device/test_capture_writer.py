@@ -87,7 +87,7 @@ def test_a_disk_that_stands_still_for_less_than_the_ring_costs_nothing(
 
 def test_a_disk_that_stands_still_for_longer_costs_the_excess(tmp_path: Path) -> None:
     recording = Recording(tmp_path, ring_s=10)
-    recording.record(20)
+    recording.record(30)
     recording.source.deliver(150)
     recording.record(50)
     recording.end()
@@ -95,7 +95,7 @@ def test_a_disk_that_stands_still_for_longer_costs_the_excess(tmp_path: Path) ->
     assert lost[2] == "disk"
     held_s = 10 + 2  # the ring, and what was not safe yet when it stopped
     assert 15000 - held_s * RATE <= lost[1] <= 15000 - 10 * RATE + 2 * RATE
-    assert after == (22000, -1, "schedule")
+    assert after == (23000, -1, "schedule")
 
 
 @settings(max_examples=25, deadline=None)
@@ -104,7 +104,7 @@ def test_every_frame_is_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     recording = Recording(tmp_path_factory.mktemp("state"), ring_s=8)
-    recording.record(15)
+    recording.record(25)
     for _ in range(data.draw(st.integers(1, 8))):
         match data.draw(st.sampled_from(("lose", "stand still", "record", "fail"))):
             case "lose":

@@ -1,0 +1,142 @@
+"""Microphones as PortAudio sees them; the only module that imports sounddevice."""
+
+from collections.abc import Callable
+from typing import Any
+
+from edge_probe.errors import DeviceError
+
+Deliver = Callable[[Any, bool], None]
+"""Told of every block, in PortAudio's thread: its bytes, and whether a loss is reported before it.
+It must not wait, allocate much or write."""
+
+LATENCY_S = 0.5
+"""Asked of the driver: what it buffers while this process does not get the processor."""
+
+BLOCK_S = 0.1
+
+
+def portaudio() -> Any:
+    """The module sounddevice.
+
+    Raises
+    ------
+    DeviceError
+        It or PortAudio is not installed.
+    """
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise DeviceError(
+            f"the package sounddevice is missing: {error}", hint="pip install sounddevice"
+        ) from error
+    except OSError as error:
+        raise DeviceError(
+            f"PortAudio, the library that talks to microphones, is not installed ({error})",
+            hint="sudo apt install libportaudio2; files and pipes work without it",
+        ) from error
+    return sounddevice
+
+
+def input_devices() -> list[dict[str, Any]]:
+    """The microphones PortAudio knows: index, name, max_input_channels, default_samplerate.
+
+    Raises
+    ------
+    DeviceError
+        PortAudio is not installed or does not start.
+    """
+    sounddevice = portaudio()
+    try:
+        devices = sounddevice.query_devices()
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(f"PortAudio: {error}", hint="is the sound system running?") from error
+    return [dict(device) for device in devices if device["max_input_channels"] > 0]
+
+
+def find_device(name: str | None) -> dict[str, Any]:
+    """The microphone of that name, of that number, or the system's first choice.
+
+    Raises
+    ------
+    DeviceError
+        No such microphone, or several match.
+    """
+    devices = input_devices()
+    listed = "; ".join(f"{device['index']}: {device['name']}" for device in devices) or "none"
+    if name is None:
+        default = portaudio().default.device[0]
+        matches = [device for device in devices if device["index"] == default] or devices[:1]
+    else:
+        matches = [d for d in devices if name in (d["name"], str(d["index"]))]
+        matches = matches or [d for d in devices if name.lower() in d["name"].lower()]
+    if len(matches) == 1:
+        return matches[0]
+    found = "several microphones match" if matches else "no such microphone"
+    raise DeviceError(f"{name or 'default'}: {found}", hint=f"microphones here: {listed}")
+
+
+def rescan() -> None:
+    """Make PortAudio look for microphones again: its list is frozen otherwise.
+
+    Closes every stream (sounddevice has no public call for it: issue 125 there).
+    """
+    sounddevice = portaudio()
+    sounddevice._terminate()
+    sounddevice._initialize()
+
+
+class InputStream:
+    """A microphone that is open.
+
+    Parameters
+    ----------
+    device : mapping
+        As `find_device` returns it.
+    rate_hz, n_channels : int
+    sample_bytes : int
+        2, 3 or 4: little-endian integers.
+    deliver : callable
+
+    Raises
+    ------
+    DeviceError
+        It cannot be opened so.
+    """
+
+    def __init__(
+        self,
+        device: dict[str, Any],
+        *,
+        rate_hz: int,
+        n_channels: int,
+        sample_bytes: int,
+        deliver: Deliver,
+    ) -> None:
+        sounddevice = portaudio()
+
+        def callback(data: Any, _n_frames: int, _time: Any, flags: Any) -> None:
+            deliver(data, flags.input_overflow)
+
+        try:
+            self._stream = sounddevice.RawInputStream(
+                device=device["index"], samplerate=rate_hz, channels=n_channels,
+                dtype=f"int{8 * sample_bytes}", blocksize=round(BLOCK_S * rate_hz),
+                latency=LATENCY_S, callback=callback,
+            )  # fmt: skip
+            self._stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise DeviceError(
+                f"{device['name']}: cannot open {n_channels} channels of {8 * sample_bytes} bits "
+                f"at {rate_hz} Hz: {error}",
+                hint="edge-probe devices lists channels and rates",
+            ) from error
+
+    @property
+    def active(self) -> bool:
+        """Whether PortAudio believes that it records."""
+        return bool(self._stream.active)
+
+    def close(self) -> None:
+        """Stop and let go, also of a device that is gone."""
+        self._stream.abort(ignore_errors=True)
+        self._stream.close(ignore_errors=True)
