@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -54,11 +55,8 @@ class Encoder:
         """
         process = self._process or self._start()
         job = {"source": str(source), "target": str(target), "silences": list(silences)}
-        try:
+        with suppress(BrokenPipeError):  # it died; the missing answer says so
             _pipe(process.stdin).write(json.dumps(job).encode() + b"\n")
-            _pipe(process.stdin).flush()
-        except BrokenPipeError:
-            pass  # it died; the missing answer says so
         answer = json.loads(self._answer(process, must_stop))
         if "error" in answer:
             raise AudioError(answer["error"], hint="the file stays as it is")
@@ -73,7 +71,9 @@ class Encoder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "edge_probe.disk.encode", str(os.getpid())]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         return self._process
 
     def _answer(self, process: subprocess.Popen[bytes], must_stop: Callable[[], bool]) -> bytes:

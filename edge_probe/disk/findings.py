@@ -43,7 +43,7 @@ _SCORES = (
     " AND first_frame >= ? AND first_frame < ? GROUP BY first_frame, n_frames ORDER BY 1"
 )
 
-_TIMEOUT_S = 2
+_TIMEOUT_S = 0.5
 
 
 class Window(NamedTuple):
@@ -68,6 +68,11 @@ class Findings:
         self._path = path
         self._db: sqlite3.Connection | None = None
         self._complaint = ""
+        self._is_blind = False
+
+    def look_again(self) -> None:
+        """Try to read a database that failed before; until then its audio stays unknown."""
+        self._is_blind = False
 
     def held(self, segment: Segment) -> str:
         """What a segment holds.
@@ -77,6 +82,8 @@ class Findings:
         str
             ``detections``, ``nothing``, or ``unknown``: not classified yet, or it cannot be read.
         """
+        if self._is_blind:
+            return "unknown"
         begin, end = segment.first_frame, segment.end_frame
         try:
             if not self.is_classified(segment.stream, end):
@@ -116,6 +123,8 @@ class Findings:
 
     def scores(self, segment: Segment) -> list[Window] | None:
         """Windows that begin within a segment; None: not all are known yet."""
+        if self._is_blind:
+            return None
         rate_hz, begin, end = segment.format.rate_hz, segment.first_frame, segment.end_frame
         found: dict[tuple[int, int], float] = {}
         try:
@@ -169,6 +178,7 @@ class Findings:
             raise
 
     def _complain(self, error: sqlite3.Error) -> None:
+        self._is_blind = True
         if str(error) != self._complaint:
             self._complaint = str(error)
             _log.warning("%s: %s; its audio counts as not classified", self._path.name, error)

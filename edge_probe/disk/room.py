@@ -141,6 +141,7 @@ class Room:
         now_ns = self._clock.monotonic_ns()
         if self._full_until_ns is not None and now_ns < self._full_until_ns:
             return False
+        self._findings.look_again()
         try:
             self._reserve.settle()
             self._draw(ledger, now_ns)
