@@ -13,6 +13,7 @@ from support.made_segments import MadeFindings, MadeSegments, decoded
 
 from edge_probe.capture.segment import Format
 from edge_probe.disk import privacy as privacy_module
+from edge_probe.disk import rows
 from edge_probe.disk.chores import Chores
 from edge_probe.disk.encoder import Encoder
 from edge_probe.disk.findings import Findings
@@ -161,10 +162,9 @@ def test_a_kill_before_the_row_is_made_good(
     def kill(*_: object) -> None:
         raise Killed
 
-    for name in ("overwrite", "rows"):
+    for module, name in ((privacy_module, "overwrite"), (rows, "add_private_pieces")):
         with monkeypatch.context() as patched:
-            target = privacy_module if name == "overwrite" else privacy_module.rows
-            patched.setattr(target, name if name == "overwrite" else "add_private_pieces", kill)
+            patched.setattr(module, name, kill)
             with pytest.raises(Killed):
                 privacy(card, encoder).step(card.ledger)
         assert noted(card) == set()

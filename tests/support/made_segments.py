@@ -145,4 +145,5 @@ def decoded(path: Path, n_bytes: int) -> np.ndarray:
     """Frames as bytes, as they stood in the WAV."""
     samples, _ = sf.read(path, dtype="int32", always_2d=True)
     kept = samples.astype("<i4").view(np.uint8).reshape(*samples.shape, 4)[..., 4 - n_bytes :]
-    return kept.reshape(len(samples), -1)
+    frames: np.ndarray = kept.reshape(len(samples), -1)
+    return frames
