@@ -21,8 +21,12 @@ COMMANDS = {
     "classify": "detections from audio files or raw PCM on stdin; keeps nothing",
     "listen": "detections from a microphone, live; keeps nothing",
     "run": "record for months: audio with a ledger of what is missing",
+    "status": "is the recorder alive, and is it recording?",
+    "tail": "detections, gaps and alarms as they come, from where you left off",
+    "check-site": "half a minute of levels and a list of what to look at before you leave",
     "devices": "list the microphones",
     "info": "versions, kernels and what is in a bundle",
+    "retime": "put the wall time of a finished deployment right",
     "selftest": "prove that this machine computes what the bundle's maker saw",
 }
 
@@ -68,8 +72,9 @@ def run_program(
         sub = subparsers.add_parser(name, help=help_line, description=help_line)
         sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
         if name == chosen:
-            # A module must not be called "import": PEP 8 appends an underscore.
-            module = importlib.import_module(f"{package}.{name}{'_' * keyword.iskeyword(name)}")
+            # A module must not be called "import": PEP 8 appends an underscore; nor "check-site".
+            module_name = name.replace("-", "_") + "_" * keyword.iskeyword(name)
+            module = importlib.import_module(f"{package}.{module_name}")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
     args = parser.parse_args(arguments)

@@ -44,3 +44,7 @@ class DeviceLostError(EdgeProbeError):
 
 class StateError(EdgeProbeError):
     """What a recorder keeps cannot be used as it is."""
+
+
+class DeploymentError(EdgeProbeError):
+    """A deployment file or species list that cannot mean what it says, or lacks what is needed."""

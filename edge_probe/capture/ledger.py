@@ -3,98 +3,23 @@
 Only the capture process writes it; others attach it read-only.
 """
 
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
+from edge_probe.capture.tables import TABLES
 from edge_probe.errors import StateError
+from edge_probe.health.row import Row
 
 CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
 VERSION = 1
 
-# Key columns come first: quick_check of SQLite 3.40 misreads tables without rowid otherwise.
-_TABLES = """
-CREATE TABLE boot (
-    boot INTEGER PRIMARY KEY,
-    kernel_id TEXT NOT NULL UNIQUE
-) STRICT;
-CREATE TABLE stream (
-    stream INTEGER PRIMARY KEY,
-    boot INTEGER NOT NULL REFERENCES boot,
-    device TEXT NOT NULL,
-    rate_hz INTEGER NOT NULL,
-    n_channels INTEGER NOT NULL,
-    sample_bytes INTEGER NOT NULL,
-    opened_ns INTEGER NOT NULL,
-    drift REAL NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE segment (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER,
-    began_ns INTEGER NOT NULL,
-    name TEXT NOT NULL UNIQUE,
-    PRIMARY KEY (stream, first_frame)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE gap (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER,
-    cause TEXT NOT NULL CHECK (cause IN ('overflow','stall','device','disk','power','schedule')),
-    PRIMARY KEY (stream, first_frame)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE clock_anchor (
-    boot INTEGER NOT NULL REFERENCES boot,
-    monotonic_ns INTEGER NOT NULL,
-    trust TEXT NOT NULL CHECK (trust IN ('unset','rtc','ntp','gps','manual')),
-    utc_ns INTEGER NOT NULL,
-    PRIMARY KEY (boot, monotonic_ns, trust)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE deletion (
-    deletion INTEGER PRIMARY KEY,
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    n_bytes INTEGER NOT NULL,
-    reason TEXT NOT NULL CHECK (reason IN ('quota','floor')),
-    held TEXT NOT NULL CHECK (held IN ('nothing','detections','unknown','sample')),
-    boot INTEGER NOT NULL REFERENCES boot,
-    monotonic_ns INTEGER NOT NULL,
-    utc_ns INTEGER NOT NULL,
-    UNIQUE (stream, first_frame)
-) STRICT;
-CREATE TABLE transcode (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_bytes INTEGER,
-    PRIMARY KEY (stream, first_frame)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE sample (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('random','stratified')),
-    n_frames INTEGER NOT NULL,
-    score_from REAL,
-    probability REAL NOT NULL,
-    PRIMARY KEY (stream, first_frame, kind)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE privacy (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER NOT NULL,
-    PRIMARY KEY (stream, first_frame)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE progress (
-    chore TEXT PRIMARY KEY CHECK (chore IN ('random','stratified','privacy')),
-    stream INTEGER NOT NULL,
-    first_frame INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
+_READ_BYTES = 1 << 20
 
 DELETIONS_AT_ONCE = 64
 """Rows of ``deletion`` in one transaction; their files are gone before the next one begins."""
@@ -144,41 +69,16 @@ class Ledger:
         It is of a newer version.
     DamagedError
         It is not sound.
-    sqlite3.Error
+    OSError, sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; open it anew.
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
-            self._prepare(path)
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _prepare(self, path: Path) -> None:
-        try:
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            self._db.execute("PRAGMA journal_mode = WAL")
-            (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            verdict, version = str(error), VERSION
-        if verdict != "ok":
-            raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
-        if version > VERSION:
-            raise StateError(
-                f"{path}: expected version {VERSION} or older, found {version}",
-                hint="it was made by a newer edge-probe: install that one",
-            )
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        if version == 0:
-            with self.transaction():
-                for statement in _TABLES.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._db = _open(path)
+        except DamagedError:
+            _read_through(path)
+            self._db = _open(path)
 
     def close(self) -> None:
         """Let go of it."""
@@ -189,17 +89,9 @@ class Ledger:
         """For `edge_probe.disk`, whose tables these are as well."""
         return self._db
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """All or nothing; safe from a power cut at its end."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        return _transaction(self._db)
 
     def boot(self, kernel_id: str) -> int:
         """Number of a boot; a new one is counted on."""
@@ -239,6 +131,17 @@ class Ledger:
             "INSERT OR REPLACE INTO clock_anchor VALUES (?, ?, ?, ?)",
             (boot, monotonic_ns, trust, utc_ns),
         )
+
+    def add_health(self, boot: int, rows: Iterable[Row]) -> None:
+        """Keep readings of health."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)",
+            ((boot, row.monotonic_ns, row.name, row.value, row.unit, row.text) for row in rows),
+        )
+
+    def forget_anchors(self, boot: int, trust: str) -> None:
+        """Forget readings of one level of trust."""
+        self._db.execute("DELETE FROM clock_anchor WHERE boot = ? AND trust = ?", (boot, trust))
 
     def begin_segment(self, place: Place, began_ns: int, name: str) -> None:
         """Note a segment that grows from now on."""
@@ -312,3 +215,65 @@ class Ledger:
             {"stream": stream},
         )
         return [Stretch(*row) for row in found]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
+        version = _examine(db, path)
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        if version == 0:
+            with _transaction(db):
+                for statement in TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _examine(db: sqlite3.Connection, path: Path) -> int:
+    """Version of a database that is sound and ours."""
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        db.execute("PRAGMA journal_mode = WAL")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        verdict, version = str(error), VERSION
+    if verdict != "ok":
+        raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
+    if version > VERSION:
+        raise StateError(
+            f"{path}: expected version {VERSION} or older, found {version}",
+            hint="it was made by a newer edge-probe: install that one",
+        )
+    return int(version)
+
+
+def _read_through(path: Path) -> None:
+    """Tell a disk that fails, OSError, from a damaged database: SQLite calls both malformed.
+
+    Source: os_unix.c and vdbe.c of SQLite, ``SQLITE_IOERR_CORRUPTFS``.
+    """
+    for part in (path, path.with_name(path.name + "-wal")):
+        if part.exists():
+            with part.open("rb", buffering=0) as file:
+                at = 0
+                while n_bytes := len(os.pread(file.fileno(), _READ_BYTES, at)):
+                    at += n_bytes
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

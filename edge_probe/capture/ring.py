@@ -20,6 +20,8 @@ class Stamp(NamedTuple):
     """Frames the sound card gave so far, those that found no room included."""
     at_ns: int
     """Monotonic time."""
+    n_flagged: int = 0
+    """Losses PortAudio itself has reported so far."""
 
 
 class Ring:
@@ -43,8 +45,7 @@ class Ring:
         self._n_written = self._n_released = self._n_delivered = 0
         self.last_stamp_ns = 0
         """Monotonic time of the last block; 0 before the first."""
-        self.n_flagged = 0
-        """Blocks before which PortAudio itself reported a loss."""
+        self._n_flagged = 0
 
     def push(self, block: memoryview | bytes, stamp_ns: int, flagged: bool = False) -> None:
         """Take a block from the sound card: copy, stamp, count.
@@ -59,7 +60,7 @@ class Ring:
         """
         frames = np.frombuffer(block, np.uint8).reshape(-1, self._data.shape[1])
         n_frames, size = len(frames), len(self._data)
-        self.n_flagged += flagged
+        self._n_flagged += flagged
         self.last_stamp_ns = stamp_ns
         self._n_delivered += n_frames
         if self._n_written + n_frames - self._n_released > size:
@@ -70,7 +71,8 @@ class Ring:
             self._data[at : at + first] = frames[:first]
             self._data[: n_frames - first] = frames[first:]
             self._n_written += n_frames
-        self._stamps[self._n_stamps % _N_STAMPS] = self._n_written, self._n_delivered, stamp_ns
+        stamp = (self._n_written, self._n_delivered, stamp_ns, self._n_flagged)
+        self._stamps[self._n_stamps % _N_STAMPS] = stamp
         self._n_stamps += 1
 
     @property

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -101,16 +102,20 @@ class SegmentFile:
             os.pwrite(self._fd, header(self.format, self.n_frames), 0)
         os.fsync(self._fd)
         self.n_synced = self.n_frames
-        os.close(self._fd)
-        self._fd = -1
+        self._let_go()
         self._part.rename(self.path)
         sync_folder(self.path.parent)
 
     def abandon(self) -> None:
         """Let go of a file that failed; recovery takes care of it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with suppress(OSError):  # what matters was synced, or is suspect anyhow
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """A descriptor is gone even if closing it fails, and its number may be another file's."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def finish_part(part: Path, format_: Format, n_safe: int | None = None) -> int:

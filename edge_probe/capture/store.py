@@ -1,5 +1,6 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from edge_probe.capture.rebuild import open_ledger
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
+from edge_probe.health.row import Row
 from edge_probe.source.wav import HEADER_BYTES
 
 MakeRoom = Callable[[Ledger, int], bool]
@@ -41,6 +43,9 @@ class Store:
         What `abandon` of the store before returned.
     make_room : callable, optional
         Asked before each segment; without it there is always room.
+    health : deque of Row, optional
+        Rows wait there for the next transaction, so that they cost none of their own; it is
+        emptied when they are safe. To be filled by the thread that writes.
 
     Raises
     ------
@@ -56,7 +61,9 @@ class Store:
         folder: Path,
         clock: Clock,
         safe: Safe | None = None,
+        *,
         make_room: MakeRoom | None = None,
+        health: deque[Row] | None = None,
     ) -> None:
         audio = folder / "audio"
         if not audio.is_dir():
@@ -65,6 +72,7 @@ class Store:
         self._audio = audio
         self._clock = clock
         self._make_room = make_room
+        self._health = health if health is not None else deque()
         self._stream = 0
         self._format = Format(0, 0, 0)
         self._place: Place | None = None
@@ -190,7 +198,9 @@ class Store:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
             self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+            self._ledger.add_health(self._boot, self._health)
             yield
+        self._health.clear()
         self.segment = self._place = None
 
     def _compact_utc(self) -> str:

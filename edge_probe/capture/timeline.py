@@ -7,21 +7,27 @@ goes above the floor. So:
 
 * the floor of a second is the least e of its blocks;
 * it is compared with the floor of the `FLOOR_S` before it, carried on at the fitted drift;
-* an excess above `TOLERANCE_S`, or three times the usual lateness where that is more, that lasts
-  `LATE_S` is a loss, as large as the least excess seen;
-* the drift is fitted to the steps from second to second, those of a loss left out, and bounded.
+* an excess above the tolerance that lasts `LATE_S` is a loss, as large as the least excess seen;
+* the tolerance is `TOLERANCE_S`, or three times the usual lateness where that is more: sound
+  servers shift by such amounts when somebody else begins to listen. Where PortAudio has reported a
+  loss it is `FLAGGED_S`;
+* the drift is fitted to the floors and bounded; a step in them, whatever it is, is left out.
 
-A step is found within `FLOOR_S` or never; in that time the largest drift amounts to a tenth of the
-tolerance: drift is not booked as a loss, and a loss above the tolerance is not taken for drift.
+In `FLOOR_S` the largest drift amounts to 2 ms: drift is not booked as a loss, and a step is not
+taken for drift.
 """
 
 from collections import deque
+from math import inf
 from typing import NamedTuple
 
 from edge_probe.capture.ring import Stamp
 
-TOLERANCE_S = 0.05
-LATE_S = 1.0
+TOLERANCE_S = 0.25
+FLAGGED_S = 0.02
+LATE_S = 0.7
+"""With a block and a step of the writer less than a second: what waits for it dies in a kill."""
+
 FLOOR_S = 10
 """Whole seconds."""
 
@@ -30,6 +36,9 @@ SETTLE_S = 2.0
 
 MAX_DRIFT = 200e-6
 """Crystals of sound cards and boards are within 100 ppm each."""
+
+_STEP_S = 0.01
+"""A change of the floor from second to second that no drift makes."""
 
 _FIT_S = 3600.0
 """Memory of the drift fit."""
@@ -43,6 +52,8 @@ class Loss(NamedTuple):
 
     position: int
     n_frames: int
+    flagged: bool
+    """Whether PortAudio reported it too."""
 
 
 class Timeline:
@@ -63,8 +74,9 @@ class Timeline:
         """Whether losses are looked for by now."""
         self._floors: deque[tuple[float, float]] = deque(maxlen=FLOOR_S)
         self._second: tuple[float, float] | None = None  # floor of the second now running
-        self._late: tuple[float, float, int] | None = None  # since when, least excess, position
+        self._late: list[Stamp] = []  # blocks since the floor was last met
         self._lateness = 0.0  # frames, mean
+        self._n_flagged, self._flagged_s = 0, -inf  # reports, and when the last one came
         self._drift = _Drift()
         self.certain = 0
         """Position before which every loss is known."""
@@ -74,23 +86,29 @@ class Timeline:
         """Fitted, as a fraction: positive where the sound card is slower than the clock."""
         return self._drift.value
 
-    def observe(self, stamp: Stamp) -> Loss | None:
-        """Take a block's stamp; the loss it makes certain, if any."""
+    def observe(self, stamp: Stamp) -> list[Loss]:
+        """Take a block's stamp; the losses it makes certain."""
         if not self.settled:
             self._settle(stamp)
-        at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
-        n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
-        missing = at_s * self._rate_hz - n_came
-        excess = missing - self._expected(at_s, missing)
-        if excess <= max(TOLERANCE_S * self._rate_hz, 3 * self._lateness):
-            self._late = None
-            self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
-            self._keep(at_s, missing)
-            self.certain = stamp.position
-            return None
-        since_s, least, position = self._late or (at_s, excess, self.certain)
-        self._late = since_s, min(least, excess), position
-        return self._book() if at_s - since_s >= LATE_S else None
+        at_s, missing, excess = self._against_clock(stamp)
+        if stamp.n_flagged > self._n_flagged:
+            self._n_flagged, self._flagged_s = stamp.n_flagged, at_s
+        flagged = at_s - self._flagged_s < 3 * LATE_S
+        if excess > self._tolerance(flagged):
+            self._late.append(stamp)
+            lasts_ns = stamp.at_ns - self._late[0].at_ns
+            return self._book(flagged) if lasts_ns >= LATE_S * 1e9 else []
+        self._late.clear()
+        self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
+        self._keep(at_s, missing)
+        self.certain = stamp.position
+        return []
+
+    def _tolerance(self, flagged: bool) -> float:
+        """Frames."""
+        if flagged:
+            return FLAGGED_S * self._rate_hz
+        return max(TOLERANCE_S * self._rate_hz, 3 * self._lateness)
 
     def _settle(self, stamp: Stamp) -> None:
         """Count from the newest block, until the stream is old enough."""
@@ -110,17 +128,29 @@ class Timeline:
         at_s = (n_after + self._expected(then_s, 0.0)) / self._rate_hz
         return self._first.at_ns + round(at_s * 1e9)
 
-    def close(self) -> Loss | None:
+    def close(self) -> list[Loss]:
         """The stream ended: what was late is lost now."""
-        return self._book()
+        losses = []
+        while self._late:
+            losses += self._book(flagged=False)
+        return losses
 
-    def _book(self) -> Loss | None:
-        if self._late is None:
-            return None
-        _, least, position = self._late
-        self._late = None
-        self._n_lost += round(least)
-        return Loss(position, round(least))
+    def _book(self, flagged: bool) -> list[Loss]:
+        """What all late blocks have in common is lost; what some have beyond is looked at again."""
+        late, self._late = self._late, []
+        n_frames = round(min(self._against_clock(stamp)[2] for stamp in late))
+        losses = [Loss(self.certain, n_frames, flagged)]
+        self._n_lost += n_frames
+        for stamp in late:
+            losses += self.observe(stamp)
+        return losses
+
+    def _against_clock(self, stamp: Stamp) -> tuple[float, float, float]:
+        """Seconds since the count began, frames missing by the clock, and above the floor."""
+        at_s = (stamp.at_ns - self._first.at_ns) * 1e-9
+        n_came = stamp.n_delivered - self._first.n_delivered + self._n_lost
+        missing = at_s * self._rate_hz - n_came
+        return at_s, missing, missing - self._expected(at_s, missing)
 
     def _expected(self, at_s: float, otherwise: float) -> float:
         """The floor so far, carried on to now."""
@@ -153,6 +183,8 @@ class _Drift:
     def add(self, at_s: float, value_s: float) -> None:
         shift, rise = at_s - self._last_s, value_s - self._last
         self._last_s, self._last = at_s, value_s
+        if abs(rise - self.value * shift) > _STEP_S + MAX_DRIFT * shift:
+            rise = self.value * shift
         fade = 0.5 ** (shift / _FIT_S)
         w, t, tt, y, ty = self._w, self._t, self._tt, self._y, self._ty
         self._w = fade * w + 1

@@ -74,7 +74,6 @@ class Writer:
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
         self._n_lost = 0  # frames in gaps before the position
-        self._n_flagged = 0
         self._full_from: int | None = None  # first frame of the gap that grows for want of room
         self._ending = False
         self._synced_ns = self._retry_ns = clock.monotonic_ns()
@@ -99,7 +98,7 @@ class Writer:
         """
         self._ending = True
         self._look()
-        if loss := self._timeline.close():
+        for loss in self._timeline.close():
             self._book(loss.position, loss.n_frames, "stall")
         for position, n_frames in self._ring.drops(at_end=True):
             self._book(position, n_frames, "disk")
@@ -114,13 +113,12 @@ class Writer:
     def _look(self) -> None:
         """Learn of losses, from the clock and from the ring."""
         for stamp in self._ring.stamps():
-            loss = self._timeline.observe(stamp)
+            losses = self._timeline.observe(stamp)
             if not self._opened_well:
                 self._opened_ns = self._timeline.time_ns(0)
                 self._opened_well = self._timeline.settled
-            if loss:
-                flagged, self._n_flagged = self._n_flagged, self._ring.n_flagged
-                cause = "overflow" if self._n_flagged > flagged else "stall"
+            for loss in losses:
+                cause = "overflow" if loss.flagged else "stall"
                 self._book(loss.position, loss.n_frames, cause)
         for position, n_frames in self._ring.drops():
             self._book(position, n_frames, "disk")

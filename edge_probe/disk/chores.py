@@ -31,7 +31,7 @@ class Chores(threading.Thread):
     flac : bool
         Whether closed segments become FLAC.
     is_busy : callable, optional
-        Whether FLAC has to wait, besides the load: the classifier is behind.
+        Whether FLAC has to wait: the load, or that and whether the classifier is behind.
     """
 
     def __init__(

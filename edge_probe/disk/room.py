@@ -109,6 +109,11 @@ class Room:
         self._measured_ns = self._drawn_ns = 0
         self._full_until_ns: int | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether recording stopped for want of room."""
+        return self._full_until_ns is not None
+
     def prepare(self) -> None:
         """Before a store is opened: see that the ledger can be written.
 

@@ -108,7 +108,7 @@ def test_every_frame_is_accounted_for(
     for _ in range(data.draw(st.integers(1, 8))):
         match data.draw(st.sampled_from(("lose", "stand still", "record", "fail"))):
             case "lose":
-                recording.source.lose(data.draw(st.integers(60, 20_000)))
+                recording.source.lose(data.draw(st.integers(260, 20_000)))
                 recording.record(15)
             case "stand still":
                 recording.source.deliver(data.draw(st.integers(1, 120)))

@@ -33,7 +33,7 @@ class Recording:
         )  # fmt: skip
         self.writer = Writer(
             ring, MONO, "numbered", segment_s=5.0, clock=self.clock,
-            open_store=lambda safe: Store(state, self.clock, safe, self.room.make),
+            open_store=lambda safe: Store(state, self.clock, safe, make_room=self.room.make),
         )  # fmt: skip
 
     def record(self, seconds: int) -> None:
@@ -58,8 +58,10 @@ def test_full_for_long_is_one_gap_and_then_it_goes_on(tmp_path: Path) -> None:
     recording.record(12)
     recording.free = FLOOR
     recording.record(300)
+    assert recording.room.is_full
     recording.free = PLENTY
     recording.record(60)
+    assert not recording.room.is_full
     assert recording.writer.end("schedule")
     full, after = account(tmp_path)
     assert full[0] == 15_000

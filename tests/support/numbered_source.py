@@ -6,6 +6,7 @@ belongs is read from the frame itself.
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class NumberedSource:
     block: int
     drift: float = 0.0
     next_frame: int = 0
+    first_number: int = 0
     _base_ns: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,8 +59,8 @@ class NumberedSource:
         """The next blocks, each when it is due."""
         for _ in range(n_blocks):
             self._pass(self.block)
-            first = self.next_frame - self.block
-            frames = np.arange(first, self.next_frame, dtype="<i4")
+            first = self.first_number + self.next_frame - self.block
+            frames = np.arange(first, first + self.block, dtype="<i4")
             self.ring.push(frames.tobytes(), self.clock.now_ns)
 
     def lose(self, n_frames: int) -> None:
@@ -76,15 +78,48 @@ def samples(path: Path) -> NDArray[np.int32]:
     return np.fromfile(path, "<i4", offset=HEADER_BYTES)
 
 
-def stretches(state: Path, stream: int) -> Iterator[tuple[int, int | None, str | None, str | None]]:
+def stretches(
+    state: Path, stream: int, *, behind: int = 0
+) -> Iterator[tuple[int, int | None, str | None, str | None]]:
     """First frame, frames, cause, name: segments and gaps of a stream in order, from the ledger."""
-    with sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True)) as db:
         yield from db.execute(
-            "SELECT first_frame, n_frames, NULL, name FROM segment WHERE stream = :s UNION ALL"
-            " SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :s"
-            " ORDER BY 1, 2",
-            {"s": stream},
+            "SELECT first_frame, n_frames, NULL, name FROM segment"
+            " WHERE stream = :s AND first_frame >= :b UNION ALL"
+            " SELECT first_frame, n_frames, cause, NULL FROM gap"
+            " WHERE stream = :s AND first_frame >= :b ORDER BY 1, 2",
+            {"s": stream, "b": behind},
         )
+
+
+@dataclass
+class Auditor:
+    """Checks a stream as it grows and deletes what it has seen, so that days fit into memory."""
+
+    state: Path
+    stream: int = 1
+    end: int = 0
+    """Behind the last frame that was seen to be in its place."""
+    n_segments: int = 0
+    gaps: list[tuple[int, int, str]] = field(default_factory=list)
+    """First frame, frames, cause."""
+
+    def audit(self) -> None:
+        """Look at all that was closed since the last time."""
+        for first_frame, n_frames, cause, name in stretches(
+            self.state, self.stream, behind=self.end
+        ):
+            assert first_frame == self.end, f"hole or overlap at {self.end}: {first_frame}"
+            if n_frames is None:
+                return
+            if cause is not None:
+                self.gaps.append((first_frame, n_frames, cause))
+            else:
+                path = self.state / "audio" / str(name)
+                _check(path, first_frame, n_frames)
+                path.unlink()
+                self.n_segments += 1
+            self.end += n_frames
 
 
 def account(state: Path, stream: int = 1, *, first_number: int = 0) -> list[tuple[int, int, str]]:
@@ -101,8 +136,11 @@ def account(state: Path, stream: int = 1, *, first_number: int = 0) -> list[tupl
             gaps.append((first_frame, -1 if n_frames is None else n_frames, cause))
         else:
             assert n_frames is not None, f"{name} was not closed"
-            found = samples(state / "audio" / str(name))
-            wanted = np.arange(first_frame, first_frame + n_frames) + first_number
-            np.testing.assert_array_equal(found, wanted, err_msg=str(name))
+            _check(state / "audio" / str(name), first_frame + first_number, n_frames)
         end += n_frames or 0
     return gaps
+
+
+def _check(path: Path, first_number: int, n_frames: int) -> None:
+    wanted = np.arange(first_number, first_number + n_frames)
+    np.testing.assert_array_equal(samples(path), wanted, err_msg=path.name)

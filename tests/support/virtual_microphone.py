@@ -41,8 +41,13 @@ class VirtualMicrophone:
             "PULSE_RUNTIME_PATH": str(run / "pulse"),
         }  # fmt: skip
         self._log = (folder / "server.log").open("wb")
+        self._script = script
+        self.plug()
+
+    def plug(self) -> None:
+        """Start the server; again after `unplug`."""
         self._server = subprocess.Popen(
-            ["pulseaudio", "-n", "-F", str(script), "--exit-idle-time=-1", "--daemonize=no"],
+            ["pulseaudio", "-n", "-F", str(self._script), "--exit-idle-time=-1", "--daemonize=no"],
             env=self.environment, stdout=self._log, stderr=self._log,
         )  # fmt: skip
         self._wait()
@@ -63,10 +68,14 @@ class VirtualMicrophone:
             time.sleep(0.1)
         raise RuntimeError("pulseaudio did not start")
 
-    def play(self, wav: Path) -> "subprocess.Popen[bytes]":
-        """Play a WAV file into the microphone in real time; returns at once."""
+    def play(self, wav: Path, latency_ms: int = 20) -> "subprocess.Popen[bytes]":
+        """Play a WAV file into the microphone in real time; returns at once.
+
+        A player on a busy machine needs more latency, or silence comes in between.
+        """
         return subprocess.Popen(
-            ["paplay", "--device=field", "--latency-msec=20", "--process-time-msec=5", str(wav)],
+            ["paplay", "--device=field", f"--latency-msec={latency_ms}", "--process-time-msec=5",
+             str(wav)],
             env=self.environment, stdout=self._log, stderr=self._log,
         )  # fmt: skip
 

@@ -1,0 +1,73 @@
+"""Databases of a state folder, read while their writers write, after they ended, or off a card."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from urllib.parse import quote
+
+from edge_probe.errors import StateError
+
+Found = TypeVar("Found")
+
+_BUSY_S = 5.0
+
+
+def read(path: Path, look: Callable[[sqlite3.Connection], Found]) -> Found:
+    """What a function finds in a database; nothing is left behind in its folder.
+
+    While there is a ``-wal`` file, SQLite reads what is committed and waits for nobody. Where there
+    is none, nobody has the database open, and SQLite would make the file only to read: a trace in a
+    folder that is not ours, and impossible on a medium that is mounted read-only. So it is then
+    read as immutable, and read again should somebody have begun to write meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+    look : callable
+        Is given the connection, once or several times. It should be quick: the writer cannot
+        shorten its ``-wal`` meanwhile.
+
+    Raises
+    ------
+    StateError
+        It is missing, damaged, no database, or cannot be read where it is.
+    """
+    if not path.exists():
+        raise StateError(f"{path}: no such file", hint="is this a recorder's state folder?")
+    while True:
+        before = _signs(path)
+        try:
+            found = _read(path, "mode=ro&immutable=1" if before.resting else "mode=ro", look)
+        except sqlite3.Error as error:
+            if before.resting and _signs(path) != before:
+                continue
+            raise StateError(
+                f"{path}: cannot be read: {error}",
+                hint="copy the whole folder to where it can be written, then look at the copy",
+            ) from error
+        if not before.resting or _signs(path) == before:
+            return found
+
+
+def _read(path: Path, query: str, look: Callable[[sqlite3.Connection], Found]) -> Found:
+    uri = f"file:{quote(str(path.absolute()))}?{query}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
+    try:
+        db.execute("BEGIN")  # one moment for all that is looked at
+        return look(db)
+    finally:
+        db.close()
+
+
+class _Signs(NamedTuple):
+    resting: bool
+    """There is no -wal: nobody has it open."""
+    changed_ns: int
+    n_bytes: int
+
+
+def _signs(path: Path) -> _Signs:
+    stat = path.stat()
+    wal = path.with_name(path.name + "-wal")
+    return _Signs(not wal.exists(), stat.st_mtime_ns, stat.st_size)

@@ -1,0 +1,1 @@
+"""Is what is recorded worth recording: microphone, sound card, board, told as rows."""

@@ -1,0 +1,164 @@
+"""Reading somebody else's database: while it is written, at rest, and where nothing can be written.
+
+What needs a mount needs root: elsewhere it is skipped, in CI it must run.
+"""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_probe.alive.database import read
+from edge_probe.errors import StateError
+
+needs_mount = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or os.geteuid() != 0,
+    reason="mounting read-only needs root on Linux: run it in the CI container",
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder / "some#odd name?.sqlite"
+
+
+def writer(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("CREATE TABLE IF NOT EXISTS t (a)")
+    return db
+
+
+def count(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+def add(db: sqlite3.Connection) -> None:
+    db.execute("INSERT INTO t VALUES (zeroblob(2000))")
+
+
+def test_what_is_committed_is_seen_while_more_is_written(path: Path) -> None:
+    db = writer(path)
+    for n in range(5):
+        add(db)
+        db.execute("BEGIN IMMEDIATE")
+        add(db)
+        assert read(path, count) == n + 1
+        db.execute("ROLLBACK")
+
+
+def test_a_reader_sees_one_moment(path: Path) -> None:
+    db = writer(path)
+
+    def look(reader: sqlite3.Connection) -> tuple[int, int]:
+        before = count(reader)
+        add(db)
+        return before, count(reader)
+
+    assert read(path, look) == (0, 0)
+
+
+def test_a_database_at_rest_stays_as_it_is(path: Path) -> None:
+    db = writer(path)
+    add(db)
+    db.close()
+    assert read(path, count) == 1
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_writer_that_begins_meanwhile_is_noticed(path: Path) -> None:
+    writer(path).close()
+    looks: list[int] = []
+
+    def look(reader: sqlite3.Connection) -> int:
+        if not looks:  # somebody writes and ends while the database is read as if at rest
+            db = writer(path)
+            add(db)
+            db.close()
+        looks.append(count(reader))
+        return looks[-1]
+
+    assert read(path, look) == 1
+    assert len(looks) == 2
+
+
+def test_an_error_of_a_reader_that_was_overtaken_is_not_told(path: Path) -> None:
+    writer(path).close()
+    n_looks = 0
+
+    def look(reader: sqlite3.Connection) -> int:
+        nonlocal n_looks
+        n_looks += 1
+        if n_looks == 1:
+            db = writer(path)
+            add(db)
+            db.close()
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return count(reader)
+
+    assert read(path, look) == 1
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" * 64])
+def test_what_is_no_database_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StateError, match="cannot be read"):
+        read(path, count)
+    with pytest.raises(StateError, match="no such file"):
+        read(path.with_name("other"), count)
+
+
+def cut_power(path: Path, *left: str) -> None:
+    """Leave files as they are while a row is only in the -wal, by what follows their name."""
+    db = writer(path)
+    add(db)
+    files = [path.with_name(path.name + suffix) for suffix in left]
+    contents = [file.read_bytes() for file in files]
+    db.close()
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """The folder as a card in a reader that is switched to read-only."""
+    place = folder.with_name("mounted")
+    place.mkdir()
+    subprocess.run(["mount", "--bind", folder, place], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@needs_mount
+def test_a_finished_one_is_read_off_a_read_only_card(path: Path) -> None:
+    db = writer(path)
+    add(db)
+    db.close()
+    with read_only(path.parent) as card:
+        assert read(card / path.name, count) == 1
+
+
+@needs_mount
+def test_one_that_a_power_cut_ended_is_read_off_a_read_only_card(path: Path) -> None:
+    cut_power(path, "", "-wal", "-shm")
+    with read_only(path.parent) as card:
+        assert read(card / path.name, count) == 1
+
+
+@needs_mount
+def test_where_it_cannot_be_read_the_way_out_is_told(path: Path) -> None:
+    cut_power(path, "", "-wal")  # the -shm is never synced
+    with read_only(path.parent) as card, pytest.raises(StateError) as caught:
+        read(card / path.name, count)
+    assert "copy the whole folder" in str(caught.value.hint)
+    assert read(path, count) == 1  # the copy, so to speak

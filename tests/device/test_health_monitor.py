@@ -1,0 +1,176 @@
+"""Health as the recorder sees it: rows that reach the ledger with its own transactions."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.fake_alsa import FakeAlsa
+from support.numbered_source import VirtualClock
+
+from edge_probe.capture.segment import Format
+from edge_probe.capture.store import Store
+from edge_probe.errors import DeviceError
+from edge_probe.health.identity import Device, devices
+from edge_probe.health.mixer import Mixer
+from edge_probe.health.monitor import MINUTE_NS, Monitor
+from edge_probe.health.row import Alarm, Row
+
+RATE = 1000
+MONO = Format(RATE, 1, 2)
+
+
+class Recorder:
+    """A monitor of a fake machine, fed in virtual time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.state.mkdir()
+        self.clock = VirtualClock()
+        self.alsa = FakeAlsa(folder)
+        self.alsa.plug(1, "Device", "USB PnP Sound Device", "0d8c:0014")
+        self.alsa.run(1, RATE, "S16_LE")
+        self.alsa.mixer(agc="off")
+        mixer = Mixer(12.0, amixer=str(self.alsa.amixer))
+        self.monitor = Monitor(self.state, self.clock, mixer, root=self.alsa.root)
+        self._noise = np.random.default_rng(0)
+
+    def device(self, name: str = "USB Audio: - (hw:1,0)") -> Device:
+        (found,) = devices([(0, name)], self.alsa.root)
+        return found
+
+    def hear(self, seconds: int, rms: float = 100) -> None:
+        for _ in range(seconds):
+            self.clock.now_ns += 10**9
+            self.monitor.feed((self._noise.normal(size=RATE) * rms).astype("<i2").tobytes())
+            self.monitor.step()
+
+    def names(self) -> list[str]:
+        found = [row.name for row in self.monitor.waiting]
+        self.monitor.waiting.clear()
+        return found
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path)
+
+
+def test_a_minute_gives_rows_of_everything(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    assert recorder.names() == [
+        "gain.Mic,0", "gain_percent.Mic,0", "agc.Auto Gain Control,0", "alsa_rate", "alsa_bits"
+    ]  # fmt: skip
+    (recorder.state / "health.d").mkdir()
+    (recorder.state / "health.d/battery").write_text("battery 12.6 V\n")
+    recorder.hear(59)
+    assert recorder.names() == []
+    recorder.hear(1)
+    found = recorder.names()
+    assert {"rms.0", "floor_250_hz.0", "disk_free", "user.battery"} <= set(found)
+    assert not [name for name in found if name.startswith("alarm.")]
+    recorder.hear(60)
+    assert "rms.0" in recorder.names()
+
+
+def test_an_alarm_of_the_opening_is_repeated_every_minute_until_it_is_opened_well(
+    recorder: Recorder,
+) -> None:
+    recorder.alsa.mixer(stubborn="yes", raw=0)
+    recorder.monitor.opened(recorder.device(), Format(RATE, 1, 3))
+    assert [n for n in recorder.names() if n[:5] == "alarm"] == ["alarm.gain", "alarm.format"]
+    recorder.hear(60)
+    assert {"alarm.gain", "alarm.format"} <= set(recorder.names())
+    recorder.alsa.mixer(stubborn="no")
+    recorder.monitor.opened(recorder.device(), MONO)
+    assert not recorder.monitor.alarms
+    recorder.hear(60)
+    assert not [name for name in recorder.names() if name.startswith("alarm.")]
+
+
+def test_a_dead_microphone_is_told_within_seconds(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(10)
+    recorder.names()
+    died_ns = recorder.clock.now_ns
+    recorder.hear(6, rms=0)
+    assert recorder.monitor.dead_since_ns == died_ns
+    assert recorder.names() == ["alarm.dead_microphone"]
+    assert [alarm.name for alarm in recorder.monitor.alarms] == ["dead_microphone"]
+    recorder.hear(1)
+    assert recorder.monitor.dead_since_ns is None
+    assert not recorder.monitor.alarms
+
+
+def test_another_card_than_was_chosen_is_refused(recorder: Recorder) -> None:
+    chosen = recorder.device()
+    recorder.alsa.unplug(1)
+    recorder.alsa.plug(1, "r4", "AudioMoth", "16d0:06f3", port="1-1.4")
+    with pytest.raises(DeviceError, match=r"is now usb:16d0:06f3@1-1\.4"):
+        recorder.monitor.opened(chosen, MONO)
+
+
+def test_a_device_without_a_card_is_watched_by_its_samples(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device("pulse"), MONO)
+    assert recorder.names() == []
+    recorder.hear(60)
+    assert "rms.0" in recorder.names()
+
+
+def test_while_nothing_is_open_the_board_is_watched(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(10)
+    recorder.monitor.closed()
+    recorder.names()
+    recorder.hear(60, rms=0)
+    assert recorder.monitor.dead_since_ns is None
+    assert recorder.names() == ["disk_free"]
+
+
+def test_what_waits_is_bounded(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    for _ in range(800):
+        recorder.clock.now_ns += MINUTE_NS
+        recorder.hear(1)
+    assert len(recorder.monitor.waiting) == recorder.monitor.waiting.maxlen
+    assert recorder.monitor.waiting[-1].monotonic_ns == recorder.clock.now_ns
+
+
+def stored(state: Path) -> list[tuple]:
+    with sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True) as db:
+        return db.execute("SELECT * FROM health").fetchall()
+
+
+def test_rows_go_with_the_next_transaction_and_wait_for_one_that_failed(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = recorder.monitor.waiting
+    store = Store(recorder.state, recorder.clock, health=waiting)
+    waiting.append(Row(1, "rms.0", -20.5, "dBFS"))
+    assert stored(recorder.state) == []
+    store.begin_stream("numbered", MONO, 10**9)
+    assert stored(recorder.state) == [(1, 1, "rms.0", -20.5, "dBFS", "")]
+    assert not waiting
+    waiting.append(Alarm("hot", "too hot", "shade").row(2))
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(store._ledger, "put_gap", fail)
+        with pytest.raises(sqlite3.OperationalError):
+            store.gap(0, 10, "stall")
+    assert len(waiting) == 1
+    store.abandon()
+    store = Store(recorder.state, recorder.clock, health=waiting)
+    store.continue_stream(1, MONO)
+    store.gap(0, 10, "stall")
+    store.close()
+    assert stored(recorder.state)[1:] == [(1, 2, "alarm.hot", 1, "1", "too hot; shade")]
+    assert not waiting
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_that_no_database_holds_cannot_be_made(value: float) -> None:
+    with pytest.raises(ValueError, match="is not finite"):
+        Row(0, "x", value, "V")
