@@ -19,11 +19,11 @@ MAX_ATTEMPTS = 3
 COMMIT_S = 2.0
 """Work between two commits."""
 
-MAX_AT_ONCE = 32
-"""Chunks between two commits: some 10 KiB of rows."""
+MAX_AT_ONCE = 24
+"""Chunks between two commits: their rows stay below 20 KiB."""
 
 _MAX_SKIPPED_AT_ONCE = 256
-_RETRY_S = 1.0
+RETRY_S = 1.0
 
 
 class Worker:
@@ -210,6 +210,6 @@ class Worker:
                 if not fails:
                     _log.error("the disk fails, detections wait in memory: %s", error)
                 fails = True
-                sleep(_RETRY_S)
+                sleep(RETRY_S)
         self._results = []
         self._tries = {one.piece.key: one for one in tries}
