@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("edge-probe", deadline=None)  # a busy machine is no defect
+settings.load_profile("edge-probe")
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("EDGE_PROBE_SHARED", ROOT.parent / "shared"))
