@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Hear, look, draw, report; a file that fails does not stop the others."""
     from edge_probe.bundle import open_bundle
     from edge_probe.classify import ChunkAnalyser
-    from edge_probe.head import ProtobinHead
+    from edge_probe.head import PrototypeHead
     from export.decisions import WindowTally, best_events, explain
     from export.diagnose import (
         DiagnosisError,
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     for warning in bundle.warnings:
         log.warning("%s", warning)
     head, report = bundle.head, None
-    if not isinstance(head, ProtobinHead) and not args.audio:
+    if not isinstance(head, PrototypeHead) and not args.audio:
         raise DiagnosisError(
             f"{bundle.name}: a mean-linear head has no prototypes to report on",
             hint="add --audio FILE to see its decisions",
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     for found in heard:
         tally.add(found.tally)
     print(f"bundle     {bundle.id}")
-    if isinstance(head, ProtobinHead):
+    if isinstance(head, PrototypeHead):
         measured = tally.n_windows >= MIN_WINDOWS
         spread = tally.score_sd() if measured else None
         report = report_prototypes(head, spread, tally.n_windows)

@@ -12,14 +12,12 @@ from export.compare.measure import Row
 from export.compare.summary import LINEAR
 from export.compare.trials import has_prototypes
 from export.j_curve import j_curve
-from export.picture import plain
+from export.picture import plain, save
 from export.precision import PRECISIONS
 
 # Okabe and Ito's colours, told apart by all kinds of colour vision.
 _COLOURS = ("#999999", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442")
 _MARKS = "osD^vPX*<>"
-DPI = 150
-
 _LETTER_IN = 0.065
 """Width of a letter of 8 points, inches; on average it is less."""
 
@@ -53,7 +51,7 @@ def write_plots(entries: Sequence[Row], folder: Path) -> list[Path]:
     paths = []
     for name, figure in figures.items():
         paths.append(folder / name)
-        figure.savefig(paths[-1], dpi=DPI)
+        save(figure, paths[-1])
     return paths
 
 
