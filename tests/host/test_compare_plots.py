@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from support.comparison import row, rows
@@ -29,14 +30,12 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def colours(figure: Figure) -> dict[str, Any]:
-    texts, handles = legend(figure), figure.legends[0].legend_handles
-    found = {}
-    for text, handle in zip(texts, handles, strict=True):
-        part = handle[0] if isinstance(handle, tuple) else handle
-        of = getattr(part, "get_color", None) or part.get_facecolor  # type: ignore[union-attr]
-        found[text] = of()
-    return found
+def colours(figure: Figure) -> dict[str, tuple[float, ...]]:
+    """Of the marks in a legend, by name."""
+    handles = figure.legends[0].get_lines()
+    return {
+        name: to_rgba(line.get_color()) for name, line in zip(legend(figure), handles, strict=True)
+    }
 
 
 def test_bars_show_every_head_with_its_interval() -> None:
