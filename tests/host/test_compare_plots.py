@@ -31,11 +31,10 @@ def legend(figure: Figure) -> list[str]:
 
 
 def colours(figure: Figure) -> dict[str, tuple[float, ...]]:
-    """Of the marks in a legend, by name."""
-    handles = figure.legends[0].get_lines()
-    return {
-        name: to_rgba(line.get_color()) for name, line in zip(legend(figure), handles, strict=True)
-    }
+    """Of the first panel, by name."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    lines: list[Any] = [handle[0] if isinstance(handle, tuple) else handle for handle in handles]
+    return {name: to_rgba(line.get_color()) for name, line in zip(names, lines, strict=True)}
 
 
 def test_bars_show_every_head_with_its_interval() -> None:
