@@ -179,8 +179,8 @@ def _close_pairs(head: PrototypeHead, limit: float) -> tuple[Pair, ...]:
         for sign in (1, -1):
             cosines, others = _nearest(head, index, begin, sign)
             for row in np.flatnonzero(cosines >= limit).tolist():
-                both = sorted((int(index[begin + row]), int(index[others[row]])))
-                found[both[0], both[1]] = Pair(*both, sign * float(cosines[row]))
+                first, second = sorted((int(index[begin + row]), int(index[others[row]])))
+                found[first, second] = Pair(first, second, sign * float(cosines[row]))
     return tuple(sorted(found.values(), key=lambda each: (-abs(each.cosine), each.first)))
 
 

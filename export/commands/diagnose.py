@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_probe.errors import EdgeProbeError
+from export.commands.tokens import whole_number
 
 if TYPE_CHECKING:
     from edge_probe.bundle import Bundle
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--channel", type=int, metavar="N", help="channel of the audio, from 0")
     parser.add_argument(
-        "--top", type=_count, default=1, metavar="N",
+        "--top", type=whole_number(1, 10_000), default=1, metavar="N",
         help="pictures of the N best detections of each class (default 1)",
     )  # fmt: skip
     parser.add_argument(
@@ -113,10 +114,3 @@ def _print_decisions(
             for each in class_facts(bundle, tally)[:3]
         )
         print(f"           highest logits and their thresholds: {nearest}")
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value

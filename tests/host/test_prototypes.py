@@ -110,8 +110,8 @@ def test_float_prototypes_are_compared_by_their_cosine() -> None:
     found = report_prototypes(float_head_of(vectors))
     assert found.copies == ((3, 7),)
     mirrored, near = found.close
-    assert (mirrored.first, mirrored.second, mirrored.cosine) == (5, 21, pytest.approx(-1))
-    assert (near.first, near.second) == (11, 30)
+    assert (mirrored.first, mirrored.second, near.first, near.second) == (5, 21, 11, 30)
+    assert mirrored.cosine == pytest.approx(-1)
     expected = vectors[11] @ vectors[30] / np.linalg.norm(vectors[11]) / np.linalg.norm(vectors[30])
     assert near.cosine == pytest.approx(expected)
     assert (found.binary, found.chance_cosine, found.near_cosine) == (False, None, 0.9)
