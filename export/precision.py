@@ -40,7 +40,11 @@ def candidates(head: str | None, bits: str | None) -> tuple[str, ...]:
     return (*PRECISIONS, LINEAR_PROBE) if head is None else tuple(PRECISIONS)
 
 
-def choose(quality: Mapping[str, float | None], budget: float = LOSS_BUDGET) -> Choice:
+def choose(
+    quality: Mapping[str, float | None],
+    budget: float = LOSS_BUDGET,
+    doubt: Mapping[str, float] | None = None,
+) -> Choice:
     """Choose by macro mAP on validation clips.
 
     The plain linear probe is deployed where it beats every protobin head: it costs less and the
@@ -54,6 +58,9 @@ def choose(quality: Mapping[str, float | None], budget: float = LOSS_BUDGET) -> 
         None for all where no clip could judge them. Or of a single head, which is then chosen.
     budget : float
         Points.
+    doubt : mapping, optional
+        Points by which the loss of a precision may be larger than measured, where that is known:
+        it must be within the budget all the same.
     """
     if len(quality) == 1:
         return Choice(next(iter(quality)), "as asked for")
@@ -71,6 +78,7 @@ def choose(quality: Mapping[str, float | None], budget: float = LOSS_BUDGET) -> 
             f"a linear layer on the mean token reaches {probe:.1f}, the best prototypes "
             f"({best}) {tokens[best]:.1f}",
         )
-    name = next(name for name, value in tokens.items() if value >= tokens["float"] - budget)
+    sure = {name: value - (doubt or {}).get(name, 0.0) for name, value in tokens.items()}
+    name = next(name for name, value in sure.items() if value >= tokens["float"] - budget)
     tried = ", ".join(f"{name} {value:.1f}" for name, value in tokens.items())
     return Choice(name, f"the smallest within {budget:g} points of float tokens: {tried}")

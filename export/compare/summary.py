@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import sqrt
 from statistics import mean, stdev
 from typing import Any
+
+from scipy.stats import t
 
 from export.compare.measure import Row
 from export.precision import LINEAR_PROBE, LOSS_BUDGET, choose
@@ -34,6 +37,7 @@ def table(rows: Sequence[Row]) -> list[Row]:
         of = line["of"]
         entry: Row = dict(zip(_ENTRY, key, strict=True)) | {name: of[0][name] for name in _SAME}
         entry["n_seeds"] = len(of)
+        entry["validation_by_seed"] = {row["seed"]: row["validation"] for row in of}
         for name in _AVERAGED:
             values = [row[name] for row in of if row[name] is not None]
             entry[name] = round(mean(values), 3) if values else None
@@ -66,7 +70,8 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
     """What validation would deploy for each data set, encoder and J, and what the test says of it.
 
     The float head is the paper's or ours, whichever validation prefers; the precision is
-    `export.precision.choose`'s. Only then are test figures looked at.
+    `export.precision.choose`'s, and must keep the budget beyond what seeds leave open (`_doubt`).
+    Only then are test figures looked at.
     """
     result, probes = [], _probes(entries)
     for place, group in groupby(sorted(entries, key=_place), key=_place):
@@ -82,7 +87,8 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
         if (BINARY_HEAD, "1") in of:
             candidates["1"] = of[BINARY_HEAD, "1"]
         judged = {name: entry["validation"] for name, entry in candidates.items()}
-        prototypes = choose(judged, budget)
+        doubt = {name: _doubt(best, entry) for name, entry in candidates.items()}
+        prototypes = choose(judged, budget, doubt)
         line = dict(zip(_PLACE, place, strict=True)) | {
             "float_head": best["head"],
             "chosen_precision": prototypes.name,
@@ -94,9 +100,26 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
         if probe := probes.get(place[:2]):
             line["linear"] = probe["test"]
             line["chosen_minus_linear"] = _difference(candidates[prototypes.name], probe)
-            line["deployed"] = choose(judged | {LINEAR_PROBE: probe["validation"]}, budget).name
+            line["deployed"] = choose(
+                judged | {LINEAR_PROBE: probe["validation"]}, budget, doubt
+            ).name
         result.append(line)
     return result
+
+
+def _doubt(exact: Row, entry: Row) -> float:
+    """Points by which the loss may exceed its mean over seeds, with 95 % certainty.
+
+    One-sided t interval (Student 1908) of the loss of each seed; 0 where one seed tells nothing.
+    """
+    by_seed = exact["validation_by_seed"]
+    losses = [
+        by_seed[seed] - value for seed, value in entry["validation_by_seed"].items()
+        if seed in by_seed
+    ]  # fmt: skip
+    if len(losses) < 2:
+        return 0.0
+    return float(t.ppf(0.95, len(losses) - 1)) * stdev(losses) / sqrt(len(losses))
 
 
 def averages(lines: Sequence[Row]) -> Row:

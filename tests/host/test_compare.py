@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,20 @@ def test_choices_are_made_on_validation_and_only_told_by_the_test() -> None:
     assert stricter["chosen_precision"] == "8"
     overall = averages([line, line | {"chosen_minus_linear": 0.5}])
     assert overall["chosen_minus_linear"] == {"mean": 3.5, "least": 0.5, "most": 6.5}
+
+
+def test_a_precision_whose_loss_seeds_leave_open_is_not_chosen() -> None:
+    """Both lose 0.4 on average; with 95 % certainty one loses 0.5 at most, the other 1.5."""
+
+    def chosen(losses: Sequence[float]) -> str:
+        floats = [row("protobin-offset", "float", seed, 85, 88) for seed in range(5)]
+        ones = [row("protobin-offset", "1", n, 85 - loss, 88) for n, loss in enumerate(losses)]
+        (line,) = choices(table([*floats, *ones]))
+        return str(line["chosen_precision"])
+
+    assert chosen([0.3, 0.4, 0.5, 0.4, 0.4]) == "1"
+    assert chosen([-0.6, 1.4, 0.4, -0.1, 0.9]) == "float"
+    assert chosen([0.4]) == "1"
 
 
 def test_one_linear_probe_is_the_measure_for_every_j() -> None:
