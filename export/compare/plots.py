@@ -86,7 +86,8 @@ def bars(entries: Sequence[Row]) -> Figure:
             (x, e["low"], e["high"]) for x, e in zip(at, of, strict=True) if e["low"] is not None
         ]
         if sure:
-            axes.vlines(*zip(*sure, strict=True), colors="black", linewidth=0.9)
+            places_of, lows, highs = zip(*sure, strict=True)
+            axes.vlines(places_of, lows, highs, colors="black", linewidth=0.9)
     _name_groups(axes, [*map(_title, places)])
     drawn = [e[key] for e in shown for key in ("test", "low") if e[key] is not None]
     axes.set_ylim(max(0, min(drawn) - 5), 101)
@@ -101,8 +102,10 @@ def _name_groups(axes: Axes, names: Sequence[str]) -> None:
     """Names below groups of bars, aslant where they would meet."""
     longest = max(len(line) for name in names for line in name.splitlines())
     meet = longest * _LETTER_IN > 0.85 * axes.get_figure().get_figwidth() / len(names)  # type: ignore[union-attr]
-    aslant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if meet else {}
-    axes.set_xticks(range(len(names)), names, fontsize=8, **aslant)
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    if meet:
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 

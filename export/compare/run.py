@@ -253,7 +253,7 @@ def _refuse_unjudged(
                 hint="add recordings, or a column split",
             )
         if not counted.all():
-            left_out = ", ".join(labels[index] for index in np.flatnonzero(~counted))
+            left_out = ", ".join(labels[index] for index in np.flatnonzero(~counted).tolist())
             _log.warning("%s: %s clips say nothing about %s", path, name, left_out)
 
 

@@ -119,7 +119,7 @@ def _doubt(exact: Row, entry: Row) -> float:
     ]  # fmt: skip
     if len(losses) < 2:
         return 0.0
-    return float(t.ppf(0.95, len(losses) - 1)) * stdev(losses) / sqrt(len(losses))
+    return float(t.ppf(0.95, len(losses) - 1) * stdev(losses) / sqrt(len(losses)))
 
 
 def averages(lines: Sequence[Row]) -> Row:

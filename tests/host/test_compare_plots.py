@@ -4,9 +4,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from support.comparison import row, rows
@@ -71,7 +73,8 @@ def test_several_j_are_told_apart(tmp_path: Path) -> None:
     assert "linear-mean" in legend(bars(entries))
     (axes,) = against_bits(entries).axes
     for curve in axes.containers:
-        bits = [float(x) for x in curve.lines[0].get_xdata()]
+        assert isinstance(curve, ErrorbarContainer)
+        bits = np.asarray(curve.lines[0].get_xdata(), float).tolist()
         assert bits == sorted(set(bits)), "a curve never goes back"
     assert "j_curve_0.png" in [path.name for path in write_plots(entries, tmp_path)]
 

@@ -246,7 +246,11 @@ def test_command_knows_all_heads_with_prototypes(
 ) -> None:
     head = tiny_head("float", "int8", "protofloat") if kind == "protofloat" else threshold_head()
     labels = ["Parus major_シジュウカラ \N{BIRD} | $x_1$", "Owl"]
-    low = {"threshold_on": [-9.0, -9.0], "threshold_off": [-9.0, -9.0], "labels": labels}
+    low: dict[str, Any] = {
+        "threshold_on": [-9.0, -9.0],
+        "threshold_off": [-9.0, -9.0],
+        "labels": labels,
+    }
     bundle = planted_bundle(tmp_path, (0.0, 300.0, 800.0), head=head, **low)
     audio, out = planted_audio(tmp_path / "a.wav"), tmp_path / "out"
     command = ["diagnose", str(tmp_path / "planted"), "--audio", str(audio), "--out", str(out)]
