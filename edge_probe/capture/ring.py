@@ -85,6 +85,11 @@ class Ring:
         """Position behind the newest frame."""
         return self._n_written
 
+    @property
+    def fill(self) -> float:
+        """Share of the room that is taken."""
+        return (self._n_written - self._n_released) / len(self._data)
+
     def stamps(self) -> Sequence[Stamp]:
         """The blocks that came since the last call."""
         n_now = self._n_stamps

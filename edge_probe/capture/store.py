@@ -80,7 +80,8 @@ class Store:
         """The one that grows."""
         self._ledger = open_ledger(folder)
         try:
-            self._boot = self._ledger.boot(clock.boot())
+            self.boot = self._ledger.boot(clock.boot())
+            """Number of this boot of the machine."""
             recover(audio, self._ledger, safe or {})
         except BaseException:
             self._ledger.close()
@@ -102,7 +103,7 @@ class Store:
         with self._between_segments():
             if last := self._ledger.last_stream():
                 self._bridge(last, opened_ns)
-            stream = self._ledger.add_stream(self._boot, device, format_, opened_ns)
+            stream = self._ledger.add_stream(self.boot, device, format_, opened_ns)
         self.continue_stream(stream, format_)
         return stream
 
@@ -118,7 +119,7 @@ class Store:
             if stretch.n_frames is None and stretch.cause:
                 cause = stretch.cause
         n_frames = None  # after another boot only wall clocks can tell, and they may yet improve
-        if last.boot == self._boot:
+        if last.boot == self.boot:
             rate_hz = last.format.rate_hz * (1 - last.drift)
             n_frames = max(0, round((opened_ns - last.opened_ns) * 1e-9 * rate_hz) - end)
         self._ledger.put_gap(last.stream, end, n_frames, cause)
@@ -156,7 +157,7 @@ class Store:
         n_bytes = HEADER_BYTES + n_planned * self._format.frame_bytes
         if self._make_room and not self._make_room(self._ledger, n_bytes):
             return None
-        place = Place(self._boot, self._stream, first_frame)
+        place = Place(self.boot, self._stream, first_frame)
         path = self._audio / place.file_name(self._compact_utc())
         with self._between_segments():
             self._ledger.begin_segment(place, timing.now_ns, path.name)
@@ -197,8 +198,8 @@ class Store:
             if self.segment is not None and self._place is not None:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
-            self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
-            self._ledger.add_health(self._boot, self._health)
+            self._ledger.add_anchor(self.boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+            self._ledger.add_health(self.boot, self._health)
             yield
         self._health.clear()
         self.segment = self._place = None

@@ -114,6 +114,11 @@ class Room:
         """Whether recording stopped for want of room."""
         return self._full_until_ns is not None
 
+    @property
+    def n_bytes(self) -> int:
+        """Of closed segments, as counted last."""
+        return self._n_audio or 0
+
     def prepare(self) -> None:
         """Before a store is opened: see that the ledger can be written.
 

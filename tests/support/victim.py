@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from support.journal import Journal, Said
+from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.recovery import Safe
@@ -31,8 +33,6 @@ from edge_probe.capture.segment import Format, SegmentFile
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
 from edge_probe.clock import Clock
-from support.journal import Journal, Said
-from support.numbered_source import NumberedSource, VirtualClock
 
 RATE = 1000
 BLOCK = 100
