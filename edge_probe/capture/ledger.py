@@ -21,6 +21,11 @@ VERSION = 1
 
 _READ_BYTES = 1 << 20
 
+_STRETCHES = (
+    "SELECT first_frame, n_frames, NULL AS cause, name FROM segment WHERE stream = :stream"
+    " UNION ALL SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :stream"
+)
+
 DELETIONS_AT_ONCE = 64
 """Rows of ``deletion`` in one transaction; their files are gone before the next one begins."""
 
@@ -206,15 +211,26 @@ class Ledger:
         )
         return [name for (name,) in found]
 
-    def stretches(self, stream: int) -> list[Stretch]:
-        """Segments and gaps of a stream, in order."""
+    def last_stretch(self, stream: int) -> Stretch | None:
+        """The last segment or gap of a stream."""
         found = self._db.execute(
-            "SELECT first_frame, n_frames, NULL, name FROM segment WHERE stream = :stream"
-            " UNION ALL SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :stream"
-            " ORDER BY first_frame, n_frames",
-            {"stream": stream},
-        )
-        return [Stretch(*row) for row in found]
+            f"{_STRETCHES} ORDER BY first_frame DESC LIMIT 1", {"stream": stream}
+        ).fetchone()
+        return found and Stretch(*found)
+
+    def holes(self, stream: int) -> list[tuple[int, int]]:
+        """First frame and frames of what lies between two stretches of a stream and is in neither.
+
+        The stretches, hundreds of thousands after a year, are never all in memory.
+        """
+        found, end = [], 0
+        for first_frame, n_frames, *_ in self._db.execute(
+            f"{_STRETCHES} ORDER BY first_frame", {"stream": stream}
+        ):
+            if first_frame > end:
+                found.append((end, first_frame - end))
+            end = first_frame + (n_frames or 0)
+        return found
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -49,7 +49,8 @@ def recover(audio: Path, ledger: Ledger, safe: Safe) -> None:
                 ledger.drop_segment(place)
             streams.add(place.stream)
         for number in streams:
-            _fill_holes(number, ledger)
+            for first_frame, n_frames in ledger.holes(number):  # it died before it could say why
+                ledger.put_gap(number, first_frame, n_frames, "power")
 
 
 def _finish(part: Path, ledger: Ledger, safe: Safe) -> None:
@@ -60,12 +61,3 @@ def _finish(part: Path, ledger: Ledger, safe: Safe) -> None:
         return
     n_frames = finish_part(part, stream.format, safe.get((place.stream, place.first_frame)))
     _log.info("%s: %d frames rescued", part.name, n_frames)
-
-
-def _fill_holes(stream: int, ledger: Ledger) -> None:
-    """Frames between two stretches are in neither: the process died before it could say why."""
-    end = 0
-    for stretch in ledger.stretches(stream):
-        if stretch.first_frame > end:
-            ledger.put_gap(stream, end, stretch.first_frame - end, "power")
-        end = stretch.first_frame + (stretch.n_frames or 0)

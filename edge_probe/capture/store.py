@@ -114,7 +114,7 @@ class Store:
     def _bridge(self, last: Stream, opened_ns: int) -> None:
         """Close the gap after a stream; one that has none ended without a word."""
         end, cause = 0, "power"
-        for stretch in self._ledger.stretches(last.stream):
+        if stretch := self._ledger.last_stretch(last.stream):
             end = stretch.first_frame + (stretch.n_frames or 0)
             if stretch.n_frames is None and stretch.cause:
                 cause = stretch.cause

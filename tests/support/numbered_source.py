@@ -5,15 +5,16 @@ belongs is read from the frame itself.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_probe.capture.ring import Ring
+from edge_probe.capture.ring import Ring, Stamp
 from edge_probe.source.wav import HEADER_BYTES
 
 
@@ -71,6 +72,23 @@ class NumberedSource:
         self.next_frame += n_frames
         due = self.next_frame / (self.rate_hz * (1 - self.drift))
         self.clock.now_ns = self._base_ns + round(due * 1e9)
+
+
+def stamps(
+    rate_hz: int,
+    block: int,
+    n_blocks: int,
+    drift: float,
+    lateness_s: Callable[[], float],
+    lost: Mapping[int, int] = MappingProxyType({}),
+) -> Iterator[Stamp]:
+    """Of blocks that come late; before some of them frames are lost."""
+    n_lost, at_ns = 0, 0
+    for number in range(1, n_blocks + 1):
+        n_lost += lost.get(number, 0)
+        due_s = (number * block + n_lost) / (rate_hz * (1 - drift))
+        at_ns = max(at_ns, round((due_s + lateness_s()) * 1e9))
+        yield Stamp(number * block, number * block, at_ns)
 
 
 def samples(path: Path) -> NDArray[np.int32]:

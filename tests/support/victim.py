@@ -30,13 +30,20 @@ from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.recovery import Safe
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format, SegmentFile
-from edge_probe.capture.store import Store
+from edge_probe.capture.store import Store, Timing
+from edge_probe.capture.timeline import SETTLE_S, TOLERANCE_S
 from edge_probe.capture.writer import Writer
 from edge_probe.clock import Clock
 
 RATE = 1000
 BLOCK = 100
 FORMAT = Format(RATE, 1, 4)
+SHORTEST_LOSS = round(1.1 * TOLERANCE_S * RATE)
+"""Frames; the clock does not see less."""
+
+SETTLED_BLOCKS = round((SETTLE_S + 0.5) * RATE / BLOCK)
+"""Before that nothing is taken for a loss."""
+
 RUN_FRAMES = 1 << 22
 """The frames of run r are numbered from r times this."""
 
@@ -73,18 +80,18 @@ class TellingStore(Store):
         super().__init__(folder, clock, safe)
         self._journal = journal
 
-    def begin_segment(self, first_frame: int, n_planned: int, drift: float) -> SegmentFile:
+    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile:
         with self._closing():
-            return super().begin_segment(first_frame, n_planned, drift)
+            return super().begin_segment(first_frame, n_planned, timing)
 
     def gap(self, first_frame: int, n_frames: int, cause: str) -> None:
         with self._closing():
             super().gap(first_frame, n_frames, cause)
         self._journal.say(Said.GAP, self._stream, first_frame, n_frames, CAUSES.index(cause))
 
-    def end_stream(self, end_frame: int, cause: str, drift: float) -> None:
+    def end_stream(self, end_frame: int, cause: str, timing: Timing) -> None:
         with self._closing():
-            super().end_stream(end_frame, cause, drift)
+            super().end_stream(end_frame, cause, timing)
         self._journal.say(Said.GAP, self._stream, end_frame, -1, CAUSES.index(cause))
 
     def say_synced(self) -> None:
@@ -121,9 +128,9 @@ def record(plan: Plan) -> None:
     while plan.wait and not journal.may_go:
         time.sleep(0.001)
     n_delivered = 0
-    for _ in range(plan.n_blocks):
-        if chance.random() < plan.losses:
-            source.lose(chance.randrange(60, 3000))
+    for block in range(plan.n_blocks):
+        if block > SETTLED_BLOCKS and chance.random() < plan.losses:
+            source.lose(chance.randrange(SHORTEST_LOSS, 3 * RATE))
         source.deliver()
         n_delivered += BLOCK
         journal.say(Said.DELIVERED, n_delivered, source.next_frame)
