@@ -150,7 +150,7 @@ def test_clocks_that_contradict_each_other_tell_nothing(tmp_path: Path) -> None:
 def test_a_thousand_clock_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Boots before network time, steps of a second, an hour (DST), a year, and to 1970."""
     monkeypatch.setattr("os.fsync", lambda fd: None)  # nobody cuts the power here
-    random_ = random.Random(5)  # noqa: S311
+    random_ = random.Random(5)
     clock, mono = VirtualClock(trusted="unset"), Format(RATE, 1, 2)
     truth: dict[str, int] = {}  # true UTC at monotonic 0 of each boot
     synced: set[str] = set()
