@@ -1,7 +1,7 @@
 r"""The probing benchmark: heads and precisions on twelve token maps, five seeds. Hours.
 
 python benchmarks/bench_probing.py           the table of README and results/probing.json
-python benchmarks/bench_probing.py --heads   all heads of the paper on songs, and ESC-10 alone
+python benchmarks/bench_probing.py --heads   all heads of the paper on ESC-10, one label a clip
 python benchmarks/bench_probing.py --smoke   a small part of the first, for the tests
 
 Interrupted, the same command goes on where it was. Needs the shared data folder.
@@ -32,7 +32,7 @@ def main() -> int:
     """Prepare, compare, keep the results."""
     parser = argparse.ArgumentParser(description="The probing benchmark.")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--heads", action="store_true", help="all heads, on fewer data")
+    which.add_argument("--heads", action="store_true", help="all heads, on ESC-10")
     which.add_argument("--smoke", action="store_true", help="a small part, kept nowhere")
     parser.add_argument("--work", type=Path, default=Path("probing_work"), metavar="DIR")
     parser.add_argument("--seeds", type=int, default=5)
@@ -45,11 +45,10 @@ def main() -> int:
         counts = {"train": 64, "validation": 32, "test": 32}
         data = [probing_data.mixtures(SHARED, work, counts)]  # type: ignore[arg-type]
         return _compare(args, "smoke", {data[0]: 4}, cards[1:2], MAIN_HEADS)
-    songs = probing_data.koumura(SHARED, work)
     if args.heads:
         single = probing_data.esc10(SHARED, work)
-        return _compare(args, "probing_heads", {songs: 30, single: 30}, cards, tuple(HEADS))
-    mixed = probing_data.mixtures(SHARED, work)
+        return _compare(args, "probing_heads", {single: 30}, cards, tuple(HEADS))
+    songs, mixed = probing_data.koumura(SHARED, work), probing_data.mixtures(SHARED, work)
     return _compare(args, "probing", {mixed: 20, songs: 30}, cards, MAIN_HEADS)
 
 

@@ -45,6 +45,8 @@ def render(results: Results) -> str:
                 f"± {one['sd_over_seeds']:.1%} over {len(results[key]['seeds'])} seeds",
                 here,
             ))  # fmt: skip
+    if "probing_compare" in results:
+        rows += _probing(results["probing_compare"]["overall"])
     rows += [
         ("demo bundle on disk", f"{measured['demo_bundle_kib']} KiB", "", here),
         (
@@ -84,6 +86,24 @@ def render(results: Results) -> str:
         f"{machine['onnxruntime']}, {machine['date']}; medians, CPU time."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _probing(overall: Results) -> list[tuple[str, str, str, str]]:
+    """What the prototypes bring and what few bits cost, over the token maps of the benchmark."""
+    names = {
+        "chosen_minus_linear": "chosen head minus linear layer on the mean token",
+        "chosen_minus_float": "chosen precision minus float tokens",
+        "binary_minus_float": "1-bit minus float tokens",
+    }
+    return [
+        (
+            f"macro mAP, {overall['rows']} token maps x 5 seeds, {what}",
+            f"{overall[key]['mean']:+.1f} points",
+            f"{overall[key]['least']:+.1f} to {overall[key]['most']:+.1f}",
+            "measured-here",
+        )
+        for key, what in names.items()
+    ]
 
 
 def in_document(text: str) -> str:

@@ -87,6 +87,18 @@ class ChunkGrid:
         begin = max(0, first) * self._down // self._up // self._down * self._down
         return begin, -(-last * self._down // self._up)
 
+    def tile(self, index: int) -> tuple[int, int]:
+        """Native samples chunk ``index`` stands for, in a run that goes on for ever.
+
+        The tiles of a run follow each other without hole or overlap; its end cuts the last one.
+        """
+        first, last = index * self.chunk_samples, (index + 1) * self.chunk_samples
+        return -(-first * self._down // self._up), -(-last * self._down // self._up)
+
+    def chunk_at(self, native: int) -> int:
+        """The chunk in whose `tile` a native sample lies."""
+        return native * self._up // (self.chunk_samples * self._down)
+
     def chunk(self, index: int, native: NDArray[np.float32], n_model_samples: int | None) -> Chunk:
         """Make a chunk from the samples of its slice.
 

@@ -1,17 +1,18 @@
 """From the samples of a run to its detections: chunk, encode, summarise, window, decide."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.bundle import Bundle, Label
 from edge_probe.chunk import Chunk, Chunker, ChunkGrid
-from edge_probe.detect import Detection, Detector, box_of
+from edge_probe.detect import Detection, Detector, OpenDetection, box_of
 from edge_probe.encoder import Encoder, Profile
 from edge_probe.errors import AudioError, EncoderError
 from edge_probe.head import ChunkSummary, WindowSummary
@@ -50,11 +51,28 @@ class Event:
     logit: float
     threshold: float
     window_start_s: float
+    """Of the window with the largest logit."""
+    windows_start_s: float
+    """Of its first window."""
+    windows_end_s: float
+    """Of its last window."""
     time_utc: datetime | None
     """Wall time of ``start_s``."""
     clock_trust: str
     bundle: str
 
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What to keep of an `EventFinder`, so that another one can go on in its place."""
+
+    n_chunks: int
+    """Pushed so far."""
+    open: Mapping[int, OpenDetection]
+    """Detections that have not ended, by class index."""
+
+
+NOTHING_YET = Progress(0, MappingProxyType({}))
 
 Watcher = Callable[[WindowSummary, NDArray[np.float64]], None]
 """Told of every window: its summary and its logits, (C,)."""
@@ -101,17 +119,44 @@ class EventFinder:
     run : Run
     watch : callable, optional
         Sees every window, whatever is decided.
+    before : Progress, optional
+        Of the finder whose place this one takes. The chunks from `first_needed` on must be
+        pushed again; they give no events.
     """
 
-    def __init__(self, bundle: Bundle, run: Run, watch: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        run: Run,
+        watch: Watcher | None = None,
+        before: Progress = NOTHING_YET,
+    ) -> None:
         self._bundle = bundle
         self._run = run
         self._watch = watch
-        self._windower = Windower(bundle.windows)
+        self._windower = Windower(bundle.windows, before.n_chunks)
+        self._n_chunks = self._windower.first_needed
         self._hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
+        self._window_s = bundle.windows.window_chunks * bundle.encoder.chunk_s
         self._detector = Detector(
-            bundle.threshold_on, bundle.threshold_off, self._hop_s, bundle.windows.refractory_s
-        )
+            bundle.threshold_on, bundle.threshold_off, self._hop_s, bundle.windows.refractory_s,
+            before.open,
+        )  # fmt: skip
+
+    @property
+    def first_needed(self) -> int:
+        """First chunk, counted from the first one pushed, that a window to come looks at."""
+        return self._windower.first_needed
+
+    @property
+    def n_windows(self) -> int:
+        """Windows decided so far."""
+        return self._windower.n_windows
+
+    @property
+    def progress(self) -> Progress:
+        """As it is now; good until the next push."""
+        return Progress(self._n_chunks, self._detector.open)
 
     def push(self, summary: ChunkSummary, n_valid: int) -> list[Event]:
         """Take the summary of the next chunk and return the events it ends.
@@ -122,6 +167,7 @@ class EventFinder:
         n_valid : int
             Samples of the chunk that are audio.
         """
+        self._n_chunks += 1
         windows = self._windower.push(summary, n_valid)
         return [event for window in windows for event in self._decide(window)]
 
@@ -151,6 +197,8 @@ class EventFinder:
             bundle.labels[found.class_index], score, calibrated, found.logit,
             float(bundle.threshold_on[found.class_index]),
             run.start_s + found.best_window * self._hop_s,
+            run.start_s + found.first_window * self._hop_s,
+            run.start_s + min(found.last_window * self._hop_s + self._window_s, duration_s),
             time_utc.astimezone(UTC) if time_utc else None, run.clock_trust, bundle.id,
         )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Detections: runs of windows above a threshold, and the box of what spoke for them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +36,17 @@ class Detection:
 
 
 @dataclass(slots=True)
-class _Open:
-    """A run of windows that has not ended yet."""
+class OpenDetection:
+    """A run of windows of one class that has not ended yet."""
 
     first: int
     last: int
     below: int = 0
+    """Windows below the off-threshold since ``last``."""
     best: int = -1
     logit: float = -np.inf
     box: Box | None = None
+    """None until a window reaches the on-threshold."""
 
 
 class Detector:
@@ -60,14 +63,26 @@ class Detector:
         Seconds from window to window.
     refractory_s : float
         Pauses (windows below ``off`` times ``hop_s``) shorter than this do not end a run.
+    open_ : mapping of class index to OpenDetection
+        What another one had `open`, where this one goes on.
     """
 
     def __init__(
-        self, on: NDArray[np.float64], off: NDArray[np.float64], hop_s: float, refractory_s: float
+        self,
+        on: NDArray[np.float64],
+        off: NDArray[np.float64],
+        hop_s: float,
+        refractory_s: float,
+        open_: Mapping[int, OpenDetection] = MappingProxyType({}),
     ) -> None:
         self._on, self._off = on, off
         self._hop_s, self._refractory_s = hop_s, refractory_s
-        self._open: dict[int, _Open] = {}
+        self._open = {index: replace(run) for index, run in open_.items()}
+
+    @property
+    def open(self) -> Mapping[int, OpenDetection]:
+        """Runs of windows that have not ended yet, by class index."""
+        return self._open
 
     def push(
         self, index: int, logits: NDArray[np.float64], box_of: Callable[[int], Box]
@@ -91,7 +106,7 @@ class Detector:
         ended = []
         for class_index in sorted({*np.flatnonzero(above).tolist(), *self._open}):
             if above[class_index]:
-                run = self._open.setdefault(class_index, _Open(index, index))
+                run = self._open.setdefault(class_index, OpenDetection(index, index))
                 run.last, run.below = index, 0
                 logit = float(logits[class_index])
                 if logit >= self._on[class_index] and logit > run.logit:

@@ -22,15 +22,34 @@ class Windower:
 
     Window w covers chunks [wh, wh + k). The last window of a run is cut at its end, so every
     chunk lies in a window and a run shorter than k chunks gives one.
+
+    Parameters
+    ----------
+    spec : WindowSpec
+    n_before : int
+        Chunks that went through another one, where this one goes on. Of those, it wants the
+        ones from `first_needed` on again.
     """
 
-    def __init__(self, spec: WindowSpec) -> None:
+    def __init__(self, spec: WindowSpec, n_before: int = 0) -> None:
         self._spec = spec
         self._held: list[ChunkSummary] = []
-        self._first = 0  # chunk index of the first summary held
-        self._index = 0
+        k, h = spec.window_chunks, spec.hop_chunks
+        self._index = 0 if n_before < k else (n_before - k) // h + 1
+        self._first = self._index * h  # chunk index of the first summary held
         self._n_valid = 0
-        self._covered = 0  # chunks that lie in a window already given out
+        # chunks that lie in a window already given out
+        self._covered = self._first - h + k if self._index else 0
+
+    @property
+    def first_needed(self) -> int:
+        """First chunk that a window to come looks at."""
+        return self._first
+
+    @property
+    def n_windows(self) -> int:
+        """Windows given out so far."""
+        return self._index
 
     def push(self, summary: ChunkSummary, n_valid: int) -> list[Window]:
         """Take the summary of the next chunk and the number of its samples that are audio."""

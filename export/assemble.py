@@ -136,7 +136,9 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "no_background": clips.n_background == 0,
             "clips": len(material.clips),
             "chosen": choice.name,
-            "held_out_map": {name: round(value, 2) for name, value in measured.items()},
+            "held_out_map": {
+                name: None if value is None else round(value, 2) for name, value in measured.items()
+            },
             "seed": job.seed,
             "favour": job.favour if stated == (None, None) else None,
             "target_precision": job.target_precision,

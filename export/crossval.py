@@ -71,9 +71,9 @@ def fold_card(args: argparse.Namespace, folder: Path, fold: int) -> EncoderCard:
     graph = folder / f"fold{fold}.onnx"
     if not graph.is_file():
         rest = [other for other in FOLDS if other != fold]
-        material = train.load_material(args.esc10, args.background, rest, seed=0)
+        sounds = train.load_sounds(args.esc10, args.background, rest, seed=0)
         net = train.train(
-            material, seed=0, checkpoint=graph.with_suffix(".ckpt"), progress=f"without {fold}"
+            sounds, seed=0, checkpoint=graph.with_suffix(".ckpt"), progress=f"without {fold}"
         )
         export_onnx(net, graph)
     return read_card(graph, CARDS / "demo_encoder.toml")

@@ -18,7 +18,7 @@ from edge_probe.chunk import Chunk
 from edge_probe.classify import ChunkAnalyser, Event, Run, RunClassifier
 from edge_probe.detect import Box, token_box
 from edge_probe.errors import AudioError
-from edge_probe.head import ProtobinHead, WindowMaxima, WindowSummary, strongest
+from edge_probe.head import PrototypeHead, WindowMaxima, WindowSummary, strongest
 from edge_probe.source.files import AudioFile
 from edge_probe.window import Window
 
@@ -36,7 +36,7 @@ class WindowTally:
         self.best_logits = np.full(len(bundle.labels), -np.inf)
         """(C,) the highest of any window."""
         self.n_windows = 0
-        n_prototypes = self._head.n_prototypes if isinstance(self._head, ProtobinHead) else 0
+        n_prototypes = self._head.n_prototypes if isinstance(self._head, PrototypeHead) else 0
         self._sum = np.zeros(n_prototypes)
         self._squares = np.zeros(n_prototypes)
 
@@ -44,7 +44,7 @@ class WindowTally:
         """Take a window; a `edge_probe.classify.Watcher`."""
         np.maximum(self.best_logits, logits, out=self.best_logits)
         self.n_windows += 1
-        if isinstance(window, WindowMaxima) and isinstance(self._head, ProtobinHead):
+        if isinstance(window, WindowMaxima) and isinstance(self._head, PrototypeHead):
             difference = window.scores.astype(np.float64) - self._head.reference_scores
             self._sum += difference
             self._squares += difference**2
@@ -184,7 +184,7 @@ def explain(analyser: ChunkAnalyser, heard: Heard, event: Event) -> Decision:
     class_index = bundle.labels.index(event.label)
     baseline, contributions = 0.0, None
     places: tuple[Place, ...] = ()
-    if isinstance(bundle.head, ProtobinHead) and isinstance(merged, WindowMaxima):
+    if isinstance(bundle.head, PrototypeHead) and isinstance(merged, WindowMaxima):
         linear = bundle.head.linear
         usual = float(linear.row(class_index) @ bundle.head.reference_scores)
         baseline = float(linear.bias[class_index]) + usual

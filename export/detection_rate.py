@@ -57,7 +57,7 @@ class DetectionCount:
         self._seconds = 0.0
 
     def add(self, run: Run, blocks: Iterable[NDArray[np.float32]]) -> None:
-        """Count one run, whole or, if it cannot be read to its end, not at all.
+        """Count one run, whole or, if it cannot be read to its end or holds no token, not at all.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class DetectionCount:
         events = [event for block in blocks for event in classifier.push(block)]
         events += classifier.finish()
         self._counts.update((event.label.text, run.source) for event in events)
-        self._seconds += classifier.duration_s
+        self._seconds += 0.0 if classifier.too_short else classifier.duration_s
 
     def rate(self, unreadable: Sequence[str] = ()) -> DetectionRate:
         """What has been counted so far."""
@@ -103,7 +103,7 @@ def rate_on_recordings(
     Raises
     ------
     ClipsError
-        None of them can be read.
+        None of them can be read, or all are too short to hold a token.
     """
     count = DetectionCount(bundle)
     unreadable = []
@@ -117,7 +117,10 @@ def rate_on_recordings(
             unreadable.append(error.message)
     rate = count.rate(unreadable)
     if rate.hours == 0:
-        raise ClipsError(f"{what}: none of the recordings can be read: {unreadable[0]}")
+        why = unreadable[0] if unreadable else "they are too short to classify"
+        raise ClipsError(
+            f"{what}: none of the recordings can be heard: {why}", hint="name other recordings"
+        )
     return rate
 
 

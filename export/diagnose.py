@@ -11,10 +11,8 @@ import numpy as np
 from edge_probe.bundle import Bundle
 from edge_probe.errors import EdgeProbeError
 from export.decisions import Decision, WindowTally
-from export.picture import evidence_figure
-from export.prototypes import MAX_CHANGE, UNUSED, PrototypeReport
-
-DPI = 150
+from export.picture import evidence_figure, save
+from export.prototypes import MAX_CHANGE, UNUSED, PrototypeReport, different_bits
 
 N_LISTED = 20
 """Pairs and groups shown in Markdown; JSON has all."""
@@ -48,7 +46,7 @@ def write_pictures(
     prototypes: PrototypeReport | None,
     decisions: Sequence[Decision],
 ) -> list[str]:
-    """Draw every decision as a PNG of 150 dpi.
+    """Draw every decision.
 
     Returns
     -------
@@ -61,7 +59,7 @@ def write_pictures(
         words = re.findall(r"[a-z0-9]+", decision.event.label.common_name.lower())
         number = f"{len(names) + 1:02d}"
         names.append("_".join([number, *words])[:60] + ".png")
-        evidence_figure(decision, bundle, owners).savefig(folder / names[-1], dpi=DPI)
+        save(evidence_figure(decision, bundle, owners), folder / names[-1])
     return names
 
 
@@ -102,16 +100,17 @@ def prototype_facts(report: PrototypeReport, bundle: Bundle) -> Facts:
     return {
         "n_prototypes": report.n_prototypes,
         "n_dims": report.n_dims,
+        "binary": report.binary,
         "copies": [list(group) for group in report.copies],
-        "near_limit_bits": report.near_limit,
-        "chance_limit_bits": report.chance_limit,
+        "near_cosine": report.near_cosine,
+        "chance_cosine": report.chance_cosine,
         "close_pairs": [
             {
                 "first": pair.first,
                 "second": pair.second,
                 "mirrored": pair.mirrored,
-                "bits_different": pair.n_different,
-                "cosine": round(pair.cosine(report.n_dims), 4),
+                "bits_different": pair.n_different(report.n_dims) if report.binary else None,
+                "cosine": round(pair.cosine, 4),
             }
             for pair in report.close
         ],
@@ -176,7 +175,7 @@ def decision_facts(decision: Decision, picture: str) -> Facts:
 def summary(report: PrototypeReport) -> str:
     """The state of the prototypes in one line."""
     pruning, pairs = report.pruning, report.close
-    near = sum(1 for pair in pairs if pair.n_different <= report.near_limit and not pair.mirrored)
+    near = sum(1 for pair in pairs if pair.cosine >= report.near_cosine)
     line = (
         f"{report.n_prototypes}: {sum(len(group) - 1 for group in report.copies)} copies, "
         f"{near} near copies, {len(report.unused)} unused"
@@ -208,12 +207,11 @@ def _prototype_lines(facts: Facts) -> list[str]:
     )
     lines = [
         "## Prototypes", "",
-        f"{facts['n_prototypes']} prototypes of {facts['n_dims']} bits.", "",
-        f"* **Copies** (equal bits): {_some([_numbers(group) for group in facts['copies']])}.",
-        f"* **Closer than chance explains** ({facts['chance_limit_bits']} different bits or "
-        "fewer; prototypes that were taught the same sounds often are) or **near copies** "
-        f"({facts['near_limit_bits']} or fewer): {len(pairs)} pairs. A mirrored pair says the "
-        "opposite of each other; neither can replace the other.",
+        f"{facts['n_prototypes']} prototypes of {facts['n_dims']} "
+        f"{'bits' if facts['binary'] else 'floats'}.", "",
+        f"* **Copies** (all equal): {_some([_numbers(group) for group in facts['copies']])}.",
+        f"* {_limits(facts)}: {len(pairs)} pairs. A mirrored pair says the opposite of each other; "
+        "neither can replace the other.",
         f"* **Unused** (weights times {spread}, at most {UNUSED:.0%} of the largest): "
         f"{_some([str(m) for m in facts['unused']])}.",
         f"* **Could be pruned**: {len(pruning['removable'])} unused ones, their usual part moved "
@@ -226,7 +224,7 @@ def _prototype_lines(facts: Facts) -> list[str]:
         lines += ["| prototype | nearest | bits that differ | cosine |", "|---|---|---|---|"]
         lines += [
             f"| {pair['first']} | {pair['second']}{' (mirrored)' if pair['mirrored'] else ''} "
-            f"| {pair['bits_different']} | {pair['cosine']:.2f} |"
+            f"| {pair['bits_different'] if facts['binary'] else ''} | {pair['cosine']:.2f} |"
             for pair in pairs[:N_LISTED]
         ]
         lines += ["", *_left_out(len(pairs) - N_LISTED, "pairs")]
@@ -236,6 +234,21 @@ def _prototype_lines(facts: Facts) -> list[str]:
         for label, members in facts["prototypes_of_class"].items()
     ]
     return [*lines, ""]
+
+
+def _limits(facts: Facts) -> str:
+    """What makes a pair worth a line."""
+    cosines = {
+        "**Closer than chance explains**, as those that were taught the same sounds often are":
+        facts["chance_cosine"],
+        "**near copies**": facts["near_cosine"],
+    }  # fmt: skip
+    found = []
+    for name, cosine in cosines.items():
+        if cosine is not None:
+            bits = f", {different_bits(cosine, facts['n_dims'])} different bits or fewer"
+            found.append(f"{name} (cosine {cosine:.2f} or more{bits if facts['binary'] else ''})")
+    return ", or ".join(found)
 
 
 def _decision_lines(facts: Facts) -> list[str]:

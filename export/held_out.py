@@ -58,12 +58,12 @@ def highest(windows: Windows) -> NDArray[np.float64]:
     return np.stack([logits.max(axis=0) for logits in windows])
 
 
-def macro_map(found: Mapping[str, Windows], material: Material) -> dict[str, float]:
-    """Macro mAP, in percent, of each head on clips it never heard; -1 where it has no value."""
+def macro_map(found: Mapping[str, Windows], material: Material) -> dict[str, float | None]:
+    """Macro mAP, in percent, of each head on clips it never heard; None where there are none."""
     result = {}
     for name, windows in found.items():
         logits = highest(windows)
         judged = np.where(np.isnan(logits), np.nan, material.targets)
         value = quality(np.nan_to_num(logits), judged).macro_map
-        result[name] = -1.0 if value is None else 100 * value
+        result[name] = None if value is None else 100 * value
     return result

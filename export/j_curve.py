@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from edge_probe.errors import EdgeProbeError
 
@@ -59,7 +60,9 @@ def j_curve(rows: Sequence[Row]) -> Figure:
     size.set_xticks(ticks, [str(tick) for tick in ticks])
     size.minorticks_off()
     size.set_yscale("log")
+    size.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     size.yaxis.set_major_formatter("{x:g}")
+    size.yaxis.set_minor_formatter(NullFormatter())
     size.set_xlabel("prototypes per class, J")
     size.set_ylabel("head size, KiB")
     quality.set_ylabel("quality, % (mean ± sd over seeds)")
@@ -122,7 +125,7 @@ def _draw(
     deviation = [100 * row["sd"] for row in curve]
     chosen = smallest_enough(curve)
     at = (chosen["prototypes_per_class"], 100 * chosen["quality"])
-    label = f"{name} (J = {at[0]}: {at[1]:.1f} %, {head_kib(chosen):.1f} KiB)"
+    label = f"{name} (J = {at[0]}: {at[1]:.1f} %, {head_kib(chosen):.3g} KiB)"
     quality.errorbar(counts, percent, deviation, label=label, capsize=3, **style)
     size.plot(counts, [head_kib(row) for row in curve], **style)
     ring = {"marker": "o", "s": 200, "facecolors": "none", "edgecolors": style["color"]}

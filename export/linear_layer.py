@@ -1,4 +1,4 @@
-"""Linear layers that are smaller than one int8 weight for each pair of class and prototype."""
+"""Linear layers of fewer weights than one for each pair of class and prototype."""
 
 import warnings
 
@@ -7,10 +7,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import orthogonal_mp_gram
 
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import GroupedInt8Linear, Int8Linear, SparseInt8Linear
-from edge_probe.head.linear import layer_bytes
-
-__all__ = ["group", "layer_bytes", "sparsify"]
+from edge_probe.head import Int8Linear, SparseInt8Linear
 
 _CANDIDATES = 8
 """Prototypes considered for each one kept: bounds the work at thousands of prototypes."""
@@ -87,16 +84,3 @@ def _pursue(
         )
     coefficients: NDArray[np.float64] = unit / length
     return coefficients
-
-
-def group(weights: NDArray[np.floating], bias: NDArray[np.floating]) -> GroupedInt8Linear:
-    """The layer of a class-bound head, whose class c sees prototypes c J to (c + 1) J only.
-
-    Parameters
-    ----------
-    weights : (C, J) float
-        Of each class for its own prototypes.
-    bias : (C,) float
-    """
-    rows = Int8Linear.from_float(weights, bias)
-    return GroupedInt8Linear(rows.weights, rows.scale, rows.bias)

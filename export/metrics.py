@@ -78,7 +78,7 @@ def quality(logits: ArrayLike, targets: ArrayLike) -> Quality:
         A target is another number.
     """
     scores, truth = _checked(logits, targets)
-    counted = _counted(truth)
+    counted = counted_classes(truth)
     precision = np.full(len(counted), np.nan)
     auroc = np.full(len(counted), np.nan)
     for label in np.flatnonzero(counted):
@@ -140,7 +140,7 @@ def average_precision_intervals(
     clips_of = [np.flatnonzero(group_of == group) for group in range(group_of.max(initial=-1) + 1)]
     rng = np.random.default_rng(seed)
     drawn = np.full((n_resamples, truth.shape[1]), np.nan)
-    if clips_of and _counted(truth).any():
+    if clips_of and counted_classes(truth).any():
         for row in drawn:
             chosen = rng.integers(len(clips_of), size=len(clips_of))
             row[:] = _average_precision(
@@ -163,14 +163,15 @@ def _average_precision(
     """Of each class over some clips, repeats among them; NaN where not counted: (C,)."""
     found = np.full(truth.shape[1], np.nan)
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        for label in np.flatnonzero(_counted(truth[rows])):
+        for label in np.flatnonzero(counted_classes(truth[rows])):
             known = rows[~np.isnan(truth[rows, label])]
             found[label] = average_precision_score(truth[known, label], scores[known, label])
     return found
 
 
-def _counted(truth: NDArray[np.float64]) -> NDArray[np.bool_]:
-    counted: NDArray[np.bool_] = np.any(truth == 1, axis=0) & np.any(truth == 0, axis=0)
+def counted_classes(targets: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which classes some clips can be judged by: (N, C) 1, 0 or NaN -> (C,) bool."""
+    counted: NDArray[np.bool_] = np.any(targets == 1, axis=0) & np.any(targets == 0, axis=0)
     return counted
 
 

@@ -1,5 +1,8 @@
 """A decision as a picture: where in time and frequency it was heard, and what tipped the scales."""
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -102,6 +105,13 @@ def plain(text: str, width: int) -> str:
     """Text of at most that many characters that matplotlib does not take for mathematics."""
     short = text if len(text) <= width else f"{text[: width - 1]}…"
     return short.replace("$", r"\$")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG of 150 dpi; letters that matplotlib's font lacks are boxes in it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the boxes say it
+        figure.savefig(path, dpi=150)
 
 
 def _draw_sound(axes: Axes, decision: Decision, bundle: Bundle) -> None:

@@ -7,6 +7,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+OPEN_FILES = 8192
+"""As many as macOS allows; the limit of a shell is 256 there and 1024 on Linux."""
+
+
+def allow_open_files() -> None:
+    """Raise this process's own limit of open files: every mapped shard of a cache is one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
 
 def available_cores() -> int:
     """CPU cores this process may use."""

@@ -8,7 +8,13 @@ from scipy.stats import binom
 from tqdm import tqdm
 
 from edge_probe.bundle.inspect import NEAR, owners
-from edge_probe.head import FloatLinear, GroupedInt8Linear, ProtobinHead, SparseInt8Linear
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    ProtobinHead,
+    PrototypeHead,
+    SparseInt8Linear,
+)
 from edge_probe.head.packing import unpack_signs
 
 CHANCE = 1e-6
@@ -30,14 +36,22 @@ class Pair:
 
     first: int
     second: int
-    n_different: int
-    """Bits that differ; between `first` and the negated `second` where `mirrored`."""
-    mirrored: bool
+    cosine: float
+    """Of the two."""
 
-    def cosine(self, n_dims: int) -> float:
-        """Of the two prototypes, of that many dimensions."""
-        cosine = 1 - 2 * self.n_different / n_dims
-        return -cosine if self.mirrored else cosine
+    @property
+    def mirrored(self) -> bool:
+        """Whether `first` is near to the negated `second`."""
+        return self.cosine < 0
+
+    def n_different(self, n_dims: int) -> int:
+        """Bits that differ, of binary prototypes; from the negated `second` where `mirrored`."""
+        return different_bits(abs(self.cosine), n_dims)
+
+
+def different_bits(cosine: float, n_dims: int) -> int:
+    """Bits in which binary prototypes of this cosine differ: ``cosine = (D - 2 bits) / D``."""
+    return round((1 - cosine) * n_dims / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +75,16 @@ class PrototypeReport:
     n_dims: int
     n_prototypes: int
     copies: tuple[tuple[int, ...], ...]
-    """Groups of prototypes with equal bits."""
+    """Groups of equal prototypes."""
     close: tuple[Pair, ...]
-    """Nearest pairs within the chance limit or `near_limit`, the closest first, no copies."""
-    chance_limit: int
-    """Bits; -1 where so few dimensions or so many prototypes explain any closeness."""
-    near_limit: int
-    """Bits in which near copies differ at most, as in ``edge-probe info --bits``."""
+    """Nearest pairs within either of the limits, the closest first, no copies."""
+    chance_cosine: float | None
+    """From here on chance does not explain a pair. None of float prototypes, as theirs need not
+    point everywhere, and where so few dimensions or so many prototypes explain any closeness."""
+    near_cosine: float
+    """From here on prototypes are near copies; of bits as in ``edge-probe info --bits``."""
+    binary: bool
+    """Whether prototypes are bits."""
     owners: NDArray[np.int64]
     """(M,) class of the largest weight of each."""
     share: NDArray[np.float64]
@@ -80,20 +97,19 @@ class PrototypeReport:
 
 
 def report_prototypes(
-    head: ProtobinHead, spread: NDArray[np.float64] | None = None, n_windows: int = 0
+    head: PrototypeHead, spread: NDArray[np.float64] | None = None, n_windows: int = 0
 ) -> PrototypeReport:
     """Look at every pair of prototypes and at every weight.
 
     Parameters
     ----------
-    head : ProtobinHead
+    head : PrototypeHead
     spread : (M,) float64, optional
         Standard deviation of each prototype's score; equal for all if left out.
     n_windows : int
         Windows that the spread was measured on.
     """
-    copies = _copies(head)
-    chance_limit, near_limit = chance_limit_bits(head), int(head.n_dims * NEAR)
+    copies, (near, chance) = _copies(head), _limits(head)
     norms = _norms(head)
     size = norms * (1.0 if spread is None else spread)
     share = size / (size.max() or 1.0)
@@ -103,9 +119,10 @@ def report_prototypes(
         n_dims=head.n_dims,
         n_prototypes=head.n_prototypes,
         copies=copies,
-        close=_close_pairs(head, max(chance_limit, near_limit)),
-        chance_limit=chance_limit,
-        near_limit=near_limit,
+        close=_close_pairs(head, near if chance is None else min(near, chance)),
+        chance_cosine=chance,
+        near_cosine=near,
+        binary=isinstance(head, ProtobinHead),
         owners=owners(head),
         share=share,
         spread_windows=n_windows if spread is not None else 0,
@@ -114,19 +131,35 @@ def report_prototypes(
     )
 
 
+def _limits(head: PrototypeHead) -> tuple[float, float | None]:
+    """`PrototypeReport.near_cosine` and `PrototypeReport.chance_cosine`."""
+    if not isinstance(head, ProtobinHead):
+        return 1 - 2 * NEAR, None
+    chance = chance_limit_bits(head)
+    near = _cosine(int(head.n_dims * NEAR), head.n_dims)
+    return near, _cosine(chance, head.n_dims) if chance >= 0 else None
+
+
 def chance_limit_bits(head: ProtobinHead) -> int:
     """Most bits in which two prototypes may differ and be closer than chance explains.
 
     Random ±1 vectors differ in Binomial(D, 1/2) bits (a cosine of standard deviation
     ``1/sqrt(D)``). The limit is the largest k for which all ``M (M - 1) / 2`` pairs, each taken
-    as it is and with one negated, reach ``P(X <= k)`` with a probability below `CHANCE`.
+    as it is and with one negated, reach ``P(X <= k)`` with a probability below `CHANCE`; -1 where
+    there is none. The bits of the R thresholds of a dimension count as one: they start as copies.
     """
     n_tries = max(1, head.n_prototypes * (head.n_prototypes - 1))
-    tail = binom.logcdf(np.arange(head.n_dims), head.n_dims, 0.5)
-    return int(np.searchsorted(tail, np.log(CHANCE / n_tries))) - 1
+    tail = binom.logcdf(np.arange(head.n_token_dims), head.n_token_dims, 0.5)
+    limit = int(np.searchsorted(tail, np.log(CHANCE / n_tries))) - 1
+    return limit * head.n_thresholds if limit > 0 else limit
 
 
-def _copies(head: ProtobinHead) -> tuple[tuple[int, ...], ...]:
+def _cosine(n_different: int, n_dims: int) -> float:
+    """Of binary prototypes; the inverse of `different_bits`."""
+    return (n_dims - 2 * n_different) / n_dims
+
+
+def _copies(head: PrototypeHead) -> tuple[tuple[int, ...], ...]:
     _, group = np.unique(head.prototypes, axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     starts = np.flatnonzero(np.diff(group.ravel()[order])) + 1
@@ -134,48 +167,47 @@ def _copies(head: ProtobinHead) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(tuple(members) for members in groups if len(members) > 1))
 
 
-def _close_pairs(head: ProtobinHead, limit: int) -> tuple[Pair, ...]:
-    """Each prototype with its nearest, as it is and negated, if within the limit.
+def _close_pairs(head: PrototypeHead, limit: float) -> tuple[Pair, ...]:
+    """Each prototype with its nearest, as it is and negated, if their cosine reaches the limit.
 
     Of copies only the first is compared.
     """
     _, index = np.unique(head.prototypes, axis=0, return_index=True)
     index.sort()
-    packed, found = head.prototypes[index], set()
-    for begin in tqdm(range(0, len(packed), _BLOCK), desc="pairs", disable=None, leave=False):
-        for mirrored in (False, True):
-            products, others = _nearest(packed, head.n_dims, begin, mirrored)
-            n_different = (head.n_dims - products) // 2
-            for row in np.flatnonzero(n_different <= limit).tolist():
+    found: dict[tuple[int, int], Pair] = {}
+    for begin in tqdm(range(0, len(index), _BLOCK), desc="pairs", disable=None, leave=False):
+        for sign in (1, -1):
+            cosines, others = _nearest(head, index, begin, sign)
+            for row in np.flatnonzero(cosines >= limit).tolist():
                 first, second = sorted((int(index[begin + row]), int(index[others[row]])))
-                found.add(Pair(first, second, int(n_different[row]), mirrored))
-    return tuple(sorted(found, key=lambda pair: (pair.n_different, pair.first, pair.second)))
+                found[first, second] = Pair(first, second, sign * float(cosines[row]))
+    return tuple(sorted(found.values(), key=lambda each: (-abs(each.cosine), each.first)))
 
 
 def _nearest(
-    packed: NDArray[np.uint8], n_dims: int, begin: int, mirrored: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Largest product of each prototype of a block with another one, and which that is."""
-    rows = _signs(packed, n_dims, begin)
-    none = -n_dims - 2  # below every product: more bits differ than there are
-    best, other = np.full(len(rows), none, np.int64), np.zeros(len(rows), np.int64)
-    for start in range(0, len(packed), _BLOCK):
-        products = rows @ _signs(packed, n_dims, start).T * (-1 if mirrored else 1)
+    head: PrototypeHead, index: NDArray[np.intp], begin: int, sign: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Largest cosine of each prototype of a block with another one, and which that is."""
+    rows = _block(head, index[begin : begin + _BLOCK])
+    best, other = np.full(len(rows), -np.inf), np.zeros(len(rows), np.int64)
+    for start in range(0, len(index), _BLOCK):
+        products = sign * (rows @ _block(head, index[start : start + _BLOCK]).T)
         if start == begin:
-            np.fill_diagonal(products, none)
+            np.fill_diagonal(products, -np.inf)
         column = products.argmax(axis=1)
-        value = products[np.arange(len(rows)), column].astype(np.int64)
+        value = products[np.arange(len(rows)), column].astype(np.float64)
         better = value > best
         best[better], other[better] = value[better], start + column[better]
-    return best, other
+    return (best / head.n_dims if isinstance(head, ProtobinHead) else best), other
 
 
-def _signs(packed: NDArray[np.uint8], n_dims: int, begin: int) -> NDArray[np.float32]:
-    """A block of prototypes as ±1; their products are exact in float32."""
-    return unpack_signs(packed[begin : begin + _BLOCK], n_dims).astype(np.float32)
+def _block(head: PrototypeHead, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Some prototypes as floats; products of bits, ±1, are exact."""
+    some = head.prototypes[rows]
+    return unpack_signs(some, head.n_dims).astype(np.float32) if some.dtype == np.uint8 else some
 
 
-def _norms(head: ProtobinHead) -> NDArray[np.float64]:
+def _norms(head: PrototypeHead) -> NDArray[np.float64]:
     """(M,) norms of the columns of W, row by row: W itself may be large."""
     total = np.zeros(head.n_prototypes)
     for index in range(head.n_classes):
@@ -185,7 +217,7 @@ def _norms(head: ProtobinHead) -> NDArray[np.float64]:
 
 
 def _prune(
-    head: ProtobinHead, unused: NDArray[np.intp], copies: tuple[tuple[int, ...], ...]
+    head: PrototypeHead, unused: NDArray[np.intp], copies: tuple[tuple[int, ...], ...]
 ) -> Pruning:
     change = _worst_changes(head, unused)
     n_safe = int(np.searchsorted(change, MAX_CHANGE, side="right"))
@@ -205,7 +237,7 @@ def _prune(
     )
 
 
-def _worst_changes(head: ProtobinHead, prototypes: NDArray[np.intp]) -> NDArray[np.float64]:
+def _worst_changes(head: PrototypeHead, prototypes: NDArray[np.intp]) -> NDArray[np.float64]:
     """(n,) most that any logit moves without the first 1, 2, ... n of these prototypes.
 
     A score is a cosine, so it is at most ``1 + |reference|`` from its reference (and 2^-20 more
@@ -228,7 +260,7 @@ def _as_many_per_class(removable: NDArray[np.intp], linear: GroupedInt8Linear) -
     return np.concatenate(kept)
 
 
-def _mergeable(head: ProtobinHead, groups: list[list[int]]) -> tuple[tuple[int, int], ...]:
+def _mergeable(head: PrototypeHead, groups: list[list[int]]) -> tuple[tuple[int, int], ...]:
     """Copies whose weights can be added to another's: within int8, and not in a rectangle."""
     linear = head.linear
     if isinstance(linear, GroupedInt8Linear | SparseInt8Linear):

@@ -101,16 +101,17 @@ def fit_thresholds(
         Over the windows of each clip, under a head that never heard the clip's recording; NaN
         where that head knew no clip of the class.
     targets : (N, C) float32
-        Rows without any class are background.
+        Rows without any class are background, or hold a sound that a class is mistaken for.
     shipped : (K, C) float64
-        The same of the K background clips under the head that is shipped.
+        The same of the K background clips under the head that is shipped. Without any, the other
+        rows without a class are negatives like those of another class.
     beta : float
         Of the F-score: recall counts beta times as much as precision.
     """
     background = targets.sum(axis=1) == 0
     n_classes = targets.shape[1]
     quiet = np.full(n_classes, -np.inf)
-    if background.any():
+    if np.size(shipped):
         loudest = np.max(shipped, axis=0)
         unseen = np.fmax.reduce(highest[background], axis=0)
         quiet = np.fmax((unseen + loudest) / 2, loudest)

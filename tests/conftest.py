@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("EDGE_PROBE_SHARED", ROOT.parent / "shared"))
 NO_SKIP = os.environ.get("EDGE_PROBE_NO_SKIP") == "1"
 NEEDS_A_BOARD = "needs a Raspberry Pi"
+
+settings.register_profile("any machine", deadline=None)  # a busy one is not a wrong one
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

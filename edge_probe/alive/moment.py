@@ -1,9 +1,12 @@
 """When something was, as far as is known now."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from edge_probe.alive.database import read
 
 _TRUST = ("unset", "rtc", "ntp", "gps", "manual")
 """Rising."""
@@ -21,6 +24,22 @@ class Moment:
     utc: str | None
     """RFC 3339; None where the clock was not set."""
     trust: str
+
+
+def dates_of(state: Path) -> Callable[[int, int], date | None]:
+    """The UTC date of (stream, frame) as known at the moment of asking; None: the clock is unset.
+
+    Parameters
+    ----------
+    state : Path
+        State folder.
+    """
+
+    def date_of(stream: int, frame: int) -> date | None:
+        moment = read(state / "capture.sqlite", lambda ledger: moment_of(ledger, stream, frame))
+        return datetime.fromisoformat(moment.utc).date() if moment and moment.utc else None
+
+    return date_of
 
 
 def moment_of(capture: sqlite3.Connection, stream: int, frame: int) -> Moment | None:

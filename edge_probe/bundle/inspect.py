@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.bundle.labels import Label
-from edge_probe.head import ProtobinHead
+from edge_probe.head import ProtobinHead, PrototypeHead
 
 NEAR = 0.05
 """Prototypes that differ in at most this share of their bits count as near copies."""
@@ -74,7 +74,7 @@ def describe_prototypes(head: ProtobinHead, labels: tuple[Label, ...]) -> list[C
     return found
 
 
-def owners(head: ProtobinHead) -> NDArray[np.int64]:
+def owners(head: PrototypeHead) -> NDArray[np.int64]:
     """The class that each prototype speaks most for: that of its largest weight.
 
     Returns

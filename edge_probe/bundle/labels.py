@@ -8,6 +8,11 @@ from edge_probe.bundle.reject import Rejection, reject, shown
 MAX_LABEL = 200
 """Characters of a label."""
 
+LABEL_RULE = (
+    f"a label has 1 to {MAX_LABEL} printable characters, no outer blanks, and no empty part at its "
+    "first _"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -28,6 +33,13 @@ class Label:
         """
         scientific, separator, common = text.partition("_")
         return cls(text, scientific, common if separator else scientific)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether a bundle may hold it: `LABEL_RULE`."""
+        parts = (self.text, self.scientific_name, self.common_name)
+        clean = all(part and part == part.strip() and part.isprintable() for part in parts)
+        return clean and len(self.text) <= MAX_LABEL
 
 
 def parse_labels(data: bytes, n_classes: int) -> tuple[Label, ...]:
@@ -58,9 +70,7 @@ def parse_labels(data: bytes, n_classes: int) -> tuple[Label, ...]:
         )
     labels = tuple(Label.parse(line) for line in lines)
     for number, label in enumerate(labels, 1):
-        parts = (label.text, label.scientific_name, label.common_name)
-        clean = all(part and part == part.strip() and part.isprintable() for part in parts)
-        if not clean or len(label.text) > MAX_LABEL:
+        if not label.is_clean:
             _bad_text(f"labels.txt: line {number}: {shown(label.text)} is not a label")
     if len({label.text for label in labels}) != len(labels):
         repeated = next(line for line in lines if lines.count(line) > 1)
@@ -78,9 +88,4 @@ def write_labels(labels: tuple[str, ...]) -> bytes:
 
 
 def _bad_text(message: str) -> NoReturn:
-    reject(
-        Rejection.LABEL_TEXT,
-        message,
-        hint=f"a label has 1 to {MAX_LABEL} printable characters, "
-        "no outer blanks, and no empty part at its first _",
-    )
+    reject(Rejection.LABEL_TEXT, message, hint=LABEL_RULE)

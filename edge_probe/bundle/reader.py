@@ -34,7 +34,9 @@ class Bundle:
 
     path: Path
     id: str
-    """``name@`` and the first 12 hexadecimal digits of the manifest's sha256."""
+    """``name@`` and the first 12 hexadecimal digits of ``sha256``."""
+    sha256: str
+    """Of the manifest, in hexadecimal digits: two bundles that differ in anything differ here."""
     manifest: Manifest
     head: Head
     labels: tuple[Label, ...]
@@ -124,9 +126,11 @@ def open_bundle(path: Path | str, *, verify: Verifier = verify_in_child) -> Bund
     calibration = parse_calibration(contents[files.CALIBRATION], manifest.n_classes)
     parse_conformance(contents[files.CONFORMANCE], manifest)
     _check_graph(contents[manifest.encoder.graph], manifest)
+    sha256 = hashlib.sha256(manifest_bytes).hexdigest()
     return Bundle(
         path=Path(path),
-        id=f"{manifest.name}@{hashlib.sha256(manifest_bytes).hexdigest()[:12]}",
+        id=f"{manifest.name}@{sha256[:12]}",
+        sha256=sha256,
         manifest=manifest,
         head=head,
         labels=labels,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
+from edge_probe.capture.tables import TABLES
 from edge_probe.errors import StateError
 from edge_probe.health.row import Row
 
@@ -28,54 +29,8 @@ _STRETCHES = (
     " UNION ALL SELECT first_frame, n_frames, cause, NULL FROM gap WHERE stream = :stream"
 )
 
-# Key columns come first: quick_check of SQLite 3.40 misreads tables without rowid otherwise.
-_TABLES = """
-CREATE TABLE boot (
-    boot INTEGER PRIMARY KEY,
-    kernel_id TEXT NOT NULL UNIQUE
-) STRICT;
-CREATE TABLE stream (
-    stream INTEGER PRIMARY KEY,
-    boot INTEGER NOT NULL REFERENCES boot,
-    device TEXT NOT NULL,
-    rate_hz INTEGER NOT NULL,
-    n_channels INTEGER NOT NULL,
-    sample_bytes INTEGER NOT NULL,
-    opened_ns INTEGER NOT NULL,
-    drift REAL NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE segment (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER,
-    began_ns INTEGER NOT NULL,
-    name TEXT NOT NULL UNIQUE,
-    PRIMARY KEY (stream, first_frame)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE gap (
-    stream INTEGER NOT NULL REFERENCES stream,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER,
-    cause TEXT NOT NULL CHECK (cause IN ('overflow','stall','device','disk','power','schedule')),
-    PRIMARY KEY (stream, first_frame)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE clock_anchor (
-    boot INTEGER NOT NULL REFERENCES boot,
-    monotonic_ns INTEGER NOT NULL,
-    trust TEXT NOT NULL CHECK (trust IN ('unset','rtc','ntp','gps','manual')),
-    utc_ns INTEGER NOT NULL,
-    PRIMARY KEY (boot, monotonic_ns, trust)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE health (
-    boot INTEGER NOT NULL REFERENCES boot,
-    monotonic_ns INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    value REAL NOT NULL,
-    unit TEXT NOT NULL,
-    text TEXT NOT NULL,
-    PRIMARY KEY (boot, monotonic_ns, name)
-) STRICT, WITHOUT ROWID;
-"""
+DELETIONS_AT_ONCE = 64
+"""Rows of ``deletion`` in one transaction; their files are gone before the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +91,11 @@ class Ledger:
     def close(self) -> None:
         """Let go of it."""
         self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For `edge_probe.disk`, whose tables these are as well."""
+        return self._db
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing; safe from a power cut at its end."""
@@ -241,6 +201,19 @@ class Ledger:
         )
         return [(Place(*row[:3]), row[3]) for row in found]
 
+    def adopt_flac(self, place: Place, n_bytes: int) -> None:
+        """Note the size of a segment's file that was found as FLAC."""
+        self._db.execute(
+            "INSERT INTO transcode VALUES (?, ?, ?)", (place.stream, place.first_frame, n_bytes)
+        )
+
+    def newest_deletions(self) -> list[str]:
+        """Names of files that may still be there although their deletion was noted."""
+        found = self._db.execute(
+            "SELECT name FROM deletion ORDER BY deletion DESC LIMIT ?", (DELETIONS_AT_ONCE,)
+        )
+        return [name for (name,) in found]
+
     def last_stretch(self, stream: int) -> Stretch | None:
         """The last segment or gap of a stream."""
         found = self._db.execute(
@@ -272,7 +245,7 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         if version == 0:
             with _transaction(db):
-                for statement in _TABLES.split(";\n"):
+                for statement in TABLES.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:

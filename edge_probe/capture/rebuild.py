@@ -61,8 +61,13 @@ def _adopt(audio: Path, ledger: Ledger) -> None:
         if place.stream not in seen:
             ledger.adopt_stream(place, format_)
             seen.add(place.stream)
+        if path.suffix == ".flac" and path.with_suffix(".wav").exists():
+            continue  # a leftover
         ledger.begin_segment(place, 0, path.name.removesuffix(".part"))
-        if path.suffix == ".wav":
+        if path.suffix == ".flac":
+            ledger.close_segment(place, _flac_frames(path))
+            ledger.adopt_flac(place, path.stat().st_size)
+        elif path.suffix == ".wav":
             ledger.close_segment(place, frames_in(path, format_))
 
 
@@ -70,7 +75,22 @@ def _format_of(path: Path) -> Format | None:
     """What the header of a segment says."""
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
-    if len(header) < HEADER_BYTES or header[:4] != b"RIFF":
+    if len(header) < HEADER_BYTES:
+        return None
+    if header[:4] == b"fLaC":
+        bits = _flac_bits(header)
+        return Format(bits >> 44, (bits >> 41 & 7) + 1, ((bits >> 36 & 31) + 1) // 8)
+    if header[:4] != b"RIFF":
         return None
     n_channels, rate_hz, _, _, n_bits = struct.unpack_from("<HIIHH", header, 22)
     return Format(rate_hz, n_channels, n_bits // 8)
+
+
+def _flac_bits(header: bytes) -> int:
+    """Rate (20 bits), channels - 1 (3), bits - 1 (5) and frames (36) of STREAMINFO (RFC 9639)."""
+    return int.from_bytes(header[18:26], "big")
+
+
+def _flac_frames(path: Path) -> int:
+    with path.open("rb") as file:
+        return _flac_bits(file.read(HEADER_BYTES)) & (1 << 36) - 1

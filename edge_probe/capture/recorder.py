@@ -1,31 +1,31 @@
-"""Process A: keep a microphone open for ever and let its frames reach the disk.
+"""Keep a microphone open for ever and let its frames reach the disk.
 
-The main thread opens microphones and looks after everything that may be slow or odd; one writer
-thread owns the disk and takes one stream after the other.
+The main thread opens microphones; one thread owns the disk and takes one stream after the other.
 """
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from time import sleep
+from typing import Protocol
 
 from edge_probe.capture.device import Input
+from edge_probe.capture.recovery import Safe
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
 from edge_probe.clock import Clock
 from edge_probe.errors import DeviceError
-from edge_probe.source.portaudio import find_device, rescan
+from edge_probe.health.identity import Device, devices, match
+from edge_probe.source.portaudio import find_device, input_devices, rescan
 
 _log = logging.getLogger(__name__)
 
 STEP_S = 0.25
 """Between looks into the ring: what a kill -9 can take is little more."""
 
-TICK_S = 0.2
 MAX_WAIT_S = 10.0
 """Between attempts to open a microphone."""
 
@@ -41,7 +41,7 @@ class Wanted:
     """What is to be recorded."""
 
     device: str | None
-    """Name, part of it, or number; None: the system's first choice."""
+    """As `edge_probe.health.identity.match` takes it; None: the system's first choice."""
     rate_hz: int | None
     """None: the device's own."""
     n_channels: int
@@ -98,51 +98,102 @@ class DiskThread(threading.Thread):
             self._waiting.popleft()
 
 
+class Watch(Protocol):
+    """What looks at a microphone and its sound while it is open."""
+
+    def opened(self, device: Device, format_: Format) -> None:
+        """A device was opened; DeviceError if it is the wrong one."""
+
+    def closed(self) -> None:
+        """No device is open."""
+
+    def feed(self, frames: memoryview) -> None:
+        """Frames of the open device, in order, in the thread of the disk."""
+
+
 class Recorder:
-    """Records until told to stop.
+    """Keeps a microphone open; `tick` is called several times a second.
 
     Parameters
     ----------
-    state : Path
-        State folder.
     wanted : Wanted
     clock : Clock
+    open_store : callable
+        Opens a `Store`, given what is safe of the one before.
+    watch : Watch
     """
 
-    def __init__(self, state: Path, wanted: Wanted, clock: Clock) -> None:
-        self._state = state
+    def __init__(
+        self, wanted: Wanted, clock: Clock, open_store: Callable[[Safe], Store], watch: Watch
+    ) -> None:
         self._wanted = wanted
         self._clock = clock
+        self._open_store = open_store
+        self._watch = watch
         self._disk = DiskThread()
         self._disk.daemon = True  # a disk that hangs must not keep the process
         self._input: Input | None = None
-        self._writer: Writer | None = None
         self._wait_s = 0.0
         self._retry_ns = 0
+        self._past = Counts()  # of streams that have ended
+        self.boot = 0
+        """Number of this boot of the machine; 0 until `start`."""
+        self.writer: Writer | None = None
+        """Of the open microphone."""
+        self.device: str | None = None
+        """Identity of the open microphone."""
 
-    def run(self, stopped: Callable[[], bool]) -> None:
-        """Record until ``stopped()``; then what came is written, within 2 s.
+    @property
+    def state(self) -> str:
+        """A word or two: starting, recording, no microphone, disk fails."""
+        if not self._disk.healthy:
+            return "disk fails"
+        if self.writer is None:
+            return "no microphone"
+        return "recording" if self.writer.stream is not None else "starting"
+
+    @property
+    def counts(self) -> "Counts":
+        """What became of the frames of this process."""
+        return self._past + Counts.of(self.writer)
+
+    @property
+    def bytes_per_s(self) -> int:
+        """Of the open microphone, as PCM; 0 while there is none."""
+        return self.writer.format.frame_bytes * self.writer.rate_hz if self.writer else 0
+
+    @property
+    def ring_fill(self) -> float:
+        """Of the memory between microphone and disk, 0 to 1."""
+        return self._input.ring.fill if self._input else 0.0
+
+    @property
+    def last_frame_age_s(self) -> float | None:
+        """Since the newest sample came; None: none has from this microphone."""
+        if self._input is None or not self._input.ring.last_stamp_ns:
+            return None
+        return (self._clock.monotonic_ns() - self._input.ring.last_stamp_ns) * 1e-9
+
+    def start(self) -> None:
+        """Begin; refuses a state folder that cannot be used.
+
+        Raises
+        ------
+        StateError
+        """
+        store = self._open_store({})
+        self.boot = store.boot
+        store.close()
+        self._disk.start()
+
+    def tick(self) -> None:
+        """Look after the microphone.
 
         Raises
         ------
         RuntimeError
             The writer thread died: a bug, and a reason to be started anew.
         """
-        Store(self._state, self._clock).close()  # refuses a state folder that cannot be used
-        self._disk.start()
-        try:
-            while not stopped():
-                self.tick()
-                sleep(TICK_S)
-        finally:
-            self._close("schedule")
-            self._disk.stop()
-            self._disk.join(END_S)
-        if self._disk.is_alive():
-            _log.error("the disk did not take the end of the recording; the next start rescues it")
-
-    def tick(self) -> None:
-        """Look after the microphone."""
         if not self._disk.is_alive():
             raise RuntimeError("the thread that writes to the disk has died")
         if self._input is None:
@@ -150,6 +201,15 @@ class Recorder:
         elif reason := self._input.lost():
             _log.error("microphone lost: %s", reason)
             self._close("device")
+
+    def stop(self) -> None:
+        """Let what came be written, within `END_S`."""
+        self._close("schedule")
+        self._disk.stop()
+        if self._disk.ident is not None:
+            self._disk.join(END_S)
+        if self._disk.is_alive():
+            _log.error("the disk did not take the end of the recording; the next start rescues it")
 
     def _open(self) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -166,22 +226,73 @@ class Recorder:
 
     def _begin(self) -> None:
         wanted = self._wanted
-        device = find_device(wanted.device)
-        rate_hz = wanted.rate_hz or int(device["default_samplerate"])
-        format_ = Format(rate_hz, wanted.n_channels, wanted.sample_bytes)
-        self._input = Input(device, format_, self._clock)
-        self._writer = Writer(
-            self._input.ring, format_, str(device["name"]), segment_s=wanted.segment_s,
-            open_store=lambda safe: Store(self._state, self._clock, safe), clock=self._clock,
+        device, own_rate_hz = choose(wanted.device)
+        format_ = Format(wanted.rate_hz or own_rate_hz, wanted.n_channels, wanted.sample_bytes)
+        opened = Input({"index": device.index, "name": device.name}, format_, self._clock)
+        try:
+            self._watch.opened(device, format_)
+        except DeviceError:
+            opened.close()
+            raise
+        self._input, self.device = opened, device.identity
+        self.writer = Writer(
+            opened.ring, format_, device.identity, segment_s=wanted.segment_s,
+            open_store=self._open_store, clock=self._clock, watch=self._watch.feed,
         )  # fmt: skip
-        self._disk.add(self._writer)
+        self._disk.add(self.writer)
         self._wait_s = 0.0
-        _log.info("recording %s, %d Hz, %d channels", device["name"], rate_hz, wanted.n_channels)
+        _log.info(
+            "recording %s, %d Hz, %d channels", device.name, format_.rate_hz, format_.n_channels
+        )
 
     def _close(self, cause: str) -> None:
-        if self._input is None or self._writer is None:
+        if self._input is None or self.writer is None:
             return
         self._input.close()
-        self._disk.end(self._writer, cause)
-        self._input = self._writer = None
+        self._disk.end(self.writer, cause)
+        self._past += Counts.of(self.writer)
+        self._input = self.writer = self.device = None
+        self._watch.closed()
         rescan()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of frames."""
+
+    n_stored: int = 0
+    stored_s: float = 0.0
+    lost_s: Mapping[str, float] = field(default_factory=dict)
+    """By cause."""
+
+    @classmethod
+    def of(cls, writer: Writer | None) -> "Counts":
+        """Those of a stream so far."""
+        if writer is None:
+            return cls()
+        n_stored = writer.n_frames - writer.lost.total()
+        lost_s = {cause: n / writer.rate_hz for cause, n in writer.lost.items()}
+        return cls(n_stored, n_stored / writer.rate_hz, lost_s)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        causes = self.lost_s.keys() | other.lost_s.keys()
+        lost_s = {c: self.lost_s.get(c, 0.0) + other.lost_s.get(c, 0.0) for c in sorted(causes)}
+        return Counts(self.n_stored + other.n_stored, self.stored_s + other.stored_s, lost_s)
+
+
+def choose(wanted: str | None) -> tuple[Device, int]:
+    """A microphone that is there, and its own sample rate in Hz.
+
+    Raises
+    ------
+    DeviceError
+        None matches, or several do.
+    """
+    listed = {int(entry["index"]): entry for entry in input_devices()}
+    among = devices((index, str(entry["name"])) for index, entry in listed.items())
+    if wanted is None:
+        index = int(find_device(None)["index"])
+        device = next(device for device in among if device.index == index)
+    else:
+        device = match(wanted, among)
+    return device, int(listed[device.index]["default_samplerate"])

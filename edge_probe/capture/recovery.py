@@ -1,7 +1,7 @@
 """What a crash or a power cut left in a state folder, put in order before anything is written.
 
-Afterwards every file with a segment's name has a closed row, and no stream has frames that are
-neither in a segment nor in a gap.
+Afterwards every file with a segment's name has a closed row, no stream has frames that are neither
+in a segment nor in a gap, and what the ledger calls deleted is deleted.
 """
 
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_probe.capture.ledger import Ledger
-from edge_probe.capture.segment import PART, Place, finish_part, frames_in
+from edge_probe.capture.segment import PART, Place, finish_part, frames_in, remove_audio
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ def recover(audio: Path, ledger: Ledger, safe: Safe) -> None:
     OSError, sqlite3.Error
         The disk fails; it can be called again.
     """
-    for part in sorted(audio.glob(f"*{PART}")):
+    remove_audio(audio, ledger.newest_deletions())
+    for part in sorted(audio.glob(f"*.wav{PART}")):
         _finish(part, ledger, safe)
     last = ledger.last_stream()
     with ledger.transaction():

@@ -77,9 +77,19 @@ class Ring:
         self._n_stamps += 1
 
     @property
+    def n_frames(self) -> int:
+        """Capacity."""
+        return len(self._data)
+
+    @property
     def n_written(self) -> int:
         """Position behind the newest frame."""
         return self._n_written
+
+    @property
+    def fill(self) -> float:
+        """Share of the room that is taken."""
+        return (self._n_written - self._n_released) / len(self._data)
 
     def stamps(self) -> Sequence[Stamp]:
         """The blocks that came since the last call."""

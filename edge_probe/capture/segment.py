@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Place:
     @classmethod
     def of(cls, name: str) -> Self | None:
         """The place a file name tells, or None if it is none of ours."""
-        match = re.fullmatch(r"(\d{5,})-(\d{6,})-(\d{12,})_\w+\.wav(?:\.part)?", name)
+        match = re.fullmatch(r"(\d{5,})-(\d{6,})-(\d{12,})_\w+\.(?:wav|wav\.part|flac)", name)
         return cls(*map(int, match.groups())) if match else None
 
 
@@ -161,6 +162,19 @@ def header(format_: Format, n_frames: int) -> bytes:
 def frames_in(path: Path, format_: Format) -> int:
     """Whole frames in a file, by its size."""
     return max(0, path.stat().st_size - HEADER_BYTES) // format_.frame_bytes
+
+
+def remove_audio(audio: Path, names: Iterable[str]) -> None:
+    """Remove segments for good, as WAV and as FLAC: while one becomes the other both are there."""
+    removed = False
+    for name in names:
+        for suffix in (".wav", ".flac"):
+            path = (audio / name).with_suffix(suffix)
+            if path.exists():
+                path.unlink(missing_ok=True)
+                removed = True
+    if removed:
+        sync_folder(audio)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,18 +1,23 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_probe.capture.ledger import Stream
+from edge_probe.capture.ledger import Ledger, Stream
 from edge_probe.capture.rebuild import open_ledger
 from edge_probe.capture.recovery import Safe, recover
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
 from edge_probe.health.row import Row
+from edge_probe.source.wav import HEADER_BYTES
+
+MakeRoom = Callable[[Ledger, int], bool]
+"""Makes room for so many bytes of the next segment, and says whether there is; it may delete
+segments and note that in the ledger."""
 
 
 class Timing(NamedTuple):
@@ -36,6 +41,8 @@ class Store:
     clock : Clock
     safe : mapping, optional
         What `abandon` of the store before returned.
+    make_room : callable, optional
+        Asked before each segment; without it there is always room.
     health : deque of Row, optional
         Rows wait there for the next transaction, so that they cost none of their own; it is
         emptied when they are safe. To be filled by the thread that writes.
@@ -55,6 +62,7 @@ class Store:
         clock: Clock,
         safe: Safe | None = None,
         *,
+        make_room: MakeRoom | None = None,
         health: deque[Row] | None = None,
     ) -> None:
         audio = folder / "audio"
@@ -63,6 +71,7 @@ class Store:
             sync_folder(folder)
         self._audio = audio
         self._clock = clock
+        self._make_room = make_room
         self._health = health if health is not None else deque()
         self._stream = 0
         self._format = Format(0, 0, 0)
@@ -71,7 +80,8 @@ class Store:
         """The one that grows."""
         self._ledger = open_ledger(folder)
         try:
-            self._boot = self._ledger.boot(clock.boot())
+            self.boot = self._ledger.boot(clock.boot())
+            """Number of this boot of the machine."""
             recover(audio, self._ledger, safe or {})
         except BaseException:
             self._ledger.close()
@@ -93,7 +103,7 @@ class Store:
         with self._between_segments():
             if last := self._ledger.last_stream():
                 self._bridge(last, opened_ns)
-            stream = self._ledger.add_stream(self._boot, device, format_, opened_ns)
+            stream = self._ledger.add_stream(self.boot, device, format_, opened_ns)
         self.continue_stream(stream, format_)
         return stream
 
@@ -109,7 +119,7 @@ class Store:
             if stretch.n_frames is None and stretch.cause:
                 cause = stretch.cause
         n_frames = None  # after another boot only wall clocks can tell, and they may yet improve
-        if last.boot == self._boot:
+        if last.boot == self.boot:
             rate_hz = last.format.rate_hz * (1 - last.drift)
             n_frames = max(0, round((opened_ns - last.opened_ns) * 1e-9 * rate_hz) - end)
         self._ledger.put_gap(last.stream, end, n_frames, cause)
@@ -129,7 +139,7 @@ class Store:
             self._ledger.set_timing(self._stream, timing.opened_ns, timing.drift)
             self._ledger.put_gap(self._stream, end_frame, None, cause)
 
-    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile:
+    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile | None:
         """Close the segment before, if there is one, and begin the next.
 
         Parameters
@@ -138,8 +148,16 @@ class Store:
         n_planned : int
             Frames, if nothing intervenes.
         timing : Timing
+
+        Returns
+        -------
+        SegmentFile or None
+            None: there is no room on the disk by the owner's rules, and nothing was changed.
         """
-        place = Place(self._boot, self._stream, first_frame)
+        n_bytes = HEADER_BYTES + n_planned * self._format.frame_bytes
+        if self._make_room and not self._make_room(self._ledger, n_bytes):
+            return None
+        place = Place(self.boot, self._stream, first_frame)
         path = self._audio / place.file_name(self._compact_utc())
         with self._between_segments():
             self._ledger.begin_segment(place, timing.now_ns, path.name)
@@ -180,8 +198,8 @@ class Store:
             if self.segment is not None and self._place is not None:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
-            self._ledger.add_anchor(self._boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
-            self._ledger.add_health(self._boot, self._health)
+            self._ledger.add_anchor(self.boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+            self._ledger.add_health(self.boot, self._health)
             yield
         self._health.clear()
         self.segment = self._place = None

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -46,6 +47,8 @@ class Writer:
     open_store : callable
         Opens a `Store`, given what is safe of the one before.
     clock : Clock
+    watch : callable, optional
+        Is shown every frame, in order, in the thread that calls `step`.
     """
 
     def __init__(
@@ -57,15 +60,21 @@ class Writer:
         segment_s: float,
         open_store: Callable[[Safe], Store],
         clock: Clock,
+        watch: Callable[[memoryview], None] | None = None,
     ) -> None:
         self._ring = ring
-        self._format = format_
+        self.format = format_
         self._device = device
         self._n_planned = max(1, round(segment_s * format_.rate_hz))
         self._open_store = open_store
         self._clock = clock
+        self._watch = watch
+        self._n_watched = 0
+        self.lost: Counter[str] = Counter()
+        """Frames in gaps that are in the ledger, by cause."""
         self._timeline = Timeline(format_.rate_hz)
         self._store: Store | None = None
+        self._is_failing = False
         self._safe: Safe = {}
         self._stream: int | None = None
         self._opened_ns: int | None = None
@@ -74,6 +83,8 @@ class Writer:
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
         self._n_lost = 0  # frames in gaps before the position
+        self._full_from: int | None = None  # first frame of the gap that grows for want of room
+        self._ending = False
         self._synced_ns = self._retry_ns = clock.monotonic_ns()
 
     @property
@@ -81,10 +92,28 @@ class Writer:
         """Frames of the stream dealt with so far, lost ones included."""
         return self._position + self._n_lost
 
+    @property
+    def rate_hz(self) -> int:
+        """Of the stream."""
+        return self.format.rate_hz
+
+    @property
+    def stream(self) -> int | None:
+        """Its number; None until the disk has taken it."""
+        return self._stream
+
     def step(self) -> bool:
         """Do what there is to do; False while the disk fails."""
         self._look()
+        self._observe()
         return self._try(self._write_certain)
+
+    def _observe(self) -> None:
+        """Show new frames to whoever watches the sound, also while the disk fails."""
+        n_written = self._ring.n_written
+        if self._watch is not None and n_written > self._n_watched:
+            self._watch(self._ring.read(self._n_watched, n_written).data)
+        self._n_watched = n_written
 
     def end(self, cause: str) -> bool:
         """Write what is left and close the stream: no more frames come.
@@ -94,6 +123,7 @@ class Writer:
         bool
             Whether all of it is on the disk; if not, call it again.
         """
+        self._ending = True
         self._look()
         for loss in self._timeline.close():
             self._book(loss.position, loss.n_frames, "stall")
@@ -126,7 +156,7 @@ class Writer:
 
     def _book(self, position: int, n_frames: int, cause: str) -> None:
         _log.warning("%d frames (%.3f s) are missing: %s", n_frames,
-                     n_frames / self._format.rate_hz, cause)  # fmt: skip
+                     n_frames / self.format.rate_hz, cause)  # fmt: skip
         self._gaps.append(_Gap(max(position, self._position), n_frames, cause))
         self._gaps.sort()
 
@@ -140,19 +170,24 @@ class Writer:
         try:
             work(self._store or self._open(self._opened_ns))
         except (OSError, sqlite3.Error) as error:
-            _log.error("the disk fails, audio is kept in memory meanwhile: %s", error)
+            if not self._is_failing:  # once, not every second for months
+                _log.error("the disk fails, audio is kept in memory meanwhile: %s", error)
+            self._is_failing = True
             self._retry_ns = now_ns + round(_RETRY_S * 1e9)
             self._give_up()
             return False
+        if self._is_failing:
+            _log.info("the disk works again")
+        self._is_failing = False
         return True
 
     def _open(self, opened_ns: int) -> Store:
         self._store = store = self._open_store(self._safe)
         self._safe = {}
         if self._stream is None:
-            self._stream = store.begin_stream(self._device, self._format, opened_ns)
+            self._stream = store.begin_stream(self._device, self.format, opened_ns)
         else:
-            store.continue_stream(self._stream, self._format)
+            store.continue_stream(self._stream, self.format)
         return store
 
     def _give_up(self) -> None:
@@ -162,6 +197,7 @@ class Writer:
         self._safe = self._store.abandon()
         if self._store.segment is not None:
             self._position = self._segment_position + self._store.segment.n_synced
+            self._full_from = None
         self._store = None
 
     def _write_certain(self, store: Store) -> None:
@@ -178,23 +214,43 @@ class Writer:
             gap = self._gaps[0] if self._gaps else None
             end = min(limit, gap.position) if gap else limit
             if self._position < end:
-                self._append(store, end)
+                if not self._append(store, end):
+                    return
             elif gap and gap.position <= limit:
                 store.gap(self.n_frames, gap.n_frames, gap.cause)
                 self._ring.release(self._position)
                 self._n_lost += gap.n_frames
+                self.lost[gap.cause] += gap.n_frames
+                self._full_from = None
                 del self._gaps[0]
             else:
                 return
 
-    def _append(self, store: Store, end: int) -> None:
-        """Some frames, at most to the end of the segment."""
+    def _append(self, store: Store, end: int) -> bool:
+        """Some frames, at most to the end of the segment; False: they have to wait."""
         segment = store.segment
         if segment is None or segment.n_frames == segment.n_planned:
             segment = store.begin_segment(self.n_frames, self._n_planned, self._timing())
+            if segment is None:
+                return self._lose(store, end)
+            self._full_from = None
             self._segment_position = self._position
             self._ring.release(self._position)
-        at_once = max(1, round(_WRITE_S * self._format.rate_hz))
+        at_once = max(1, round(_WRITE_S * self.format.rate_hz))
         n_frames = min(end - self._position, at_once, segment.n_planned - segment.n_frames)
         segment.write(self._ring.read(self._position, self._position + n_frames).data)
         self._position += n_frames
+        return True
+
+    def _lose(self, store: Store, end: int) -> bool:
+        """No room by the owner's rules: what the ring cannot hold for long joins a growing gap."""
+        if not self._ending and self._ring.n_written - self._position < self._ring.n_frames // 2:
+            return False
+        if self._full_from is None:
+            self._full_from = self.n_frames
+        n_frames = self.n_frames - self._full_from + end - self._position
+        store.gap(self._full_from, n_frames, "disk")
+        self.lost["disk"] += end - self._position
+        self._position = end
+        self._ring.release(end)
+        return True

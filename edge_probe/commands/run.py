@@ -1,29 +1,189 @@
 """``edge-probe run``: the recorder, to be left in a forest."""
 
 import argparse
+import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_probe.analysis.rules import Rules
+    from edge_probe.deployment.settings import Settings
+    from edge_probe.deployment.state import StateFolder
+    from edge_probe.station import Orders
+
+KEEP = ("all", "sample+detections", "detections")
+
+
+def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least:g} to {most:g}")
+        return value
+
+    return parse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
     parser.add_argument("state", type=Path, metavar="STATE", help="folder for all that is kept")
-    parser.add_argument("--device", metavar="NAME", help="name, part of it, or number")
-    parser.add_argument("--rate", type=int, metavar="HZ", help="default: the device's own rate")
-    parser.add_argument("--channels", type=int, default=1, help="channels to record (default 1)")
-    parser.add_argument("--bits", type=int, choices=(16, 24, 32), default=16, help="(default 16)")
+    parser.add_argument("--bundle", type=Path, help="classify with it; default: record only")
     parser.add_argument(
-        "--segment", type=float, default=60.0, metavar="S", help="length of a file (default 60)"
+        "--deployment", type=Path, metavar="FILE.toml", help="who, where, with what"
     )
+    sound = parser.add_argument_group("microphone")
+    sound.add_argument("--device", metavar="NAME", help="usb:VENDOR:PRODUCT, card:NAME or a name")
+    sound.add_argument("--rate", type=int, metavar="HZ", help="default: the device's own rate")
+    sound.add_argument("--channels", type=int, choices=range(1, 9), default=1, metavar="N")
+    sound.add_argument("--bits", type=int, choices=(16, 24, 32), default=16, help="(default 16)")
+    sound.add_argument("--segment", type=_number(1, 3600), default=60.0, metavar="S",
+                       help="length of a file (default 60)")  # fmt: skip
+    disk = parser.add_argument_group("disk")
+    disk.add_argument("--keep", choices=KEEP, default="all", help="what is not deleted; all: "
+                      "nothing is, recording stops when the disk is full (default)")  # fmt: skip
+    disk.add_argument("--quota", type=_number(1e-3), metavar="GB", help="of the state folder "
+                      "(default: all but the floor)")  # fmt: skip
+    disk.add_argument("--floor", type=_number(0), default=1.0, metavar="GB",
+                      help="that stay free on the disk (default 1)")  # fmt: skip
+    disk.add_argument("--sample", type=_number(0, 1), default=0.01, metavar="P",
+                      help="share of windows in the random sample (default 0.01)")  # fmt: skip
+    disk.add_argument("--no-flac", action="store_true", help="leave closed segments as WAV")
+    disk.add_argument("--plan", type=_number(0.01, 10_000), metavar="DAYS",
+                      help="say what so many days will do to the disk, and end")  # fmt: skip
+    disk.add_argument("--accept-deletion", action="store_true",
+                      help="needed where the policy will delete audio")  # fmt: skip
+    hear = parser.add_argument_group("classifier")
+    hear.add_argument("--species", type=Path, metavar="FILE.csv", help="expected here and now")
+    hear.add_argument("--private", action="append", default=[], metavar="LABEL",
+                      help="overwrite the audio of this class with zeros")  # fmt: skip
+    hear.add_argument("--private-margin", type=_number(0, 600), default=5.0, metavar="S",
+                      help="before and after it (default 5)")  # fmt: skip
+    hear.add_argument("--backlog", type=_number(1), default=600.0, metavar="S",
+                      help="audio that may wait; older is skipped (default 600)")  # fmt: skip
+    hear.add_argument("--classify-only", action="store_true", help=argparse.SUPPRESS)
+    hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Record until SIGTERM or Ctrl-C."""
-    from edge_probe.capture.recorder import Recorder, Wanted
-    from edge_probe.clock import SystemClock
-    from edge_probe.interrupt import Interrupted
+    from edge_probe.deployment.state import StateFolder
+    from edge_probe.errors import EdgeProbeError
 
-    wanted = Wanted(args.device, args.rate, args.channels, args.bits // 8, args.segment)
-    args.state.mkdir(parents=True, exist_ok=True)
-    with Interrupted() as interrupted:
-        Recorder(args.state, wanted, SystemClock()).run(interrupted)
+    if args.bundle is None and (args.species or args.private or args.classify_only):
+        raise EdgeProbeError(
+            "species and private classes need a bundle", hint="add --bundle, or record only"
+        )
+    state = StateFolder(args.state)
+    if args.classify_only:
+        return _classify(args, state)
+    state.path.mkdir(parents=True, exist_ok=True)
+    return _plan(args, state) if args.plan else _record(args, state)
+
+
+def _record(args: argparse.Namespace, state: "StateFolder") -> int:
+    from edge_probe.clock import SystemClock
+    from edge_probe.deployment.settings import adopt
+    from edge_probe.interrupt import Interrupted
+    from edge_probe.station import Station
+
+    with state.lock(), Interrupted() as interrupted:
+        settings = adopt(args.deployment, state) if args.deployment else None
+        Station(state, _orders(args, state, settings), SystemClock()).run(interrupted)
+    return 0
+
+
+def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
+    from edge_probe.analysis.process import run_worker
+
+    run_worker(
+        state.path, args.bundle, backlog_s=args.backlog, rules=_rules(args, state),
+        beat_fd=args.beat_fd,
+    )  # fmt: skip
+    return 0
+
+
+def _rules(args: argparse.Namespace, state: "StateFolder") -> "Rules":
+    """What the species list and the private classes say; the bundle's labels are checked."""
+    from edge_probe.analysis.rules import Rules
+    from edge_probe.bundle import open_bundle
+
+    private = frozenset(args.private)
+    if args.species is None:
+        return Rules(private=private)
+    from edge_probe.alive.moment import dates_of
+    from edge_probe.deployment.species import SpeciesList
+
+    labels = [label.text for label in open_bundle(args.bundle).labels]
+    species = SpeciesList.read(args.species, labels)
+    return Rules(
+        lambda label, day, score: not species.allows(label, day, score),
+        dates_of(state.path),
+        private,
+    )
+
+
+def _orders(
+    args: argparse.Namespace, state: "StateFolder", settings: "Settings | None"
+) -> "Orders":
+    from edge_probe.capture.recorder import Wanted
+    from edge_probe.disk.room import Limits
+    from edge_probe.disk.sample import Design
+    from edge_probe.station import Orders, seed_of
+
+    deployment_id = settings.deployment_id if settings else None
+    wanted = Wanted(
+        args.device or (settings.microphone if settings else None), args.rate, args.channels,
+        args.bits // 8, args.segment,
+    )  # fmt: skip
+    floor_bytes = round(args.floor * 1e9)
+    return Orders(
+        wanted,
+        Limits(args.keep, _quota_bytes(args, state), floor_bytes),
+        Design(seed_of(deployment_id), min(10.0, args.segment), args.sample),
+        flac=not args.no_flac,
+        gain_db=settings.capture_gain_db if settings else None,
+        private_margin_s=args.private_margin if args.private else None,
+        classifier=_command(args) if args.bundle else None,
+        deployment_id=deployment_id,
+    )
+
+
+def _quota_bytes(args: argparse.Namespace, state: "StateFolder") -> int:
+    """Without a quota, the whole disk is: the floor is what bounds it."""
+    from shutil import disk_usage
+
+    return round(args.quota * 1e9) if args.quota else disk_usage(state.path).total
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    """Process B, with all that concerns it."""
+    command = [sys.executable, "-m", "edge_probe", "run", str(args.state), "--classify-only",
+               "--bundle", str(args.bundle), "--backlog", str(args.backlog)]  # fmt: skip
+    if args.species:
+        command += ["--species", str(args.species)]
+    for label in args.private:
+        command += ["--private", label]
+    return command
+
+
+def _plan(args: argparse.Namespace, state: "StateFolder") -> int:
+    from shutil import disk_usage
+
+    from edge_probe.capture.segment import Format
+    from edge_probe.disk.plan import Question, describe, plan, require_acceptance
+    from edge_probe.errors import EdgeProbeError
+
+    if args.rate is None:
+        raise EdgeProbeError("a plan needs a sample rate", hint="add --rate, for example 48000")
+    room_bytes = min(
+        _quota_bytes(args, state), disk_usage(state.path).free - round(args.floor * 1e9)
+    )
+    made = plan(Question(
+        args.plan, Format(args.rate, args.channels, args.bits // 8), args.segment, args.keep,
+        max(0, room_bytes), flac=not args.no_flac,
+    ))  # fmt: skip
+    print("\n".join(describe(made)))
+    require_acceptance(made, args.accept_deletion)
     return 0

@@ -95,6 +95,21 @@ class GroupedInt8Linear:
         row[class_index * n_own : (class_index + 1) * n_own] = own
         return row
 
+    @classmethod
+    def from_float(
+        cls, weights: NDArray[np.floating], bias: NDArray[np.floating]
+    ) -> "GroupedInt8Linear":
+        """Round each class row to 8 bits, its largest weight to ±127.
+
+        Parameters
+        ----------
+        weights : (C, J) float
+            Of each class for its own prototypes.
+        bias : (C,) float
+        """
+        rows = Int8Linear.from_float(weights, bias)
+        return cls(rows.weights, rows.scale, rows.bias)
+
 
 @dataclass(frozen=True, slots=True)
 class SparseInt8Linear:

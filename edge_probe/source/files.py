@@ -1,7 +1,7 @@
 """Audio files: an allow-list is checked before libsndfile decodes anything.
 
-The only module that imports soundfile. Blocks are small because a decoder that fails takes its
-block with it.
+Only this module and flac.py import soundfile. Blocks are small because a decoder that fails takes
+its block with it.
 """
 
 import os
@@ -59,7 +59,8 @@ class AudioFile:
                 f"{path}: expected {_KINDS}, found something else whatever its name says",
                 hint="convert it, for example with: ffmpeg -i IN -c:a pcm_s16le OUT.wav",
             )
-        self._is_cut = missing_bytes(path, kind) > 0
+        self.is_cut = missing_bytes(path, kind) > 0
+        """Whether the file ends before the audio that its header tells of."""
         try:
             self._file = sf.SoundFile(os.fsencode(path))
         except (sf.SoundFileError, OSError) as error:
@@ -148,7 +149,7 @@ class AudioFile:
                     raise problem
             if position != end:
                 raise self._cut_off(position)
-        if self._is_cut:
+        if self.is_cut:
             raise self._cut_off(self.n_samples)
 
     def _decode(self, begin: int, n_samples: int) -> NDArray[np.float32]:

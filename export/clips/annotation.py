@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from export.clips.clip import ABSENT, BACKGROUND, ClipsError
+from export.clips.clip import ABSENT, BACKGROUND, ClipsError, class_name
 from export.clips.text import number
 
 
@@ -41,7 +41,7 @@ def parse_annotation(where: str, start: str, end: str, label: str) -> Annotation
             f"{where}: expected a class, found {name!r}",
             hint="delete the line: what is not annotated counts as background",
         )
-    return Annotation(start_s, end_s, name)
+    return Annotation(start_s, end_s, class_name(where, name))
 
 
 def parse_hertz(where: str, text: str) -> float | None:

@@ -1,9 +1,11 @@
 """A clip and what is said about it: heard, certainly not heard, or unknown."""
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge_probe.bundle.labels import LABEL_RULE, Label
 from edge_probe.errors import EdgeProbeError
 
 BACKGROUND = "Background"
@@ -90,6 +92,23 @@ def source_recording(path: Path) -> str:
     return path.stem[:cut] if cut > 0 else path.stem
 
 
+def class_name(where: str, text: str) -> str:
+    """A class as it is written in a table or on a folder.
+
+    Without outer blanks and composed (Unicode NFC): macOS may give a folder's ``é`` two code
+    points where a keyboard gives one, and both are meant.
+
+    Raises
+    ------
+    ClipsError
+        No bundle may hold a class of that name.
+    """
+    name = unicodedata.normalize("NFC", text.strip())
+    if not Label.parse(name).is_clean:
+        raise ClipsError(f"{where}: {name[:60]!r} is no name of a class", hint=LABEL_RULE)
+    return name
+
+
 def statement(where: str, names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What some names say of a clip: classes that are heard, and classes that are not.
 
@@ -116,13 +135,19 @@ def statement(where: str, names: list[str]) -> tuple[tuple[str, ...], tuple[str,
                 f"{where}: expected a class after the '-', found {name!r}",
                 hint="-Species says that the species is certainly not heard",
             )
-    if BACKGROUND in names and len(names) > 1:
+    others = [name for name in names if name != BACKGROUND]
+    if others and len(others) < len(names):
         raise ClipsError(
-            f"{where} is {BACKGROUND} and {names[-1]} at once",
+            f"{where} is {BACKGROUND} and {others[0]} at once",
             hint=f"{BACKGROUND} means that no class is heard",
         )
-    heard = tuple(n for n in names if not n.startswith(ABSENT) and n != BACKGROUND)
-    absent = tuple(n.removeprefix(ABSENT).strip() for n in names if n.startswith(ABSENT))
+    heard, absent = (
+        tuple(dict.fromkeys(class_name(where, n.removeprefix(ABSENT)) for n in part))
+        for part in (
+            [n for n in others if not n.startswith(ABSENT)],
+            [n for n in others if n.startswith(ABSENT)],
+        )
+    )
     if both := sorted({*heard} & {*absent}):
         raise ClipsError(
             f"{where} is {both[0]} and -{both[0]} at once",

@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         tuned = tuned_trials(read_tuned(args.tuned, encoder_key(card)))
 
     plan = Plan(
-        args.clips, cards, heads, range(args.seeds), args.prototypes_per_class,
+        args.clips, cards, list(dict.fromkeys(heads)), range(args.seeds),
+        list(dict.fromkeys(args.prototypes_per_class)),
         Recipe(epochs=args.epochs), tuned, args.cache, args.out / "work",
         args.workers or available_cores(),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_probe.errors import EdgeProbeError
+from export.commands.tokens import whole_number
 
 if TYPE_CHECKING:
     from edge_probe.bundle import Bundle
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--channel", type=int, metavar="N", help="channel of the audio, from 0")
     parser.add_argument(
-        "--top", type=_count, default=1, metavar="N",
+        "--top", type=whole_number(1, 10_000), default=1, metavar="N",
         help="pictures of the N best detections of each class (default 1)",
     )  # fmt: skip
     parser.add_argument(
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Hear, look, draw, report; a file that fails does not stop the others."""
     from edge_probe.bundle import open_bundle
     from edge_probe.classify import ChunkAnalyser
-    from edge_probe.head import ProtobinHead
+    from edge_probe.head import PrototypeHead
     from export.decisions import WindowTally, best_events, explain
     from export.diagnose import (
         DiagnosisError,
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for warning in bundle.warnings:
         log.warning("%s", warning)
     head, report = bundle.head, None
-    if not isinstance(head, ProtobinHead) and not args.audio:
+    if not isinstance(head, PrototypeHead) and not args.audio:
         raise DiagnosisError(
             f"{bundle.name}: a mean-linear head has no prototypes to report on",
             hint="add --audio FILE to see its decisions",
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     for found in heard:
         tally.add(found.tally)
     print(f"bundle     {bundle.id}")
-    if isinstance(head, ProtobinHead):
+    if isinstance(head, PrototypeHead):
         measured = tally.n_windows >= MIN_WINDOWS
         spread = tally.score_sd() if measured else None
         report = report_prototypes(head, spread, tally.n_windows)
@@ -113,10 +114,3 @@ def _print_decisions(
             for each in class_facts(bundle, tally)[:3]
         )
         print(f"           highest logits and their thresholds: {nearest}")
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value

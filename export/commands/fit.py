@@ -57,8 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of a protobin head's linear layer (default int8)",
     )  # fmt: skip
     head.add_argument(
-        "--prototypes-per-class", type=whole_number(1, 10_000), default=20, metavar="J"
-    )
+        "--prototypes-per-class", type=whole_number(1, 10_000), metavar="J",
+        help="default: 20, or as many as --tuned was found with",
+    )  # fmt: skip
     head.add_argument("--no-offset", action="store_true", help="do not learn a token offset")
     head.add_argument(
         "--class-bound", action="store_true",
@@ -74,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     head.add_argument(
         "--tuned", type=Path, metavar="FILE.json",
-        help="train as edge-export tune found best for protobin-offset or protobin-1bit",
+        help="train as edge-export tune found best for protobin-1bit or protobin-offset (before "
+        "them protobin-bound, with --class-bound), and for linear-mean",
     )  # fmt: skip
     head.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0)
     _add_threshold_arguments(parser)
@@ -129,26 +131,29 @@ def run(args: argparse.Namespace) -> int:
 
     options = HeadOptions(
         linear=args.linear or "int8",
-        prototypes_per_class=args.prototypes_per_class,
         class_bound=args.class_bound,
         learn_offset=not args.no_offset,
     )
+    heads = candidates(args.head, args.bits)
     if args.tuned:
         from export.tokens import encoder_key
         from export.train.configuration import tuned_options
         from export.tune.tuned import read_tuned
 
-        options = tuned_options(options, read_tuned(args.tuned, encoder_key(cache.card)))
+        options = tuned_options(options, read_tuned(args.tuned, encoder_key(cache.card)), heads)
+    if args.prototypes_per_class:
+        options = replace(options, prototypes_per_class=args.prototypes_per_class)
     if args.epochs:
         options = replace(
             options,
             recipe=replace(options.recipe, epochs=args.epochs),
             sign_recipe=replace(options.sign_recipe, epochs=args.epochs),
+            probe_recipe=options.probe_recipe and replace(options.probe_recipe, epochs=args.epochs),
         )
     windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
     job = Job(
         args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background,
-        candidates(args.head, args.bits), args.loss_budget, args.loudest_chunks,
+        heads, args.loss_budget, args.loudest_chunks,
         args.favour, args.target_precision, args.max_false_alarms_per_hour,
         NoiseGate(tuple(noise), args.channel, args.max_noise_detections_per_hour),
     )  # fmt: skip

@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
 
     from export.clips import read_clips
     from export.train import TRAINABLE
-    from export.tune.material import Material
     from export.tune.search import Plan, tune
     from export.tune.storage import open_storage
+    from export.tune.subject import Subject
     from export.tune.tuned import write_tuned
 
     heads = list(dict.fromkeys(args.head))
@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(
         args.trials, args.top, args.seeds, args.epochs, args.prototypes_per_class, args.seed
     )
-    material = Material.of(clips, encoded, cache, plan.seed)
-    searches = tune(storage, heads, material, plan)
-    about = {"encoder_name": cache.card.provenance["name"], **material.about, **asdict(plan)}
+    subject = Subject.of(clips, encoded, cache, plan.seed)
+    searches = tune(storage, heads, subject, plan)
+    about = {"encoder_name": cache.card.provenance["name"], **subject.about, **asdict(plan)}
     write_tuned(args.out, about, searches)
     _show(searches)
     print(f"\nwritten to {args.out}")

@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 
 from export.compare.measure import Row
+from export.compare.trials import has_prototypes
 
 _CHOICES = """## What validation would deploy
 
 Chosen on validation clips only; differences are points of test mAP, means over seeds. `float` is
 the better float head of the two by validation; `binary` is 1-bit tokens at the same M.
 
-| data | encoder | float head | precision | test mAP | minus linear | minus float | binary - float \
-| deployed |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| data | encoder | J | float head | precision | test mAP | minus linear | minus float \
+| binary - float | deployed |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _TABLE = """## All heads
 
 `quality` is macro mAP in percent on the test clips: mean ± standard deviation over seeds, in
-brackets a 95 % bootstrap interval by source recording. `parity` compares torch, onnxruntime and
-every kernel with the device, stage by stage: exact to the bit, or the largest difference.
+brackets a 95 % bootstrap interval by source recording, of the first seed. Bytes of float
+prototypes count as `layer`. `parity` compares torch, onnxruntime and every kernel with the device,
+stage by stage: exact to the bit, or the largest difference.
 
 | data | encoder | head | J | tokens | linear layer | quality | to linear | prototypes | layer \
 | encoder bytes | parity |
@@ -36,12 +38,12 @@ def markdown(entries: Sequence[Row], lines: Sequence[Row], overall: Row, title: 
 
 def _choice(line: Row) -> str:
     cells = [
-        line["data"], line["encoder"], line["float_head"], line["chosen_precision"],
-        f"{line['chosen']:.1f}", _signed(line.get("chosen_minus_linear")),
+        line["data"], line["encoder"], str(line["prototypes_per_class"]), line["float_head"],
+        line["chosen_precision"], f"{line['chosen']:.1f}", _signed(line.get("chosen_minus_linear")),
         _signed(line["chosen_minus_float"]), _signed(line.get("binary_minus_float")),
         line.get("deployed", ""),
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |\n"
+    return _line(cells)
 
 
 def _overall(overall: Row) -> str:
@@ -61,14 +63,19 @@ def _overall(overall: Row) -> str:
 def _entry(entry: Row) -> str:
     spread = "" if entry["test_sd"] is None else f" ± {entry['test_sd']:.1f}"
     sure = "" if entry["low"] is None else f" [{entry['low']:.1f}, {entry['high']:.1f}]"
-    own = str(entry["prototypes_per_class"]) if entry["prototype_bytes"] else ""
+    own = str(entry["prototypes_per_class"]) if has_prototypes(entry["head"]) else ""
     cells = [
         entry["data"], entry["encoder"], entry["head"], own, entry["bits"], entry["layer"],
         f"{entry['test']:.1f}{spread}{sure}", _signed(entry["delta"]),
         f"{entry['prototype_bytes']:,}", f"{entry['linear_bytes']:,}",
         f"{entry['encoder_bytes']:,}", _parity(entry["parity"]),
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |\n"
+    return _line(cells)
+
+
+def _line(cells: Sequence[str]) -> str:
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |\n"
 
 
 def _parity(parity: Row | None) -> str:

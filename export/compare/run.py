@@ -6,7 +6,9 @@ killed, the same command goes on where it was, and several may work in one folde
 
 import hashlib
 import json
+import logging
 import multiprocessing
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,20 +16,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_probe import __version__
 from edge_probe.errors import EdgeProbeError
 from export.card import EncoderCard
 from export.clips import read_clips
-from export.clips.splits import split_three_ways
+from export.clips.splits import Splits, split_three_ways
 from export.compare.measure import Parts, Row, measure, validate
-from export.compare.trials import Trial, trials_of
+from export.compare.trials import Trial, has_prototypes, trials_of
 from export.material import targets_of
+from export.metrics import counted_classes
 from export.processes import start_worker, uninterrupted
 from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags, Recipe
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +80,11 @@ def run(plan: Plan) -> list[Row]:
     Raises
     ------
     EdgeProbeError
-        A data set without training, validation or test clips, unreadable clips, or a worker that
-        was killed.
+        A data set whose validation or test clips judge nothing, two of one name, unreadable clips,
+        or a worker that was killed.
     """
+    _refuse_namesakes("data sets", [path.stem for path in plan.data])
+    _refuse_namesakes("encoders", [str(card.provenance["name"]) for card in plan.cards])
     plan.work.mkdir(parents=True, exist_ok=True)
     jobs = [
         Job(path, card, digest, head, n_own, plan.seeds, _trials(plan, head), size, plan.cache,
@@ -87,6 +96,16 @@ def run(plan: Plan) -> list[Row]:
     rows = _in_processes(sorted(jobs, key=_cost, reverse=True), plan.workers)
     order = {job_key(job): index for index, job in enumerate(jobs)}
     return sorted(rows, key=lambda row: (order[row.pop("job")], row["seed"]))
+
+
+def _refuse_namesakes(what: str, names: Sequence[str]) -> None:
+    """Rows of one name would be taken for seeds of one thing."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise EdgeProbeError(
+            f"several {what} are called {', '.join(twice)}",
+            hint="tables and pictures tell them apart by name: rename the file, or the encoder in "
+            "its card",
+        )
 
 
 def _in_processes(jobs: Sequence[Job], n_workers: int) -> list[Row]:
@@ -115,12 +134,12 @@ def _in_processes(jobs: Sequence[Job], n_workers: int) -> list[Row]:
 
 def _cost(job: Job) -> int:
     """Roughly, so that the longest jobs are not left for the end."""
-    return job.size * (job.n_own if "proto" in job.head else 1)
+    return job.size * (job.n_own if has_prototypes(job.head) else 1)
 
 
 def _counts(plan: Plan, head: str) -> Sequence[int]:
     """Heads without prototypes are run once, whatever J."""
-    return plan.prototypes_per_class if "proto" in head else plan.prototypes_per_class[:1]
+    return plan.prototypes_per_class if has_prototypes(head) else plan.prototypes_per_class[:1]
 
 
 def _trials(plan: Plan, head: str) -> Sequence[Trial]:
@@ -178,6 +197,7 @@ def job_key(job: Job) -> str:
 def _digest(path: Path, card: EncoderCard, cache: Path) -> tuple[str, int]:
     """Encode what is not in the cache yet; a hash of all that a head learns from, and its size."""
     encoded, labels = _tokens(path, card, cache, f"{path.stem}, {card.provenance['name']}")
+    _refuse_unjudged(path, labels, *_split(encoded, labels))
     about = [(c.labels, c.absent, c.unknown, c.group, c.split) for c in encoded.clips]
     made_of = [encoder_key(card), encoded.keys, about, labels]
     size = sum(clip.tokens.size for clip in encoded.tokens)
@@ -189,9 +209,14 @@ def _kept(job: Job, what: list[Any], make: Any) -> Any:
     name = hashlib.sha256(json.dumps([job_key(job), *what]).encode()).hexdigest()[:24]
     path = job.work / f"{name}.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise EdgeProbeError(
+                f"{path}: is damaged: {error}", hint="delete it; its piece is then done again"
+            ) from error
     result = make()
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")  # another comparison may be at the same piece
     part.write_text(json.dumps(result), encoding="utf-8")
     part.replace(path)
     return result
@@ -200,19 +225,36 @@ def _kept(job: Job, what: list[Any], make: Any) -> Any:
 def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
     """The three parts of a data set under one encoder."""
     encoded, labels = _tokens(path, card, cache, None)
-    splits = split_three_ways(encoded.clips, seed=0)
-    targets = targets_of(encoded.clips, labels)
-    bags = []
-    for name in ("train", "validation", "test"):
-        rows = getattr(splits, name)
-        if not len(rows):
-            raise EdgeProbeError(
-                f"{path}: no {name} clips", hint="add recordings, or a column split"
-            )
-        tokens = [encoded.tokens[row] for row in rows]
-        bags.append(Bags(tokens, targets[rows], card.spec.grid.n_freq))
-    train, validation, test = bags
+    splits, targets = _split(encoded, labels)
+    train, validation, test = (
+        Bags([encoded.tokens[row] for row in rows], targets[rows], card.spec.grid.n_freq)
+        for rows in (splits.train, splits.validation, splits.test)
+    )
     return Parts(train, validation, test, [encoded.clips[row].group for row in splits.test])
+
+
+def _split(encoded: Encoded, labels: Sequence[str]) -> tuple[Splits, NDArray[np.float32]]:
+    """Rows of the three parts, and the targets of all clips."""
+    return split_three_ways(encoded.clips, seed=0), targets_of(encoded.clips, labels)
+
+
+def _refuse_unjudged(
+    path: Path, labels: Sequence[str], splits: Splits, targets: NDArray[np.float32]
+) -> None:
+    """Before anything is trained: clips must be able to tell a good head from a bad one."""
+    if not len(splits.train):
+        raise EdgeProbeError(f"{path}: no train clips", hint="add recordings, or a column split")
+    for name, rows in (("validation", splits.validation), ("test", splits.test)):
+        counted = counted_classes(targets[rows])
+        if not counted.any():
+            raise EdgeProbeError(
+                f"{path}: {len(rows)} {name} clips judge nothing: no class has a clip with it and "
+                "one without it among them",
+                hint="add recordings, or a column split",
+            )
+        if not counted.all():
+            left_out = ", ".join(labels[index] for index in np.flatnonzero(~counted).tolist())
+            _log.warning("%s: %s clips say nothing about %s", path, name, left_out)
 
 
 def _tokens(

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
+from scipy.stats import t
+
 from export.compare.measure import Row
-from export.precision import LINEAR_PROBE, LOSS_BUDGET, PRECISIONS, choose
+from export.precision import LINEAR_PROBE, LOSS_BUDGET, choose
 
 FLOAT_HEADS = ("protobin", "protobin-offset")
 BINARY_HEAD = "protobin-offset"
@@ -34,6 +37,7 @@ def table(rows: Sequence[Row]) -> list[Row]:
         of = line["of"]
         entry: Row = dict(zip(_ENTRY, key, strict=True)) | {name: of[0][name] for name in _SAME}
         entry["n_seeds"] = len(of)
+        entry["validation_by_seed"] = {row["seed"]: row["validation"] for row in of}
         for name in _AVERAGED:
             values = [row[name] for row in of if row[name] is not None]
             entry[name] = round(mean(values), 3) if values else None
@@ -51,19 +55,25 @@ def table(rows: Sequence[Row]) -> list[Row]:
 
 
 def _add_deltas(entries: Sequence[Row]) -> None:
-    linear = {(e["data"], e["encoder"]): e["test"] for e in entries if e["head"] == LINEAR}
+    probes = _probes(entries)
     for entry in entries:
-        base = linear.get((entry["data"], entry["encoder"]))
-        entry["delta"] = None if base is None else round(entry["test"] - base, 3)
+        probe = probes.get((entry["data"], entry["encoder"]))
+        entry["delta"] = None if probe is None else _difference(entry, probe)
+
+
+def _probes(entries: Sequence[Row]) -> dict[tuple[str, str], Row]:
+    """The linear probe of each data set and encoder: one, whatever J."""
+    return {(e["data"], e["encoder"]): e for e in entries if e["head"] == LINEAR}
 
 
 def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
-    """What validation would deploy for each data set and encoder, and what the test says of it.
+    """What validation would deploy for each data set, encoder and J, and what the test says of it.
 
     The float head is the paper's or ours, whichever validation prefers; the precision is
-    `export.precision.choose`'s. Only then are test figures looked at.
+    `export.precision.choose`'s, and must keep the budget beyond what seeds leave open (`_doubt`).
+    Only then are test figures looked at.
     """
-    result = []
+    result, probes = [], _probes(entries)
     for place, group in groupby(sorted(entries, key=_place), key=_place):
         of = {(e["head"], e["bits"]): e for e in group if e["layer"] != "int8-sparse"
               and (e["layer"] == "int8" or e["head"] not in FLOAT_HEADS)}  # fmt: skip
@@ -76,7 +86,9 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
         }
         if (BINARY_HEAD, "1") in of:
             candidates["1"] = of[BINARY_HEAD, "1"]
-        prototypes = choose({n: e["validation"] for n, e in candidates.items()}, budget)
+        judged = {name: entry["validation"] for name, entry in candidates.items()}
+        doubt = {name: _doubt(best, entry) for name, entry in candidates.items()}
+        prototypes = choose(judged, budget, doubt)
         line = dict(zip(_PLACE, place, strict=True)) | {
             "float_head": best["head"],
             "chosen_precision": prototypes.name,
@@ -85,13 +97,29 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
         }
         if "1" in candidates:
             line["binary_minus_float"] = _difference(candidates["1"], best)
-        if probe := of.get((LINEAR, "float")):
-            everything = {n: e["validation"] for n, e in candidates.items()}
+        if probe := probes.get(place[:2]):
             line["linear"] = probe["test"]
             line["chosen_minus_linear"] = _difference(candidates[prototypes.name], probe)
-            line["deployed"] = choose(everything | {LINEAR_PROBE: probe["validation"]}, budget).name
+            line["deployed"] = choose(
+                judged | {LINEAR_PROBE: probe["validation"]}, budget, doubt
+            ).name
         result.append(line)
     return result
+
+
+def _doubt(exact: Row, entry: Row) -> float:
+    """Points by which the loss may exceed its mean over seeds, with 95 % certainty.
+
+    One-sided t interval (Student 1908) of the loss of each seed; 0 where one seed tells nothing.
+    """
+    by_seed = exact["validation_by_seed"]
+    losses = [
+        by_seed[seed] - value for seed, value in entry["validation_by_seed"].items()
+        if seed in by_seed
+    ]  # fmt: skip
+    if len(losses) < 2:
+        return 0.0
+    return float(t.ppf(0.95, len(losses) - 1) * stdev(losses) / sqrt(len(losses)))
 
 
 def averages(lines: Sequence[Row]) -> Row:
@@ -104,11 +132,6 @@ def averages(lines: Sequence[Row]) -> Row:
                 "mean": round(mean(values), 2), "least": min(values), "most": max(values)
             }  # fmt: skip
     return found
-
-
-def by_precision(entry: Row) -> int:
-    """Order of precisions: the smallest first."""
-    return list(PRECISIONS).index(entry["bits"])
 
 
 def _place(entry: Row) -> tuple[Any, ...]:

@@ -49,6 +49,11 @@ _DROPOUTS = (0.0, 0.3, 0.6)
 _LEARNS_WITH_DROPOUT = frozenset({"protobin-offset", "protobin-bound"})
 
 
+def has_prototypes(head: str) -> bool:
+    """Whether J means anything to a head."""
+    return "proto" in head
+
+
 def trials_of(head: str, base: Recipe) -> list[Trial]:
     """The trials of a head; ``base`` gives all but the learning rate."""
     if head in _LEARNS_WITH_DROPOUT:

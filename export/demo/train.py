@@ -46,7 +46,7 @@ RECIPE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Sounds:
     """Everything one training run hears, as mel power."""
 
     clips: Tensor
@@ -94,19 +94,19 @@ class Trainee(nn.Module):
         return float_loss + sign_loss + 0.5 * mean_loss
 
 
-def mixture(material: Material, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def mixture(sounds: Sounds, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """One augmented bag of none to three sounds, perhaps with background, and its labels."""
-    power = torch.zeros(material.background.shape[1:])
-    labels = torch.zeros(material.n_classes)
+    power = torch.zeros(sounds.background.shape[1:])
+    labels = torch.zeros(sounds.n_classes)
     n_sounds = int(rng.choice(4, p=[0.20, 0.40, 0.27, 0.13]))
     for number in range(n_sounds):
-        which = int(rng.integers(len(material.targets)))
-        sound = material.clips[int(rng.integers(len(material.clips))), which]
+        which = int(rng.integers(len(sounds.targets)))
+        sound = sounds.clips[int(rng.integers(len(sounds.clips))), which]
         below_db = rng.uniform(0, 12 if number else 3)
         power += sound.roll(int(rng.integers(data.BAG_CHUNKS)), 0) * 10 ** (-below_db / 10)
-        labels[material.targets[which]] = 1
+        labels[sounds.targets[which]] = 1
     if n_sounds == 0 or rng.random() < 0.4:
-        noise = material.background[int(rng.integers(len(material.background)))]
+        noise = sounds.background[int(rng.integers(len(sounds.background)))]
         gain_db = rng.uniform(-30, -3) if n_sounds else rng.uniform(-30, 10)
         power += noise.roll(int(rng.integers(data.BAG_CHUNKS)), 0) * 10 ** (gain_db / 10)
     return _masked(_coloured(power, rng), rng), labels
@@ -135,7 +135,7 @@ def _masked(power: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def train(
-    material: Material,
+    sounds: Sounds,
     *,
     seed: int,
     n_steps: int = N_STEPS,
@@ -146,9 +146,9 @@ def train(
 
     Parameters
     ----------
-    material : Material
+    sounds : Sounds
     seed : int
-        The same seed, material and thread count give the same encoder.
+        The same seed, sounds and thread count give the same encoder.
     n_steps : int
     checkpoint : Path, optional
         Where to keep the state; an existing one is continued.
@@ -157,7 +157,7 @@ def train(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    trainee = Trainee(material.n_classes)
+    trainee = Trainee(sounds.n_classes)
     heads = [weight for name, weight in trainee.named_parameters() if not name.startswith("net.")]
     groups: list[dict[str, Any]] = [
         {"params": [*trainee.net.parameters()], "weight_decay": WEIGHT_DECAY},
@@ -171,11 +171,11 @@ def train(
         trainee.net, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True
     )
     parts = {"trainee": trainee, "average": average, "optimizer": optimizer, "schedule": schedule}
-    run = _run_key(material, seed, n_steps)
+    run = _run_key(sounds, seed, n_steps)
     first = _resume(checkpoint, parts, rng, run)
     bar = tqdm(range(first, n_steps), progress, n_steps, initial=first, disable=not progress)
     for step in bar:
-        bags = [mixture(material, rng) for _ in range(BATCH)]
+        bags = [mixture(sounds, rng) for _ in range(BATCH)]
         loss = trainee.loss(*(torch.stack(part) for part in zip(*bags, strict=True)))
         optimizer.zero_grad()
         loss.backward()
@@ -190,10 +190,10 @@ def train(
     return trainee.net.eval()
 
 
-def _run_key(material: Material, seed: int, n_steps: int) -> str:
+def _run_key(sounds: Sounds, seed: int, n_steps: int) -> str:
     """What a checkpoint may be continued with: the sounds, the labels, the seed, the recipe."""
     digest = hashlib.sha256(repr((seed, n_steps, *RECIPE)).encode())
-    for part in (material.clips[0], material.targets, material.background):
+    for part in (sounds.clips[0], sounds.targets, sounds.background):
         digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -238,11 +238,11 @@ def _resume(
     return int(state["step"])
 
 
-def load_material(esc10: Path, background: Path, folds: list[int], seed: int) -> Material:
+def load_sounds(esc10: Path, background: Path, folds: list[int], seed: int) -> Sounds:
     """Read the clips of some folds and the background."""
     clips, names = data.esc10_clips(esc10)
     chosen = [clip for clip in clips if clip.fold in folds]
-    return Material(
+    return Sounds(
         data.shifted_maps([clip.path for clip in chosen], f"folds {folds}"),
         torch.tensor([clip.target for clip in chosen]),
         data.background_maps(data.field_background(background), seed),
@@ -261,9 +261,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="encoder.onnx")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    material = load_material(args.esc10, args.background, args.folds, args.seed)
+    sounds = load_sounds(args.esc10, args.background, args.folds, args.seed)
     net = train(
-        material, seed=args.seed, checkpoint=args.out.with_suffix(".ckpt"), progress="encoder"
+        sounds, seed=args.seed, checkpoint=args.out.with_suffix(".ckpt"), progress="encoder"
     )
     export_onnx(net, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1024:.0f} KiB")

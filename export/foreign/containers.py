@@ -3,7 +3,9 @@
 import argparse
 import json
 import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,10 @@ _NESTED = ("state", "state_dict", "model")
 """Where training code keeps the weights: BAT, Lightning, Fabric and MAE."""
 
 
+_HARMLESS_BYTES, _SWELLING = 2**28, 8
+"""What a zip file may unpack to: so much, or so many times its size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The tensors of a file, and what it says about them."""
@@ -41,13 +47,20 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            It is no dense tensor of floats, or holds NaN or infinity.
+            It is no dense tensor of floats, its values are not all in the file, or are not finite.
         """
         tensor = self.tensors[name]
         if not tensor.is_floating_point() or tensor.layout != torch.strided:
             raise CheckpointError(
                 f"{self.path}: {name}: expected a dense tensor of floats, found {tensor.dtype}",
                 hint="take the checkpoint from before it was quantised or pruned",
+            )
+        n_stored = tensor.untyped_storage().nbytes() if tensor.device.type == "cpu" else 0
+        if n_stored < tensor.numel() * tensor.element_size():
+            raise CheckpointError(
+                f"{self.path}: {name}: the file holds {n_stored} bytes of a tensor of "
+                f"{' x '.join(map(str, tensor.shape))}",
+                hint="save it as tensor.clone(), not as a view that repeats its values",
             )
         values: NDArray[np.float32] = tensor.detach().float().numpy()
         if not np.isfinite(values).all():
@@ -96,6 +109,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file", hint="name a file with weights")
+    _refuse_bomb(path)
     facts: Mapping[str, Any] = {}
     if path.suffix == ".safetensors":
         tensors, facts = _read_safetensors(path), _config_beside(path)
@@ -104,6 +118,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
     else:
         tensors, facts = _split(path, _read_torch(path))
     return Checkpoint(path, tensors, facts)
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a zip file that would fill the memory: NumPy and torch hardly compress."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        return  # no zip file, or a damaged one: whoever reads it says so
+    if n_bytes > max(_HARMLESS_BYTES, _SWELLING * path.stat().st_size):
+        raise CheckpointError(
+            f"{path}: its {path.stat().st_size / 2**20:.1f} MiB unpack to "
+            f"{n_bytes / 2**30:.1f} GiB",
+            hint="no weights are packed like this: do not trust where it comes from",
+        )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

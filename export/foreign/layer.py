@@ -40,8 +40,8 @@ def linear_layer(
         fits = n_classes * n_prototypes <= MAX_DENSE_WEIGHTS
         kind = "float32" if fits or not class_bound else "int8"
     if kind == "int8":
-        rows = Int8Linear.from_float(weights, bias)
-        return GroupedInt8Linear(rows.weights, rows.scale, rows.bias) if class_bound else rows
+        layer = GroupedInt8Linear if class_bound else Int8Linear
+        return layer.from_float(weights, bias)
     if class_bound:
         own = np.arange(n_prototypes).reshape(weights.shape)
         dense = np.zeros((n_classes, n_prototypes), np.float32)

@@ -86,7 +86,7 @@ def _prototypes(checkpoint: Checkpoint, found: PrototypeTensors, declared: Decla
             hint="train with frame_wise_task: false, or teach a head here with edge-export fit",
         )
     kind = _kind(checkpoint, declared)
-    is_bat = found.layer == "fc" and kind == "protobin"
+    is_bat = found.layer == "fc" and facts.get("head") == "protobin"
     steps = TokenSteps(
         None if is_bat and declared.minus_cls is None else _minus_cls(checkpoint, declared),
         declared.upsample or 1,

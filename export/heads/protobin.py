@@ -264,8 +264,7 @@ class TrainedHead:
         """
         layer: Int8Linear | GroupedInt8Linear | FloatLinear
         if self.class_bound:
-            own = Int8Linear.from_float(self.weights, self.bias)
-            layer = GroupedInt8Linear(own.weights, own.scale, own.bias)
+            layer = GroupedInt8Linear.from_float(self.weights, self.bias)
         elif linear == "int8":
             layer = Int8Linear.from_float(self.weights, self.bias)
         else:

@@ -103,16 +103,22 @@ class TokenCache:
             wall_s=encoding.wall_s,
             cache_bytes=self._shards.n_bytes,
         )
+        errors: list[AudioError] = []
         for clip, order in zip(clips, orders, strict=True):
-            if isinstance(order, AudioError):
-                result.unreadable.append(order.message)
-            elif error := encoding.unreadable.get(order.key):
-                result.unreadable.append(_about(clip, error))
-            else:
+            if isinstance(order, Order) and order.key in found:
                 result.clips.append(clip)
                 result.tokens.append(found[order.key])
                 result.keys.append(order.key)
-        self._check(clips, result)
+            else:
+                error = order if isinstance(order, AudioError) else encoding.unreadable[order.key]
+                errors.append(error)
+                result.unreadable.append(_about(clip, error))
+        if errors and not result.clips:
+            raise EdgeProbeError(
+                f"none of {len(clips)} clips could be read; the first: {result.unreadable[0]}",
+                hint=errors[0].hint,
+            )
+        self._refuse_vanished(result)
         return result
 
     def tokens(self, clip: Clip) -> ClipTokens:
@@ -141,13 +147,8 @@ class TokenCache:
             found |= {key: kept[key] for key in buckets[bucket] if key not in encoding.unreadable}
         return found, encoding
 
-    def _check(self, clips: Sequence[Clip], result: Encoded) -> None:
-        """Refuse a pass without any clip, or without any token above the least of float16."""
-        if clips and not result.clips:
-            raise EdgeProbeError(
-                f"none of {len(clips)} clips could be read; the first: {result.unreadable[0]}",
-                hint="see the list of readable formats in README.md",
-            )
+    def _refuse_vanished(self, result: Encoded) -> None:
+        """Refuse a pass without any token above the least of float16."""
         # A silent clip may vanish in float16, but not all of them.
         largest = 0.0
         for clip in result.tokens:

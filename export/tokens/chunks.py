@@ -18,15 +18,24 @@ def clip_chunks(clip: Clip, spec: EncoderSpec, channel: int | None) -> Iterable[
     Raises
     ------
     AudioError
-        The clip cannot be read, or lies outside its file.
+        The clip cannot be read, or some of it lies behind the end of a file that was cut off,
+        or all of it behind that of a whole one.
     """
     with AudioFile(clip.path, channel) as audio:
         rate = audio.sample_rate_hz
         begin = 0 if clip.start_s is None else round(clip.start_s * rate)
         end = audio.n_samples if clip.end_s is None else round(clip.end_s * rate)
+        if audio.is_cut and (clip.end_s is None or end > audio.n_samples):
+            raise AudioError(
+                f"{clip.path}: the file is cut off after {audio.n_samples / rate:.3f} s",
+                hint="copy it again, or label the part that is there by start and end",
+            )
         end = min(end, audio.n_samples)
         if begin >= end:
-            raise AudioError(f"{clip.path}: {clip.start_s} s lies behind the end of the file")
+            raise AudioError(
+                f"{clip.path}: no sample lies between {clip.start_s or 0:g} s and the end of the "
+                f"clip at {end / rate:g} s"
+            )
         grid = ChunkGrid(rate, spec.sample_rate_hz, spec.chunk_samples)
         n_native = end - begin
         for index in range(grid.n_chunks(n_native)):

@@ -81,7 +81,10 @@ class ClipEncoder:
         grid = self.card.spec.grid
         maps, valid, cls, levels = [], [], [], []
         for chunk in clip_chunks(clip, self.card.spec, self.channel):
-            tokens, global_token = self._forward(chunk.samples)
+            try:
+                tokens, global_token = self._forward(chunk.samples)
+            except EncoderError as error:
+                raise EncoderError(f"{clip.path}: {error.message}", hint=error.hint) from error
             maps.append(self._to_float16(tokens, clip))
             if global_token is not None:
                 cls.append(self._to_float16(global_token, clip))

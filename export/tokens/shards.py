@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from edge_probe.errors import EdgeProbeError
+from export.processes import allow_open_files
 from export.tokens.encode import ClipTokens
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        allow_open_files()
         folder.mkdir(parents=True, exist_ok=True)
 
     @staticmethod

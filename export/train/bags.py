@@ -90,7 +90,8 @@ class Bags:
         if self._loudest is not None:
             if clip.level is None:
                 raise ValueError("the loudest chunks need the level of every chunk")
-            kept = np.sort(np.argsort(-clip.level, kind="stable")[: self._loudest])
+            level = np.where(clip.valid.any(axis=1), clip.level, -1.0)  # last: what holds no token
+            kept = np.sort(np.argsort(-level, kind="stable")[: self._loudest])
         tokens, valid = clip.tokens[kept], clip.valid[kept]
         mean = None if clip.cls is None else clip.cls[kept].astype(np.float32).mean(axis=0)
         return tokens.reshape(-1, tokens.shape[2]), valid.reshape(-1), mean

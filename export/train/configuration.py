@@ -1,6 +1,6 @@
 """A head by name, with all that decides how it comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -85,21 +85,39 @@ def _later(on_epoch: OnEpoch, n_before: int) -> OnEpoch:
     return lambda epoch, score: on_epoch(n_before + epoch, score)
 
 
-def tuned_options(options: HeadOptions, found: Mapping[str, Configuration]) -> HeadOptions:
+def tuned_options(
+    options: HeadOptions, found: Mapping[str, Configuration], heads: Sequence[str]
+) -> HeadOptions:
     """Options of ``fit`` with what was found best for its heads.
+
+    Parameters
+    ----------
+    options : HeadOptions
+        The linear probe keeps their recipe where ``linear-mean`` was not tuned.
+    found : mapping of head to Configuration
+    heads : sequence of str
+        What ``fit`` trains, as in `fit_heads`.
 
     Raises
     ------
     EdgeProbeError
-        None of the configurations is of a head that a device runs.
+        None of the configurations is of such a head.
     """
-    best = found.get(ONE_BIT) or found.get("protobin-offset")
+    probe = found.get("linear-mean")
+    if set(heads) == {"mean-linear"}:
+        wanted: tuple[str, ...] = ("linear-mean",)
+    else:
+        wanted = (*(["protobin-bound"] if options.class_bound else []), ONE_BIT, "protobin-offset")
+    best = next((found[name] for name in wanted if name in found), None)
     if best is None:
         raise EdgeProbeError(
-            f"tuned heads are {', '.join(sorted(found))}: none that fit trains",
-            hint=f"tune {ONE_BIT} or protobin-offset",
+            f"tuned heads are {', '.join(sorted(found))}: none that fit trains here",
+            hint=f"tune {' or '.join(wanted)}",
         )
+    options = replace(options, probe_recipe=probe.recipe if probe else options.recipe)
+    if best is probe:
+        return options
     return replace(
         options, recipe=best.recipe, sign_recipe=best.sign_recipe or options.sign_recipe,
-        dropout=best.options.get("dropout", options.dropout),
+        dropout=best.options["dropout"], prototypes_per_class=best.prototypes_per_class,
     )  # fmt: skip

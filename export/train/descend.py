@@ -150,8 +150,6 @@ def descend(
 ) -> None:
     """Train heads over the same batches until each is finished.
 
-    Heads with another batch size or number of epochs than the first must go separately.
-
     Parameters
     ----------
     descents : sequence of Descent
@@ -164,8 +162,16 @@ def descend(
         same, alone or among others.
     progress : str, optional
         Name of a progress bar.
+
+    Raises
+    ------
+    ValueError
+        The heads do not share one batch size and one number of epochs: they must go separately.
     """
     recipe = descents[0].recipe
+    lengths = {(descent.recipe.epochs, descent.recipe.batch) for descent in descents}
+    if len(lengths) > 1:
+        raise ValueError(f"expected one (epochs, batch) of all heads, found {sorted(lengths)}")
     rng = np.random.default_rng(seed)
     batches = bags.batches(recipe.batch_size(len(bags)), rng)
     per_epoch = recipe.steps_per_epoch(len(bags))

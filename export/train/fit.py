@@ -41,9 +41,11 @@ class HeadOptions:
     learn_offset: bool = True
     dropout: float = 0.3
     recipe: Recipe = FLOAT_RECIPE
-    """Of the float head, or the linear probe."""
+    """Of the float head."""
     sign_recipe: Recipe = SIGN_RECIPE
     """Of the way from float tokens to one bit."""
+    probe_recipe: Recipe | None = None
+    """Of the linear probe; None: that of the float head."""
 
 
 def fit_head(
@@ -142,8 +144,8 @@ def fit_mean_linear(
     """The plain linear probe on the mean token."""
     torch.manual_seed(seed)
     head = MeanLinear(bags.shape)
-    descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
-            progress=progress)  # fmt: skip
+    recipe = options.probe_recipe or options.recipe
+    descend([Descent(head, recipe, len(bags))], bags, validation, seed=seed, progress=progress)
     return mean_linear_runtime(head)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+LossKind = Literal["asl", "bce"]
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -18,7 +20,7 @@ class Loss:
     are those of Bird-MAE and AudioProtoPNet. "bce": binary cross-entropy.
     """
 
-    kind: Literal["asl", "bce"] = "asl"
+    kind: LossKind = "asl"
     gamma_negative: float = 4.0
     gamma_positive: float = 1.0
     clip: float = 0.05
@@ -37,11 +39,19 @@ class Loss:
     def _asl(self, logits: Tensor, heard: Tensor) -> Tensor:
         present = torch.sigmoid(logits)
         absent = (1 - present + self.clip).clamp(max=1)
-        gain_present = heard * present.clamp(min=1e-8).log() * (1 - present) ** self.gamma_positive
+        gain_present = (
+            heard * present.clamp(min=1e-8).log() * _power(1 - present, self.gamma_positive)
+        )
         gain_absent = (
-            (1 - heard) * absent.clamp(min=1e-8).log() * (1 - absent) ** self.gamma_negative
+            (1 - heard) * absent.clamp(min=1e-8).log() * _power(1 - absent, self.gamma_negative)
         )
         return -(gain_present + gain_absent)
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """``base ** exponent`` of numbers from 0; at 0 without a gradient, which may be infinite."""
+    positive = base > 0
+    return torch.where(positive, torch.where(positive, base, 1.0) ** exponent, 0.0**exponent)
 
 
 ASYMMETRIC = Loss()

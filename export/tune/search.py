@@ -24,10 +24,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from export.metrics import DivergedError, quality
 from export.train import Configuration, OnEpoch, logits_of, train_head
-from export.tune.material import Material
 from export.tune.shared_study import SILENCE_S, SLOT, SharedStudy
 from export.tune.space import configuration, search_space, sobol_points
 from export.tune.storage import StudyError
+from export.tune.subject import Subject
 
 FIRST_RUNG = 1 / 8
 """Share of the epochs after which trials are compared for the first time."""
@@ -86,7 +86,7 @@ class HeadSearch:
     storage : BaseStorage
     head : str
         One of `TRAINABLE`.
-    material : Material
+    subject : Subject
     plan : Plan
     silence_s : float
         As of `SharedStudy`.
@@ -101,12 +101,12 @@ class HeadSearch:
         self,
         storage: BaseStorage,
         head: str,
-        material: Material,
+        subject: Subject,
         plan: Plan,
         silence_s: float = SILENCE_S,
     ) -> None:
         self.head = head
-        self._storage, self._material, self._plan = storage, material, plan
+        self._storage, self._subject, self._plan = storage, subject, plan
         self._silence_s = silence_s
         self._space = search_space(head)
         points = sobol_points(self._space, plan.n_sobol, plan.seed)
@@ -132,7 +132,7 @@ class HeadSearch:
         slots: Sequence[Mapping[str, float]],
         pruner: optuna.pruners.BasePruner,
     ) -> SharedStudy:
-        about = self._material.about | {
+        about = self._subject.about | {
             key: value for key, value in asdict(self._plan).items() if key not in ("top", "seeds")
         }
         return SharedStudy(
@@ -213,15 +213,15 @@ class HeadSearch:
 
     def _train(self, trial: Trial, seed: int, on_epoch: OnEpoch | None = None) -> float:
         """Validation mAP of a training; 0 where it diverged."""
-        material = self._material
+        subject = self._subject
         try:
             head = train_head(
-                self._configured(trial.params), material.train, seed=seed,
-                validation=material.validation, on_epoch=on_epoch,
+                self._configured(trial.params), subject.train, seed=seed,
+                validation=subject.validation, on_epoch=on_epoch,
                 progress=f"{trial.study.study_name}, {trial.number}",
             )  # fmt: skip
             score = quality(
-                logits_of(head, material.validation), material.validation.targets
+                logits_of(head, subject.validation), subject.validation.targets
             ).macro_map
         except DivergedError:
             return 0.0
@@ -240,7 +240,7 @@ def _score(trial: FrozenTrial) -> float:
 def tune(
     storage: BaseStorage,
     heads: Sequence[str],
-    material: Material,
+    subject: Subject,
     plan: Plan,
     silence_s: float = SILENCE_S,
 ) -> list[HeadSearch]:
@@ -254,7 +254,7 @@ def tune(
     storage : BaseStorage
     heads : sequence of str
         Of `TRAINABLE`, no two the same.
-    material : Material
+    subject : Subject
     plan : Plan
     silence_s : float
         As of `SharedStudy`.
@@ -265,7 +265,7 @@ def tune(
         The storage holds a study of a head about something else, or can no longer be reached.
     """
     try:
-        searches = [HeadSearch(storage, head, material, plan, silence_s) for head in heads]
+        searches = [HeadSearch(storage, head, subject, plan, silence_s) for head in heads]
         n_finished = sum(search.n_finished for search in searches)
         n_planned = sum(search.n_planned for search in searches)
         with (

@@ -53,6 +53,10 @@ def _open_journal(path: Path) -> JournalStorage:
             finally:
                 lock.release()
         return JournalStorage(JournalFileBackend(str(path), lock))
+    except OSError as error:
+        raise StudyError(
+            f"{path}: {error.strerror}", hint="name a file of a folder that is there for --study"
+        ) from error
     except (ValueError, KeyError) as error:
         raise StudyError(
             f"{path}: expected a file of studies, found something else",

@@ -5,10 +5,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from edge_probe.errors import EdgeProbeError
 from export.train import TRAINABLE, Configuration, Loss, Recipe, entry_of
+from export.train.loss import LossKind
 
 if TYPE_CHECKING:
     from export.tune.search import HeadSearch
@@ -87,6 +88,10 @@ def read_tuned(path: Path, encoder: str | None = None) -> dict[str, Configuratio
         known = facts["about"]["encoder"]
         found = {head: _configuration(head, each["configuration"])
                  for head, each in facts["heads"].items()}  # fmt: skip
+    except OSError as error:
+        raise EdgeProbeError(
+            f"{path}: {error.strerror}", hint="name a file that edge-export tune wrote"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise EdgeProbeError(
@@ -123,6 +128,8 @@ def _configuration(head: str, facts: Facts) -> Configuration:
 def _recipe(facts: Facts) -> Recipe:
     loss = facts["loss"]
     _check_numbers(loss, asdict(Loss()))
+    if loss["kind"] not in get_args(LossKind):
+        raise ValueError(f"there is no loss {loss['kind']!r}")
     _check_numbers(facts, asdict(Recipe()))
     return Recipe(**{**facts, "loss": Loss(**loss)})
 

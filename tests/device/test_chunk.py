@@ -136,3 +136,16 @@ def test_samples_after_the_end_are_zero() -> None:
 def test_rate_that_audio_does_not_have_is_refused(rate: int) -> None:
     with pytest.raises(AudioError, match="sample rate"):
         ChunkGrid(rate, MODEL_HZ, CHUNK)
+
+
+@given(st.sampled_from(RATES), st.integers(1, 200_000))
+def test_tiles_cover_a_run_to_the_sample(rate: int, n_samples: int) -> None:
+    grid = ChunkGrid(rate, MODEL_HZ, CHUNK)
+    tiles = [grid.tile(index) for index in range(grid.n_chunks(n_samples))]
+    assert tiles[0][0] == 0
+    assert [end for _, end in tiles[:-1]] == [begin for begin, _ in tiles[1:]]
+    assert tiles[-1][0] <= n_samples <= tiles[-1][1]
+    for index, (begin, end) in enumerate(tiles):
+        assert grid.chunk_at(begin) == grid.chunk_at(end - 1) == index
+        slice_begin, slice_end = grid.native_slice(index)
+        assert slice_begin <= begin < end <= slice_end

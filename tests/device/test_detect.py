@@ -115,3 +115,25 @@ def test_a_head_without_places_gives_the_window() -> None:
     chunks = (TokenSum(np.ones(8), 4), TokenSum(np.ones(8), 4))
     window = Window(0, 2, chunks, 50)
     assert box_of(grid_of(1, None), head, window, head.merge(chunks), 0) == Box(2, 3.5, None, None)
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]), min_size=2, max_size=30),
+    st.integers(0, 29),
+    st.sampled_from([0.0, 0.6, 5.0]),
+)
+def test_another_one_goes_on_with_what_is_open(
+    track: list[float], n_before: int, refractory_s: float
+) -> None:
+    def new(before: Detector | None = None) -> Detector:
+        on, off = np.array([1.0]), np.array([0.5])
+        return Detector(on, off, 0.5, refractory_s, before.open if before else {})
+
+    detector, found = new(), []
+    for index, logit in enumerate(track):
+        if index == n_before:
+            detector = new(detector)
+        found += detector.push(index, np.array([logit]), lambda _: BOX)
+    found += detector.finish()
+    rows = [(d.class_index, d.first_window, d.last_window, d.best_window, d.logit) for d in found]
+    assert sorted(rows) == streamed(np.array(track)[:, None], 1.0, 0.5, refractory_s)

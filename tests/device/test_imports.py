@@ -41,3 +41,8 @@ def test_classifying_a_pipe_loads_only_what_it_needs() -> None:
     assert {"numpy", "onnxruntime"} <= loaded
     unwanted = {"soundfile", "sounddevice", "cryptography", "bitarray", "asyncio", *HEAVY}
     assert not loaded & unwanted
+
+
+def test_the_recorder_looks_after_its_disk_without_codecs() -> None:
+    statement = "import edge_probe.disk.chores, edge_probe.disk.room, edge_probe.disk.plan"
+    assert not modules_after(statement) & {"soundfile", "onnxruntime", "cryptography", *HEAVY}

@@ -41,3 +41,29 @@ def test_only_the_chunks_still_needed_are_kept() -> None:
     for index in range(1000):
         windower.push(TokenSum(np.zeros(1), index), 9)
         assert len(windower._held) <= 3
+
+
+@pytest.mark.parametrize("n_before", range(12))
+@pytest.mark.parametrize(("k", "h"), [(k, h) for k in range(1, 5) for h in range(1, k + 1)])
+def test_another_one_goes_on_at_any_chunk(n_before: int, k: int, h: int) -> None:
+    spec, n_chunks = WindowSpec(k, h, 0.0), 12
+    windower = Windower(spec, n_before)
+    assert n_before - windower.first_needed < k
+    given = []
+    for index in range(windower.first_needed, n_chunks):
+        windows = windower.push(TokenSum(np.zeros(1), index), 9 if index < n_chunks - 1 else 7)
+        assert index >= n_before or not windows
+        given += windows
+    given += windower.finish()
+
+    def places(windows: list[Window]) -> list[tuple[int, int, list[int]]]:
+        return [
+            (one.index, one.first_chunk, [chunk.count for chunk in one.chunks])  # type: ignore[union-attr]
+            for one in windows
+        ]
+
+    whole = windows_of(n_chunks, spec)
+    n_given = len(whole) - len(given)
+    assert places(given) == places(whole[n_given:])
+    assert n_given == max(0, (n_before - k) // h + 1)
+    assert windower.n_windows == len(whole)

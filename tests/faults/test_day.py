@@ -81,7 +81,7 @@ def test_a_day_has_no_frame_that_is_unaccounted_for(
     assert day.writer.end("schedule")
     auditor.audit()
     booked = {
-        cause: sum(n for _, n, of, in auditor.gaps if of == cause) for cause in ("stall", "disk")
+        cause: sum(n for _, n, of in auditor.gaps if of == cause) for cause in ("stall", "disk")
     }
     results["virtual day"] = {
         "frames": day.source.next_frame,

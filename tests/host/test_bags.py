@@ -100,6 +100,14 @@ def test_the_loudest_chunks_stay_in_their_order(n_chunks: int, loudest: int, see
     np.testing.assert_allclose(maps.cls[0], cls[kept].astype(float).mean(axis=0), atol=1e-6)
 
 
+def test_a_loud_chunk_that_holds_no_token_is_not_kept_before_others() -> None:
+    """The rest of a file can be shorter than half a token, and a click."""
+    clip = noise_clip(3, (6, 5), np.random.default_rng(0), n_last=0)
+    level = np.array([1, 2, 9], np.float32)
+    maps = bags_of([ClipTokens(clip.tokens, clip.valid, None, level)], loudest=1).maps([0])
+    np.testing.assert_array_equal(maps.rows()[0][0], clip.tokens[1])
+
+
 def test_loudest_without_levels_is_refused() -> None:
     clip = ClipTokens(np.zeros((2, 6, 5), np.float16), np.ones((2, 6), bool))
     assert bags_of([clip]).maps([0]).cls is None

@@ -5,11 +5,13 @@ import csv
 import io
 import os
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_probe.bundle import Label
 from export.clips import Clip, ClipsError, read_clips, source_recording
 
 
@@ -61,6 +63,10 @@ def test_manifest(tmp_path: Path) -> None:
         ("file,label\na.wav,\n", "line 2 lacks a file or a label"),
         ("file,label\n,b\n", "line 2 lacks a file or a label"),
         ("file,label\na.wav,Background;Owl\n", "is Background and Owl at once"),
+        ("file,label\na.wav,Owl;Background\n", "is Background and Owl at once"),
+        ('file,label\na.wav,"Eagle\nOwl"\n', "line 3: 'Eagle\\nOwl' is no name of a class"),
+        ("file,label\na.wav,Owl;-_Owl\n", "line 2: '_Owl' is no name of a class"),
+        (f"file,label\na.wav,{'o' * 201}\n", "1 to 200 printable characters"),
         ("file,label,start_s\na.wav,b,x\n", "start_s is 'x', not a time"),
         ('file,label,start_s\na.wav,b,"1,5"\n', "write decimals with a point"),
         ("file,label,start_s\na.wav,b,nan\n", "start_s is 'nan', not a time"),
@@ -142,6 +148,16 @@ def test_names_that_tell_no_recordings_apart(tmp_path: Path) -> None:
     assert clips.warnings == ()
 
 
+def test_one_class_has_one_name(tmp_path: Path) -> None:
+    """Outer blanks, repetitions and decomposed letters make no class of their own."""
+    touch(tmp_path, "Käuzchen/a.wav", "Ka\u0308uzchen /b.wav", "-Ka\u0308uzchen/c.wav")
+    folders = read_clips(tmp_path)
+    assert folders.labels == ("Käuzchen",)
+    assert sorted(clip.holds("Käuzchen") is True for clip in folders.clips) == [False, True, True]
+    table = manifest(tmp_path, "file,label\na.wav,Käuzchen;Ka\u0308uzchen;Owl;Owl\n")
+    assert read_clips(table).clips[0].labels == ("Käuzchen", "Owl")
+
+
 def test_negatives_of_a_class(tmp_path: Path) -> None:
     touch(tmp_path, "Wren/a_1.wav", "Owl/c.wav", "-Owl/b_1.wav", "Background/d.wav")
     clips = read_clips(tmp_path)
@@ -189,7 +205,9 @@ def test_no_bytes_escape_as_another_error(
 _NAME = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=";"),
     min_size=1, max_size=12,
-).filter(lambda name: name[0] != "-" and name.casefold() != "background")  # fmt: skip
+).map(lambda name: normalize("NFC", name)).filter(
+    lambda name: name[0] != "-" and name.casefold() != "background" and Label.parse(name).is_clean
+)  # fmt: skip
 
 
 @given(st.lists(st.tuples(_NAME, _NAME, st.integers(1, 5)), min_size=1, max_size=8))

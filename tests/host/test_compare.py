@@ -5,51 +5,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.collections import LineCollection
-from matplotlib.patches import Rectangle
+from support.comparison import row, rows
 from support.readme_world import make_world
 
+from export.card import CARDS, read_card
+from export.cli import main
+from export.commands.tokens import DEMO_ENCODER
 from export.compare.page import markdown
-from export.compare.plots import bars
+from export.compare.run import Plan, run
 from export.compare.summary import averages, choices, table
 from export.compare.trials import trials_of
 from export.heads import HEADS
 from export.train import Recipe
 
-Row = dict[str, Any]
-
-
-def row(head: str, bits: str, seed: int, validation: float, test: float, **other: object) -> Row:
-    about = {
-        "data": "songs", "encoder": "net", "prototypes_per_class": 20, "layer": "int8",
-        "encoder_bytes": 1000, "n_dims": 8, "n_parameters": 10, "prototype_bytes": 100,
-        "linear_bytes": 50, "trial": {}, "auroc": 90.0, "top_1": None, "low": test - 2,
-        "high": test + 1, "parity": {"passed": True, "error": 0.0}, "per_class": [test],
-    }  # fmt: skip
-    given = {"head": head, "bits": bits, "seed": seed, "validation": validation, "test": test}
-    return about | given | other
-
-
-def rows() -> list[Row]:
-    """Validation prefers the offset; the test would have preferred the paper's head and 4 bits."""
-    return [
-        each
-        for seed, more in enumerate((-0.5, 0.5))
-        for each in (
-            row("linear-mean", "float", seed, 80 + more, 81, prototype_bytes=0, layer="float32"),
-            row("protobin", "float", seed, 84, 90 + more),
-            row("protobin-offset", "float", seed, 85, 88 + more),
-            row("protobin-offset", "float", seed, 86, 99, layer="float32"),
-            row("protobin-offset", "8", seed, 85, 88 + more),
-            row("protobin-offset", "4", seed, 84.4, 89 + more),
-            row("protobin-offset", "1", seed, 84.6, 87.5 + more),
-            row("protobin-offset", "1", seed, 86, 99, layer="int8-sparse"),
-        )
-    ]
+CARD = CARDS / "demo_encoder.toml"
+A, B = "Imaginarius ascendens_Rising Warbler", "Imaginarius pulsans_Pulsing Frog"
 
 
 def test_choices_are_made_on_validation_and_only_told_by_the_test() -> None:
@@ -66,6 +40,38 @@ def test_choices_are_made_on_validation_and_only_told_by_the_test() -> None:
     assert overall["chosen_minus_linear"] == {"mean": 3.5, "least": 0.5, "most": 6.5}
 
 
+def test_a_precision_whose_loss_seeds_leave_open_is_not_chosen() -> None:
+    """Both lose 0.4 on average; with 95 % certainty one loses 0.5 at most, the other 1.5."""
+
+    def chosen(losses: Sequence[float]) -> str:
+        floats = [row("protobin-offset", "float", seed, 85, 88) for seed in range(5)]
+        ones = [row("protobin-offset", "1", n, 85 - loss, 88) for n, loss in enumerate(losses)]
+        (line,) = choices(table([*floats, *ones]))
+        return str(line["chosen_precision"])
+
+    assert chosen([0.3, 0.4, 0.5, 0.4, 0.4]) == "1"
+    assert chosen([-0.6, 1.4, 0.4, -0.1, 0.9]) == "float"
+    assert chosen([0.4]) == "1"
+
+
+def test_one_linear_probe_is_the_measure_for_every_j() -> None:
+    more = [each | {"prototypes_per_class": 5} for each in rows() if each["head"] != "linear-mean"]
+    few, many = choices(table([*rows(), *more]))
+    assert (few["prototypes_per_class"], many["prototypes_per_class"]) == (5, 20)
+    assert few["chosen_minus_linear"] == many["chosen_minus_linear"]
+    assert few["deployed"] == many["deployed"]
+    page = markdown(table([*rows(), *more]), [few, many], averages([few, many]), "Title")
+    assert "| songs | net | 5 | protobin-offset |" in page
+
+
+def test_names_do_not_break_the_table() -> None:
+    odd = [each | {"data": "a|b"} for each in rows()]
+    page = markdown(table(odd), choices(table(odd)), {}, "Title")
+    assert r"| a\|b | net | protobin | 20 |" in page
+    floats = [row("protofloat", "float", 0, 1, 2, prototype_bytes=0, layer="float32")]
+    assert "| protofloat | 20 |" in markdown(table(floats), [], {}, "Title")
+
+
 def test_table_has_means_over_seeds_and_the_distance_to_the_linear_probe() -> None:
     entries = table(rows())
     assert len(entries) == 8
@@ -79,15 +85,6 @@ def test_table_has_means_over_seeds_and_the_distance_to_the_linear_probe() -> No
     assert "88.0 ± 0.7 [86.0, 89.0]" in page
 
 
-def test_bars_show_every_head_with_its_interval() -> None:
-    (axes,) = bars(table(rows())).axes
-    heights = [round(bar.get_height(), 1) for bar in axes.patches if isinstance(bar, Rectangle)]
-    assert heights == [81, 90, 88, 87.5]
-    lines = [line for line in axes.collections if isinstance(line, LineCollection)]
-    spans = [tuple(line.get_segments()[0][:, 1].round(1)) for line in lines]
-    assert spans == [(79, 82), (88, 91), (86, 89), (85.5, 88.5)]
-
-
 def test_every_head_gets_as_many_trials() -> None:
     assert {len(trials_of(head, Recipe())) for head in HEADS} == {3}
 
@@ -98,10 +95,7 @@ COMPARE = ("compare", "clips.csv", "--seeds", 2, "--epochs", 1, "--prototypes-pe
 
 
 def start(cwd: Path, *arguments: object) -> "subprocess.Popen[str]":
-    from export.card import CARDS
-    from export.commands.tokens import DEMO_ENCODER
-
-    encoder = f"{DEMO_ENCODER},{CARDS / 'demo_encoder.toml'}"
+    encoder = f"{DEMO_ENCODER},{CARD}"
     command = [sys.executable, "-m", "export", *map(str, arguments), encoder]
     return subprocess.Popen(command, cwd=cwd, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)  # fmt: skip
@@ -163,3 +157,50 @@ def test_bad_input_is_one_line(world: Path, arguments: tuple[object, ...], expec
     assert done.returncode == 1
     assert expected in log
     assert "Traceback" not in log
+
+
+def compare(world: Path, capsys: pytest.CaptureFixture[str], *data: str, n_cards: int = 1) -> str:
+    """What is said where a comparison is refused."""
+    encoders = [f"{DEMO_ENCODER},{CARD}"] * n_cards
+    out = world / "refused"
+    arguments = ["--cache", str(world / "cache"), "--out", str(out), "--encoder", *encoders]
+    assert main(["compare", *[str(world / name) for name in data], *arguments]) == 1
+    assert not list(out.rglob("*.json"))
+    return capsys.readouterr().err
+
+
+def test_what_judges_nothing_is_refused_before_anything_is_trained(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (world / "clips.csv").read_text(encoding="utf-8").splitlines()
+    for split in ("validation", "test"):
+        kept = [line for line in lines if not (line.endswith(split) and "Background" not in line)]
+        (world / "poor.csv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+        said = compare(world, capsys, "poor.csv")
+        assert f"3 {split} clips judge nothing" in said
+    lone = [line for line in lines if "," + A in line or line.startswith("file")]
+    (world / "lone.csv").write_text("\n".join(lone) + "\n", encoding="utf-8")
+    assert "clips judge nothing" in compare(world, capsys, "lone.csv")
+
+
+def test_a_class_that_cannot_be_judged_is_named(
+    world: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = (world / "clips.csv").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not (line.endswith("test") and B in line)]
+    (world / "clips.csv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    plan = Plan(
+        [world / "clips.csv"], [read_card(DEMO_ENCODER, CARD)], [], range(1), [2], Recipe(), {},
+        world / "cache", world / "work", 1,
+    )  # fmt: skip
+    assert run(plan) == []
+    assert f"test clips say nothing about {B}" in caplog.text
+
+
+def test_namesakes_are_refused(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (world / "b").mkdir()
+    (world / "b" / "clips.csv").write_text("file,label\n", encoding="utf-8")
+    said = compare(world, capsys, "clips.csv", "b/clips.csv")
+    assert "several data sets are called clips" in said
+    said = compare(world, capsys, "clips.csv", n_cards=2)
+    assert "several encoders are called edge-probe demonstration encoder" in said

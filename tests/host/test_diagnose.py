@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from matplotlib.patches import Rectangle
-from support.tiny_bundle import ENCODER, tiny_head, write_tiny_bundle
+from support.tiny_bundle import ENCODER, threshold_head, tiny_head, write_tiny_bundle
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.classify import ChunkAnalyser
@@ -238,6 +238,34 @@ def test_command_goes_on_after_a_file_that_fails(
     assert facts["prototypes"]["pruning"]["removable"] == [], "its weight is large"
     assert main(["diagnose", bundle, "--out", str(tmp_path / "p")]) == 0
     assert "decisions" not in json.loads((tmp_path / "p" / "report.json").read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["protofloat", "thresholds"])
+def test_command_knows_all_heads_with_prototypes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    head = tiny_head("float", "int8", "protofloat") if kind == "protofloat" else threshold_head()
+    labels = ["Parus major_シジュウカラ \N{BIRD} | $x_1$", "Owl"]
+    low: dict[str, Any] = {
+        "threshold_on": [-9.0, -9.0],
+        "threshold_off": [-9.0, -9.0],
+        "labels": labels,
+    }
+    bundle = planted_bundle(tmp_path, (0.0, 300.0, 800.0), head=head, **low)
+    audio, out = planted_audio(tmp_path / "a.wav"), tmp_path / "out"
+    command = ["diagnose", str(tmp_path / "planted"), "--audio", str(audio), "--out", str(out)]
+    assert main(command) == 0
+    assert "prototypes 3: 0 copies" in capsys.readouterr().out
+    facts = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert facts["prototypes"]["binary"] is (kind == "thresholds")
+    assert sum(len(each["evidence"]) for each in facts["decisions"]) > 0
+    assert f"3 prototypes of {'12 bits' if kind == 'thresholds' else '4 floats'}" in (
+        out / "report.md"
+    ).read_text(encoding="utf-8")
+    for decision in decisions_on(bundle, audio):
+        assert decision.contributions is not None
+        total = decision.baseline + decision.contributions.sum()
+        assert total == pytest.approx(decision.event.logit, abs=1e-5)
 
 
 def test_a_mean_linear_head_needs_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import argparse
 import collections
 import contextlib
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,17 @@ def test_npz_with_objects_and_config_that_is_none(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "model.safetensors")
 
 
+@pytest.mark.parametrize("name", ["bomb.npz", "bomb.pt"])
+def test_bombs_are_not_unpacked(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in ("weight.npy", "bias.npy"):
+            archive.writestr(part, bytes(2**27 + 1))
+    with pytest.raises(CheckpointError, match=r"unpack to 0\.3 GiB"):
+        read_checkpoint(tmp_path / name)
+    np.savez_compressed(tmp_path / "good.npz", weight=np.zeros((C, 10**6)), bias=np.zeros(C))
+    assert read_checkpoint(tmp_path / "good.npz").tensors["weight"].shape == (C, 10**6)
+
+
 @given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
 def test_damaged_checkpoints_are_refused_or_read(
     tmp_path_factory: pytest.TempPathFactory, place: int, value: int, cut: bool
@@ -162,6 +174,11 @@ CGP = {"head.block_attention": torch.ones(12), **head(fc__weight=(C, 3 * M))}
         ({"head.add_on_layers.0.weight": torch.ones(1), **head()}, "puts trained layers between"),
         (head() | {"head.fc.bias": torch.full((C,), torch.nan)}, "NaN or infinite"),
         (head() | {"head.fc.bias": torch.ones(C, dtype=torch.int8)}, "dense tensor of floats"),
+        (
+            head() | {"head.prototype_vectors": torch.ones(1).expand(2**20, 2**20, 1, 1)},
+            "holds 4 bytes of a tensor of 1048576 x 1048576",
+        ),
+        (head() | {"head.fc.weight": torch.empty(C, M, device="meta")}, "holds 0 bytes"),
     ],
 )
 def test_heads_that_are_refused(tmp_path: Path, tensors: dict[str, Any], problem: str) -> None:

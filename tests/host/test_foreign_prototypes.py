@@ -105,9 +105,10 @@ def test_bundle_proves_itself_warns_and_classifies(
     assert 0 < len(heard) < C
 
 
+@pytest.mark.parametrize("layer", ["linear", "fc"])
 @pytest.mark.parametrize("bare", ["head.", "", "module.head."])
-def test_bare_state_dict_needs_the_users_word(world: World, bare: str, caplog: Any) -> None:
-    torch.save(dense("linear", bare), world.folder / "state.pt")
+def test_bare_state_dict_needs_the_users_word(world: World, bare: str, layer: str) -> None:
+    torch.save(dense(layer, bare), world.folder / "state.pt")
     assert world.run("state.pt", "--raw-tokens") == 1
     assert not (world.folder / "bundle").exists()
     assert world.run("state.pt", "--head", "protobin") == 1

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from edge_probe.spec import WindowSpec
 from export.clips import Clip
 from export.held_out import held_out_windows, highest, macro_map
 from export.material import Material, targets_of
-from export.precision import PRECISIONS, candidates, choose
+from export.precision import PRECISIONS, candidates
 from export.tokens import ClipTokens
 from export.train import HeadOptions, Recipe
 
@@ -73,27 +72,12 @@ def test_every_candidate_is_judged_on_the_same_clips() -> None:
     names = candidates(None, None)
     measured = macro_map(held_out_windows(material, names, options, ONE_CHUNK, 0), material)
     assert set(measured) == {*PRECISIONS, "mean-linear"}
-    assert min(measured.values()) > 80
+    assert all(value is not None and value > 80 for value in measured.values())
     again = macro_map(held_out_windows(material, names, options, ONE_CHUNK, 0), material)
     assert again == measured
 
 
-@pytest.mark.parametrize(
-    ("quality", "budget", "expected"),
-    [
-        ({"float": 90, "8": 90, "4": 89.9, "1": 89.6}, 0.5, "1"),
-        ({"float": 90, "8": 90, "4": 89.9, "1": 89.4}, 0.5, "4"),
-        ({"float": 90, "8": 89.5, "4": 89, "1": 89}, 0.5, "8"),
-        ({"float": 90, "8": 89.4, "4": 89, "1": 89}, 0.5, "float"),
-        ({"float": 90, "8": 90, "4": 90, "1": 95}, 0.0, "1"),
-        ({"float": 90, "8": 90, "4": 90, "1": 90, "mean-linear": 90}, 0.5, "1"),
-        ({"float": 90, "8": 90, "4": 90, "1": 89.8, "mean-linear": 89.9}, 0.5, "1"),
-        ({"float": 90, "8": 90, "4": 90.2, "1": 89.8, "mean-linear": 90.1}, 0.5, "1"),
-        ({"float": 90, "8": 90, "4": 90.2, "1": 89.8, "mean-linear": 90.3}, 0.5, "mean-linear"),
-        ({"8": 3.0}, 0.5, "8"),
-    ],
-)
-def test_smallest_within_the_budget_unless_the_linear_probe_beats_all(
-    quality: dict[str, float], budget: float, expected: str
-) -> None:
-    assert choose(quality, budget).name == expected
+def test_without_clips_to_judge_by_there_is_no_figure() -> None:
+    material = material_of(LABELS, ["one"] * 18)
+    found = held_out_windows(material, ("4",), QUICK, ONE_CHUNK, 0)
+    assert macro_map(found, material) == {"4": None}

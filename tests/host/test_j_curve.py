@@ -39,7 +39,7 @@ def test_the_smallest_j_within_half_a_point_is_marked() -> None:
         (ring,) = (each for each in axes.collections if isinstance(each, PathCollection))
         expect(ring.get_offsets(), [expected])
     (label,) = (text.get_text() for text in quality.get_legend().get_texts())
-    assert label == "protobin, 1 bit (J = 5: 85.7 %, 5.0 KiB)"
+    assert label == "protobin, 1 bit (J = 5: 85.7 %, 5 KiB)"
 
 
 def test_curves_show_quality_deviation_and_bytes_in_order_of_j() -> None:

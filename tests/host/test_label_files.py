@@ -36,6 +36,7 @@ def refused(folder: Path, name: str, text: str) -> str:
         (HEAD + "2\t1\tOwl\n", "line 2: expected start <= end, found 2.0 and 1.0"),
         (HEAD + "1,5\t2\tOwl\n", "write decimals with a point"),
         (HEAD + "1\t2\t \n", "line 2: the label is empty"),
+        (HEAD + "1\t2\tOwl_\n", "line 2: 'Owl_' is no name of a class"),
         (HEAD + "1\t2\t-Owl\n", "line 2: expected a class, found '-Owl'"),
         (HEAD + "1\t2\tbackground\n", "line 2: expected a class, found 'background'"),
         (HEAD + "1\t2\n", "line 2: expected 3 fields as in the header, found 2"),

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from edge_probe.bundle.tensors import pack_head
 from edge_probe.errors import EdgeProbeError
-from edge_probe.head import FloatLinear, Int8Linear, ProtobinHead
-from edge_probe.head.linear import Linear
+from edge_probe.head import FloatLinear, GroupedInt8Linear, Int8Linear, ProtobinHead
+from edge_probe.head.linear import Linear, layer_bytes
 from edge_probe.head.packing import pack_signs
-from export.linear_layer import group, layer_bytes, sparsify
+from export.linear_layer import sparsify
 
 
 def scores_of(rng: np.random.Generator, n_clips: int, n_prototypes: int) -> NDArray[np.float32]:
@@ -79,7 +79,7 @@ def test_an_impossible_number_of_weights_is_refused(k: int) -> None:
 
 def test_group_sees_each_class_s_own_prototypes() -> None:
     weights, bias = np.array([[1.0, -0.5], [0.25, 2.0]]), np.array([0.5, 0.0])
-    layer = group(weights, bias)
+    layer = GroupedInt8Linear.from_float(weights, bias)
     rows = np.stack([layer.row(0), layer.row(1)])
     np.testing.assert_allclose(rows, [[1, -0.5, 0, 0], [0, 0, 0.25, 2]], atol=2 / 127 / 2)
     found = layer.logits(np.array([0.5, 0.25, 1.0, -1.0], np.float32))
@@ -94,7 +94,7 @@ def test_layer_bytes_are_those_of_the_file() -> None:
     layers: list[Linear] = [
         dense,
         sparsify(weights, bias, 20, scores_of(rng, 60, 400)),
-        group(weights[:, :8], bias),
+        GroupedInt8Linear.from_float(weights[:, :8], bias),
         FloatLinear(weights.astype(np.float32), bias),
     ]
     offset, means = np.zeros(16, np.float32), np.zeros(400, np.float32)

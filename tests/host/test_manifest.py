@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_probe.bundle import Label
 from export.clips import Clip, ClipsError, read_clips, write_manifest
 
 
@@ -72,7 +74,9 @@ _TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=";/"),
     min_size=1, max_size=9,
 )  # fmt: skip
-_LABEL = _TEXT.filter(lambda name: name[0] != "-" and name.casefold() != "background")
+_LABEL = _TEXT.map(lambda name: normalize("NFC", name)).filter(
+    lambda name: name[0] != "-" and name.casefold() != "background" and Label.parse(name).is_clean
+)
 _TIME = st.one_of(st.none(), st.floats(0, 1e6))
 
 

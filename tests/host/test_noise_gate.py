@@ -19,6 +19,7 @@ from support.readme_world import make_world
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.commands.classify import DEMO_BUNDLE
 from export.cli import main
+from export.clips import ClipsError
 from export.noise import KINDS, LEVEL, made_up_noise
 from export.noise_gate import NoiseGate, NoiseGateError, pass_noise_gate
 
@@ -53,6 +54,12 @@ def test_class_that_is_always_on_is_refused(hiss: Path) -> None:
     assert "; " not in refused.value.message
     assert refused.value.hint is not None
     assert "background" in refused.value.hint
+
+
+def test_recordings_that_hold_no_token_prove_nothing(tmp_path: Path) -> None:
+    sf.write(tmp_path / "click.wav", np.zeros(3), 16_000)
+    with pytest.raises(ClipsError, match="too short to classify"):
+        pass_noise_gate(demo(-SILENT), NoiseGate((tmp_path / "click.wav",)))
 
 
 def test_made_up_noise_is_refused_where_a_limit_is_stated() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.precision import LINEAR_PROBE, choose
+from export.precision import LINEAR_PROBE, candidates, choose
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,13 @@ from export.precision import LINEAR_PROBE, choose
 )  # fmt: skip
 def test_the_smallest_head_that_loses_little(quality: dict[str, float], expected: str) -> None:
     assert choose(quality).name == expected
+
+
+def test_what_could_not_be_measured_is_not_said_to_be() -> None:
+    choice = choose(dict.fromkeys(candidates(None, None)))
+    assert choice.name == "8"
+    assert "no clips could be held out" in choice.reason
+    assert choose({"1": None}).name == "1"
 
 
 def test_budget_is_what_may_be_lost() -> None:

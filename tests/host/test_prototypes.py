@@ -11,9 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_probe.head import FloatLinear, GroupedInt8Linear, Int8Linear, ProtobinHead
+from edge_probe.head import (
+    FloatLinear,
+    GroupedInt8Linear,
+    Int8Linear,
+    ProtobinHead,
+    ProtofloatHead,
+)
 from edge_probe.head.linear import Linear
 from edge_probe.head.packing import pack_signs
+from edge_probe.head.protofloat import unit_length
 from export.prototypes import (
     _BLOCK,
     CHANCE,
@@ -42,6 +49,12 @@ def head_of(signs: Array, weights: Array | None = None, kind: str = "int8") -> P
     reference = rng.uniform(-0.2, 0.4, len(signs)).astype(np.float32)
     offset = np.zeros(signs.shape[1], np.float32)
     return ProtobinHead(pack_signs(signs), offset, 1, linear, reference)
+
+
+def float_head_of(vectors: Array) -> ProtofloatHead:
+    bits = head_of(vectors)
+    unit = unit_length(vectors)
+    return ProtofloatHead(unit, bits.offset, bits.linear, bits.reference_scores, True)
 
 
 def random_signs(n_prototypes: int, n_dims: int, seed: int = 0) -> Array:
@@ -83,11 +96,41 @@ def test_planted_copies_mirror_images_and_near_copies_are_found() -> None:
     found = report_prototypes(head_of(signs))
     assert found.copies == ((3, 7, 41),)
     assert found.close == (
-        Pair(12, 50, 0, mirrored=True), Pair(20, 33, 2, mirrored=False),
-        Pair(3, 59, 9, mirrored=True),
+        Pair(12, 50, -1.0), Pair(20, 33, 1 - 4 / 256), Pair(3, 59, 18 / 256 - 1),
     )  # fmt: skip
-    assert found.close[0].cosine(256) == -1
-    assert found.close[1].cosine(256) == 1 - 4 / 256
+    assert [pair.n_different(256) for pair in found.close] == [0, 2, 9]
+    assert [pair.mirrored for pair in found.close] == [True, False, True]
+
+
+def test_float_prototypes_are_compared_by_their_cosine() -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 64))
+    vectors[7] = vectors[3]
+    vectors[21] = -2 * vectors[5]
+    vectors[30] = vectors[11] + 0.3 * np.abs(vectors[11]) * random_signs(1, 64)[0]
+    found = report_prototypes(float_head_of(vectors))
+    assert found.copies == ((3, 7),)
+    mirrored, near = found.close
+    assert (mirrored.first, mirrored.second, near.first, near.second) == (5, 21, 11, 30)
+    assert mirrored.cosine == pytest.approx(-1)
+    expected = vectors[11] @ vectors[30] / np.linalg.norm(vectors[11]) / np.linalg.norm(vectors[30])
+    assert near.cosine == pytest.approx(expected)
+    assert (found.binary, found.chance_cosine, found.near_cosine) == (False, None, 0.9)
+
+
+def test_prototypes_in_one_orthant_are_no_finding() -> None:
+    """Those of a PPNet start in [0, 1): closer than any chance on a sphere, and nothing wrong."""
+    vectors = np.random.default_rng(0).random((60, 64))
+    assert report_prototypes(float_head_of(vectors)).close == ()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_repeats_of_random_prototypes_are_no_finding(seed: int) -> None:
+    """As a head of several thresholds a dimension begins."""
+    signs = np.tile(random_signs(200, 96, seed), 3)
+    head = dataclasses.replace(head_of(signs), n_thresholds=3)
+    found = report_prototypes(head)
+    assert (found.copies, found.close) == ((), ())
+    assert found.chance_cosine == report_prototypes(head_of(signs[:, :96])).chance_cosine
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -112,7 +155,7 @@ def test_near_copies_are_found_across_blocks() -> None:
     for number, (first, second) in enumerate([(3, 2499), (5, 9), (2047, 2048), (2100, 2400)]):
         signs[second] = signs[first] * (-1) ** number
         signs[second, : number + 1] *= -1
-        planted.append(Pair(first, second, number + 1, mirrored=number % 2 == 1))
+        planted.append(Pair(first, second, (-1) ** number * (1 - 2 * (number + 1) / 128)))
     found = report_prototypes(head_of(signs, np.ones((1, 2500))))
     assert found.close == tuple(planted)
 

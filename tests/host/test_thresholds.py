@@ -72,6 +72,12 @@ def test_rare_class_takes_the_median_of_the_others() -> None:
     assert fitted.off[2] == np.median(fitted.off[:2])
 
 
+def test_sounds_that_a_class_is_mistaken_for_need_no_background() -> None:
+    """Hard negatives beside ``--no-background``: rows without a class, and no background clip."""
+    highest, targets = one_class([6, 7, 8], [0, 1, 2], [3])
+    assert fit_thresholds(highest, targets, []).on[0] == pytest.approx(3 + IN_GAP * (6 - 3))
+
+
 def test_unjudged_logits_count_for_nothing() -> None:
     highest, targets = one_class([6, 7, 8, np.nan], [0, 1, 2, np.nan], [5, np.nan])
     highest[targets[:, 1] > 0, 1] = np.nan

@@ -176,3 +176,19 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     assert re.search(r"^error: .*\.safetensors: cannot be written: ", done.stderr, re.MULTILINE)
     assert "hint: look at free space and permissions" in done.stderr
     assert not list((tmp_path / "c").rglob("*.part"))
+
+
+def test_more_shards_are_mapped_than_a_shell_lets_files_be_open(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
+    try:
+        shards = Shards(tmp_path)
+        _, tokens = made_up(0)
+        found = []
+        for number in range(80):
+            bucket = f"{number:02x}"
+            shards.add(bucket, {bucket + "0" * 38: tokens})
+            found.append(shards.read(bucket))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(found) == 80

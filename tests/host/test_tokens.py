@@ -220,6 +220,36 @@ def test_chunks_of_a_part_lie_in_it(tmp_path: Path, card: EncoderCard) -> None:
     assert N_DIMS * N_TIME * N_FREQ == CHUNK
 
 
+def test_a_whole_file_that_was_cut_off_is_no_clip_but_a_part_of_it_is(
+    tmp_path: Path, cache: TokenCache
+) -> None:
+    cut = write_clip(tmp_path / "cut.wav", 4)
+    cut.path.write_bytes(cut.path.read_bytes()[: -2 * CHUNK * 4])
+    parts = [replace(cut, start_s=0.0, end_s=0.02), replace(cut, start_s=0.01, end_s=0.025)]
+    encoded = cache.encode([cut, *parts])
+    assert encoded.clips == parts[:1]
+    assert encoded.unreadable == [f"{cut.path}: the file is cut off after 0.020 s"] * 2
+    np.testing.assert_array_equal(
+        encoded.tokens[0].tokens,
+        np.stack([token_map(part) for part in noise(4, 0)[: 2 * CHUNK].reshape(2, CHUNK)]),
+    )
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(None, 1e-6), (0.5, 9.0)])
+def test_a_part_without_a_sample_is_named(
+    tmp_path: Path, cache: TokenCache, start_s: float | None, end_s: float
+) -> None:
+    part = replace(write_clip(tmp_path / "a.wav"), start_s=start_s, end_s=end_s)
+    with pytest.raises(EdgeProbeError, match=f"no sample lies between {start_s or 0:g} s and"):
+        cache.tokens(part)
+
+
+def test_a_clip_that_the_encoder_makes_nan_of_is_named(tmp_path: Path) -> None:
+    cache = TokenCache(tmp_path / "cache", write_encoder(tmp_path / "encoder", gain=np.nan))
+    with pytest.raises(EncoderError, match=r"a\.wav: .*NaN or infinite"):
+        cache.tokens(write_clip(tmp_path / "a.wav"))
+
+
 def test_unreadable_clips_are_listed_and_stop_nothing(tmp_path: Path, cache: TokenCache) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     os.mkfifo(tmp_path / "pipe.wav")
@@ -242,5 +272,8 @@ def test_unreadable_clips_are_listed_and_stop_nothing(tmp_path: Path, cache: Tok
         assert "\n" not in line
     with pytest.raises(EdgeProbeError, match=f"none of {len(bad)} clips"):
         cache.encode(bad)
+    with pytest.raises(EdgeProbeError) as caught:
+        cache.encode([bad[1]])
+    assert "ffmpeg" in str(caught.value.hint)  # what mends this one clip
     mended = write_clip(tmp_path / "text.wav", seed=3)
     assert cache.encode([mended, *good]).n_encoded == 1

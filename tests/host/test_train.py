@@ -141,6 +141,20 @@ def test_a_finished_head_rests_while_others_go_on() -> None:
     assert (first.linear.weight == 1).all()
 
 
+@pytest.mark.parametrize("other", [Recipe(epochs=2), Recipe(epochs=4, batch=64)])
+def test_heads_of_other_lengths_are_not_trained_together(other: Recipe) -> None:
+    heads = [MeanLinear(bags().shape) for _ in range(2)]
+    before = [copies(head) for head in heads]
+    together = [
+        Descent(head, recipe, 48)
+        for head, recipe in zip(heads, (Recipe(epochs=4), other), strict=True)
+    ]
+    with pytest.raises(ValueError, match=r"one \(epochs, batch\) of all heads, found \[\("):
+        descend(together, bags(), None, seed=0)
+    for head, state in zip(heads, before, strict=True):
+        assert torch.equal(head.linear.weight, state["linear.weight"])
+
+
 def protobin(recipe: Recipe, seed: int) -> Descent:
     torch.manual_seed(seed)
     head = Protobin(bags().shape, 3, learn_offset=True, standardise=True, dropout=0.5)

@@ -74,7 +74,17 @@ def test_unknown_targets_have_no_gradient(kind: str) -> None:
     assert (logits.grad != 0).tolist() == [[False, True, False]]
 
 
-@pytest.mark.parametrize("loss", [Loss(), Loss("bce"), Loss(clip=0)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        Loss(),
+        Loss("bce"),
+        Loss(clip=0),
+        Loss(gamma_negative=0.5, gamma_positive=0.5),
+        Loss(gamma_negative=0.5, gamma_positive=0.5, clip=0),
+        Loss(gamma_negative=0, gamma_positive=0),
+    ],
+)
 def test_extreme_logits_give_finite_loss_and_gradient(loss: Loss) -> None:
     logits = torch.tensor([[-1e4, 1e4, 0.0, 1e4, -1e4]], requires_grad=True)
     value = loss(logits, torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.0]]))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.token_world import write_clip, write_encoder
-from support.tune_world import PLAN, bags, clip_tokens, material, search
+from support.tune_world import PLAN, bags, clip_tokens, search, subject
 
 from edge_probe.errors import EdgeProbeError
 from export.cli import main
@@ -22,10 +22,10 @@ from export.heads.protobin import Protobin
 from export.material import targets_of
 from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import ONE_BIT, TRAINABLE, train_head
-from export.tune.material import Material
 from export.tune.search import HeadSearch, Plan, tune
 from export.tune.space import configuration, search_space, sobol_points
 from export.tune.storage import StudyError, open_storage
+from export.tune.subject import Subject
 from export.tune.tuned import read_tuned, write_tuned
 
 HEADS_TUNED = ("linear-mean", ONE_BIT)
@@ -84,15 +84,15 @@ def outcome(searches: list[HeadSearch], folder: Path) -> bytes:
 
 def test_the_same_search_finds_the_same_however_often_it_is_interrupted(tmp_path: Path) -> None:
     heads = ("linear-mean", "linear")
-    at_once = tune(open_storage(str(tmp_path / "a.journal")), heads, material(), PLAN)
+    at_once = tune(open_storage(str(tmp_path / "a.journal")), heads, subject(), PLAN)
     for n_steps in (1, 3, 4):
         interrupted = search(tmp_path / "b.journal")
         assert all(interrupted.step() for _ in range(n_steps))
         assert not interrupted.is_complete
-    in_pieces = tune(open_storage(str(tmp_path / "b.journal")), heads, material(), PLAN)
+    in_pieces = tune(open_storage(str(tmp_path / "b.journal")), heads, subject(), PLAN)
     assert outcome(in_pieces, tmp_path) == outcome(at_once, tmp_path)
     n_created = (tmp_path / "b.journal").read_text().count('"op_code":4')
-    again = tune(open_storage(str(tmp_path / "b.journal")), heads, material(), PLAN)
+    again = tune(open_storage(str(tmp_path / "b.journal")), heads, subject(), PLAN)
     assert outcome(again, tmp_path) == outcome(at_once, tmp_path)
     assert (tmp_path / "b.journal").read_text().count('"op_code":4') == n_created == 20
 
@@ -120,7 +120,7 @@ def test_hopeless_trials_of_tpe_are_stopped_and_sobol_points_never(tmp_path: Pat
 
 
 def test_training_that_diverges_counts_as_nothing_found(tmp_path: Path) -> None:
-    sound = material()
+    sound = subject()
     rng = np.random.default_rng(0)
     clips = [clip_tokens(label, rng) for label in (0, 1, None)]
     clips[0].tokens[:] = np.nan
@@ -132,27 +132,27 @@ def test_training_that_diverges_counts_as_nothing_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other_material", "other_plan", "named"),
+    ("other_subject", "other_plan", "named"),
     [
-        (material("other clips"), PLAN, "clips 'made up' instead of 'other clips'"),
-        (material(), replace(PLAN, trials=8), "trials 6 instead of 8"),
-        (material(), replace(PLAN, epochs=3), "epochs 2 instead of 3"),
-        (material(), replace(PLAN, prototypes_per_class=3), "prototypes_per_class 2 instead of 3"),
+        (subject("other clips"), PLAN, "clips 'made up' instead of 'other clips'"),
+        (subject(), replace(PLAN, trials=8), "trials 6 instead of 8"),
+        (subject(), replace(PLAN, epochs=3), "epochs 2 instead of 3"),
+        (subject(), replace(PLAN, prototypes_per_class=3), "prototypes_per_class 2 instead of 3"),
     ],
 )
 def test_a_study_does_not_change_its_subject(
-    tmp_path: Path, other_material: Material, other_plan: Plan, named: str
+    tmp_path: Path, other_subject: Subject, other_plan: Plan, named: str
 ) -> None:
     storage = open_storage(str(tmp_path / "a.journal"))
-    HeadSearch(storage, "linear", material(), PLAN)
+    HeadSearch(storage, "linear", subject(), PLAN)
     with pytest.raises(StudyError, match=named):
-        HeadSearch(storage, "linear", other_material, other_plan)
-    HeadSearch(storage, "ep", other_material, other_plan)
+        HeadSearch(storage, "linear", other_subject, other_plan)
+    HeadSearch(storage, "ep", other_subject, other_plan)
 
 
 def test_tuned_heads_come_back_as_they_were_found(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "a.journal"))
-    searches = tune(storage, HEADS_TUNED, material(), PLAN)
+    searches = tune(storage, HEADS_TUNED, subject(), PLAN)
     outcome(searches, tmp_path)
     expected = {each.head: each.candidates()[0].configuration for each in searches}
     assert read_tuned(tmp_path / "tuned.json") == expected
@@ -172,6 +172,7 @@ def test_tuned_heads_come_back_as_they_were_found(tmp_path: Path) -> None:
         (("heads", ONE_BIT, "configuration", "recipe", "learning_rate"), float("nan")),
         (("heads", ONE_BIT, "configuration", "recipe", "speed"), 1.0),
         (("heads", ONE_BIT, "configuration", "recipe", "loss", "kind"), 3),
+        (("heads", ONE_BIT, "configuration", "recipe", "loss", "kind"), "hinge"),
         (("heads", ONE_BIT, "configuration", "sign_recipe"), {}),
         (("heads", ONE_BIT, "configuration", "prototypes_per_class"), True),
     ]:
@@ -211,8 +212,8 @@ def test_the_test_clips_are_not_looked_at(tmp_path: Path, by_hand: bool) -> None
     tokens = [clip_tokens(n % 2, rng) for n in range(20)]
     keys = [str(n) for n in range(20)]
 
-    def gather(tokens: list[ClipTokens]) -> Material:
-        return Material.of(
+    def gather(tokens: list[ClipTokens]) -> Subject:
+        return Subject.of(
             ClipSet(tuple(clips), ("a", "b")), Encoded(clips, tokens, keys), cache, seed=0
         )
 
@@ -239,14 +240,14 @@ def test_a_split_that_leaves_nothing_is_refused(
     tokens = [clip_tokens(0, np.random.default_rng(n)) for n in range(4)]
     encoded = Encoded(clips, tokens, ["key"] * 4)
     with pytest.raises(StudyError, match=complaint):
-        Material.of(ClipSet(tuple(clips), ("a",)), encoded, cache, seed=0)
+        Subject.of(ClipSet(tuple(clips), ("a",)), encoded, cache, seed=0)
 
 
 def test_validation_without_a_class_to_tell_apart_is_refused() -> None:
-    sound = material()
+    sound = subject()
     sound.validation.targets[:] = 1
     with pytest.raises(StudyError, match="24 validation clips do not hold any class that others"):
-        Material(sound.train, sound.validation, {})
+        Subject(sound.train, sound.validation, {})
 
 
 def test_what_is_not_known_of_a_clip_is_not_held_against_a_head() -> None:

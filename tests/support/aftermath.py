@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from support.journal import Said
+from support.numbered_source import account, samples, stretches
+from support.victim import FORMAT, RATE, RUN_FRAMES
 
 from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.segment import Place, header
 from edge_probe.source.wav import HEADER_BYTES
-from support.journal import Said
-from support.numbered_source import account, samples, stretches
-from support.victim import FORMAT, RATE, RUN_FRAMES
 
 Found = tuple[int, int | None, str | None, str | None]
 """First frame, frames, cause of a gap, name of a segment."""

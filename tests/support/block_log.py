@@ -56,7 +56,7 @@ class LoggedDisk:
         self._process.wait()
 
 
-class _Disk(mfusepy.Operations):
+class _Disk(mfusepy.Operations):  # type: ignore[misc]
     def __init__(self, image: Path, log: Path) -> None:
         self._disk = os.open(image, os.O_RDWR)
         self._size_bytes = image.stat().st_size

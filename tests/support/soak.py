@@ -13,12 +13,13 @@ import sys
 import threading
 from pathlib import Path
 
+from support.numbered_source import NumberedSource, VirtualClock
+
 from edge_probe.capture.recovery import Safe
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
-from support.numbered_source import NumberedSource, VirtualClock
 
 RATE = 100
 BLOCK = 30 * RATE
@@ -60,7 +61,7 @@ def look(state: Path) -> dict[str, int]:
     wal = state / "capture.sqlite-wal"
     return {
         "rss_kib": pages * os.sysconf("SC_PAGE_SIZE") // 1024,
-        "descriptors": len(os.listdir("/proc/self/fd")),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "threads": threading.active_count(),
         "files": sum(1 for path in state.rglob("*") if path.suffix != ".wav"),
         "wal_kib": wal.stat().st_size // 1024 if wal.exists() else 0,

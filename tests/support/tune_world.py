@@ -6,9 +6,9 @@ import numpy as np
 
 from export.tokens import ClipTokens
 from export.train import Bags
-from export.tune.material import Material
 from export.tune.search import HeadSearch, Plan
 from export.tune.storage import open_storage
+from export.tune.subject import Subject
 
 N_CLASSES, N_DIMS = 2, 6
 PLAN = Plan(trials=6, top=2, seeds=2, epochs=2, prototypes_per_class=2)
@@ -30,10 +30,10 @@ def bags(n_clips: int, seed: int) -> Bags:
     return Bags([clip_tokens(kind, rng) for kind in kinds], targets.astype(np.float32))
 
 
-def material(clips: str = "made up") -> Material:
+def subject(clips: str = "made up") -> Subject:
     """What a search needs; ``clips`` stands for their fingerprint."""
-    return Material(bags(48, seed=1), bags(24, seed=2), {"encoder": "e" * 24, "clips": clips})
+    return Subject(bags(48, seed=1), bags(24, seed=2), {"encoder": "e" * 24, "clips": clips})
 
 
 def search(journal: Path, head: str = "linear-mean", plan: Plan = PLAN) -> HeadSearch:
-    return HeadSearch(open_storage(str(journal)), head, material(), plan)
+    return HeadSearch(open_storage(str(journal)), head, subject(), plan)

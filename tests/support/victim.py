@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from support.journal import Journal, Said
+from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.recovery import Safe
@@ -32,8 +34,6 @@ from edge_probe.capture.store import Store, Timing
 from edge_probe.capture.timeline import SETTLE_S, TOLERANCE_S
 from edge_probe.capture.writer import Writer
 from edge_probe.clock import Clock
-from support.journal import Journal, Said
-from support.numbered_source import NumberedSource, VirtualClock
 
 RATE = 1000
 BLOCK = 100
@@ -80,7 +80,7 @@ class TellingStore(Store):
         super().__init__(folder, clock, safe)
         self._journal = journal
 
-    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile:
+    def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile | None:
         with self._closing():
             return super().begin_segment(first_frame, n_planned, timing)
 
@@ -121,7 +121,8 @@ def record(plan: Plan) -> None:
         return stores[0]
 
     writer = Writer(
-        ring, FORMAT, f"run {plan.run}", segment_s=plan.segment_s, open_store=open_store, clock=clock
+        ring, FORMAT, f"run {plan.run}", segment_s=plan.segment_s, open_store=open_store,
+        clock=clock,
     )  # fmt: skip
     chance = random.Random(plan.run)
     journal.say(Said.BEGUN)
@@ -214,7 +215,7 @@ def breed() -> None:
                 continue
             try:
                 record(plan)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - a child must never run on as its parent
                 traceback.print_exc()
             finally:
                 os._exit(0)

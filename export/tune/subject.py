@@ -1,4 +1,4 @@
-"""The clips that a search learns from and judges by; those for the test stay untouched."""
+"""What a study is about: clips to learn from and to judge by; those for the test stay untouched."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from export.tune.storage import StudyError
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Subject:
     """Training and validation clips of one encoder."""
 
     train: Bags
@@ -25,7 +25,7 @@ class Material:
     """Encoder, clips and split in plain values: two processes with the same have the same bags."""
 
     @classmethod
-    def of(cls, clips: ClipSet, encoded: Encoded, cache: TokenCache, seed: int) -> "Material":
+    def of(cls, clips: ClipSet, encoded: Encoded, cache: TokenCache, seed: int) -> "Subject":
         """Split encoded clips by source recording.
 
         Parameters

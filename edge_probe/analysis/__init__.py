@@ -1,0 +1,1 @@
+"""Process B of the recorder: segments to detections. It may be slow and it may die."""

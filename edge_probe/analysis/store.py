@@ -1,0 +1,352 @@
+"""detections.sqlite: what was classified, what was not and why (`SCHEMA.md` is normative).
+
+Only the classifier process writes it; others attach it read-only.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+
+from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
+from edge_probe.bundle import Bundle
+from edge_probe.detect import Box, OpenDetection
+from edge_probe.errors import StateError
+
+VERSION = 1
+
+_PAGE_BYTES = 1024
+"""A commit touches four or five places; smaller pages, fewer bytes to the card."""
+
+_TABLES = """
+CREATE TABLE bundle (
+    bundle INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
+    chunk_s REAL NOT NULL,
+    window_chunks INTEGER NOT NULL,
+    hop_chunks INTEGER NOT NULL
+) STRICT;
+CREATE TABLE label (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    class_index INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    threshold_on REAL NOT NULL,
+    threshold_off REAL NOT NULL,
+    PRIMARY KEY (bundle, class_index)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE duty (
+    duty INTEGER PRIMARY KEY,
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL
+) STRICT;
+CREATE TABLE chunk (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('tried','done','skipped','quarantined')),
+    n_attempts INTEGER NOT NULL,
+    reason TEXT,
+    PRIMARY KEY (bundle, stream, run_frame, n, channel)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stint (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    first_n INTEGER NOT NULL,
+    next_n INTEGER NOT NULL,
+    open TEXT NOT NULL,
+    PRIMARY KEY (bundle, stream, run_frame, channel)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE detection (
+    detection INTEGER PRIMARY KEY,
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    low_hz REAL,
+    high_hz REAL,
+    score REAL NOT NULL,
+    calibrated INTEGER NOT NULL,
+    logit REAL NOT NULL,
+    threshold REAL NOT NULL,
+    window_frame INTEGER NOT NULL,
+    span_frame INTEGER NOT NULL,
+    span_n_frames INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL,
+    private INTEGER NOT NULL
+) STRICT;
+CREATE TABLE score_cache (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    first_n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    score REAL NOT NULL,
+    best BLOB NOT NULL,
+    PRIMARY KEY (bundle, stream, run_frame, first_n, channel)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Store:
+    """The open database, seen by one bundle.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+    bundle : Bundle
+
+    Raises
+    ------
+    StateError
+        It is of a newer version, or damaged.
+    sqlite3.Error
+        From any method: the disk failed. Nothing is acknowledged then; `reopen` it.
+    """
+
+    def __init__(self, path: Path, bundle: Bundle) -> None:
+        self._path = path
+        self._bundle = bundle
+        self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, timeout=5)
+        try:
+            self._prepare(db)
+        except sqlite3.DatabaseError as error:
+            db.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            raise StateError(
+                f"{self._path}: damaged: {error}", hint="keep it and move it away"
+            ) from error
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StateError(
+                f"{self._path}: expected version {VERSION} or older, found {version}",
+                hint="it was made by a newer edge-probe: install that one",
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        with _transaction(db):
+            if version == 0:
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            self._number = self._register(db)
+
+    def _register(self, db: sqlite3.Connection) -> int:
+        """Number of the bundle; a new one is noted with its labels."""
+        bundle = self._bundle
+        query = "SELECT bundle FROM bundle WHERE sha256 = ?"
+        if known := db.execute(query, (bundle.sha256,)).fetchone():
+            return int(known[0])
+        windows = bundle.windows
+        (number,) = db.execute(
+            "INSERT INTO bundle (sha256, id, chunk_s, window_chunks, hop_chunks)"
+            " VALUES (?, ?, ?, ?, ?) RETURNING bundle",
+            (bundle.sha256, bundle.id, bundle.encoder.chunk_s, windows.window_chunks,
+             windows.hop_chunks),
+        ).fetchone()  # fmt: skip
+        thresholds = zip(bundle.threshold_on.tolist(), bundle.threshold_off.tolist(), strict=True)
+        db.executemany(
+            "INSERT INTO label VALUES (?, ?, ?, ?, ?)",
+            [(number, index, label.text, on, off) for index, (label, (on, off))
+             in enumerate(zip(bundle.labels, thresholds, strict=True))],
+        )  # fmt: skip
+        return int(number)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._db.close()
+
+    def reopen(self) -> None:
+        """Begin anew after the disk failed; a transaction whose end is unknown may be there."""
+        self._db.close()
+        self._db = self._open()
+
+    def commit(self, results: Sequence[Result], tries: Sequence[Try]) -> None:
+        """Keep results, and which chunks are tried next, in one transaction.
+
+        What is there already stays as it is: a commit may be done again.
+        """
+        with _transaction(self._db):
+            for result in results:
+                self._put(result)
+            for attempt in tries:
+                self._db.execute(
+                    "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 'tried', ?, NULL)"
+                    " ON CONFLICT DO UPDATE SET n_attempts = excluded.n_attempts"
+                    " WHERE state = 'tried'",
+                    (self._number, *attempt.piece.key, attempt.piece.first_frame,
+                     attempt.piece.n_frames, attempt.n_attempts),
+                )  # fmt: skip
+
+    def _put(self, result: Result) -> None:
+        piece = result.piece
+        new = self._db.execute(
+            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state, reason = excluded.reason"
+            " WHERE state = 'tried'",
+            (self._number, *piece.key, piece.first_frame, piece.n_frames, result.state,
+             result.reason),
+        )  # fmt: skip
+        if new.rowcount == 0:
+            return
+        for detection in result.detections:
+            self._put_detection(piece.key, detection)
+        for window in result.windows:
+            self._put_window(piece.key, window)
+        self._put_stint(piece.key, result.stint)
+
+    def _put_detection(self, key: Key, row: DetectionRow) -> None:
+        values = (self._number, *key, *astuple(row))
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT INTO detection VALUES (NULL, {marks})", values)
+
+    def _put_window(self, key: Key, row: WindowRow) -> None:
+        self._db.execute(
+            "INSERT INTO score_cache VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._number, key.stream, key.run_frame, row.first_n, key.channel, row.first_frame,
+             row.n_frames, row.score, row.best),
+        )  # fmt: skip
+
+    def _put_stint(self, key: Key, stint: Stint | None) -> None:
+        place = (self._number, key.stream, key.run_frame, key.channel)
+        if stint is None:
+            self._db.execute(f"DELETE FROM stint WHERE {_STINT}", place)
+            return
+        self._db.execute(
+            "INSERT OR REPLACE INTO stint VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*place, stint.first_n, stint.next_n, _open_text(stint.open)),
+        )
+
+    def stint(self, key: Key) -> Stint | None:
+        """The stint that may go on in the run and channel of a chunk."""
+        found = self._db.execute(
+            f"SELECT first_n, next_n, open FROM stint WHERE {_STINT}",
+            (self._number, key.stream, key.run_frame, key.channel),
+        ).fetchone()
+        return found and Stint(found[0], found[1], _open_of(found[2]))
+
+    def n_attempts(self, key: Key) -> int:
+        """How often a chunk was tried without a result."""
+        found = self._db.execute(
+            "SELECT n_attempts FROM chunk WHERE (bundle, stream, run_frame, n, channel)"
+            " = (?, ?, ?, ?, ?) AND state = 'tried'",
+            (self._number, *key),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def next_n(self, key: Key) -> int:
+        """The chunk behind the last one that has a result, in the run and channel of a chunk."""
+        found = self._db.execute(
+            "SELECT n FROM chunk WHERE (bundle, stream, run_frame) = (?, ?, ?) AND channel = ?"
+            " AND state != 'tried' ORDER BY n DESC LIMIT 1",
+            (self._number, key.stream, key.run_frame, key.channel),
+        ).fetchone()
+        return int(found[0]) + 1 if found else 0
+
+    def begin(self) -> tuple[Duty, tuple[int, int]]:
+        """Go on duty.
+
+        Returns
+        -------
+        duty : Duty
+            Since when this bundle is answerable. After another bundle that is since the last
+            chunk the other has a result for.
+        place : (int, int)
+            Stream and first frame of the run to go on with.
+        """
+        with _transaction(self._db):
+            duty = self._duty()
+        own = self._last(self._number)
+        mine = (own.stream, own.run_frame) if own else (0, 0)
+        return duty, max(mine, (duty.stream, duty.run_frame))
+
+    def _duty(self) -> Duty:
+        found = self._db.execute(
+            "SELECT bundle, stream, run_frame, first_frame FROM duty ORDER BY duty DESC LIMIT 1"
+        ).fetchone()
+        if found and found[0] == self._number:
+            return Duty(*found[1:])
+        duty = Duty(0, 0, 0)
+        if found:
+            places = [Duty(*found[1:]), self._last(found[0]) or duty]
+            duty = max(places, key=lambda one: (one.stream, one.first_frame))
+        self._db.execute(
+            "INSERT INTO duty VALUES (NULL, ?, ?, ?, ?)",
+            (self._number, duty.stream, duty.run_frame, duty.first_frame),
+        )
+        return duty
+
+    def _last(self, bundle: int) -> Duty | None:
+        """Where the last chunk with a result of a bundle begins; all before it are complete."""
+        found = self._db.execute(
+            "SELECT stream, run_frame, first_frame FROM chunk WHERE bundle = ?"
+            " AND state != 'tried' ORDER BY stream DESC, run_frame DESC, n DESC LIMIT 1",
+            (bundle,),
+        ).fetchone()
+        return found and Duty(*found)
+
+
+_STINT = "(bundle, stream, run_frame, channel) = (?, ?, ?, ?)"
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; safe from a power cut at its end."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _open_text(found: Mapping[int, OpenDetection]) -> str:
+    """JSON; Python's floats come back from it to the bit."""
+    return json.dumps(
+        [
+            (index, one.first, one.last, one.below, *((one.best, one.logit, *astuple(one.box))
+                                                      if one.box else ()))
+            for index, one in found.items()
+        ],
+        allow_nan=False,
+    )  # fmt: skip
+
+
+def _open_of(text: str) -> dict[int, OpenDetection]:
+    return {
+        index: OpenDetection(first, last, below, best[0], best[1], Box(*best[2:]))
+        if best
+        else OpenDetection(first, last, below)
+        for index, first, last, below, *best in json.loads(text)
+    }

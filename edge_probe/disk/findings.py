@@ -1,0 +1,184 @@
+"""What the classifier found, read from its detections.sqlite.
+
+That file may be absent, locked or damaged without any harm to the recording.
+"""
+
+import json
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edge_probe.disk.rows import ORIGIN, Segment
+
+_log = logging.getLogger(__name__)
+
+_DUTY = "SELECT bundle, stream, first_frame FROM duty ORDER BY duty DESC LIMIT 1"
+_NEWEST = (
+    "SELECT stream, first_frame FROM chunk WHERE bundle = ? AND state != 'tried'"
+    " ORDER BY stream DESC, run_frame DESC, n DESC LIMIT 1"
+)
+_OPEN = (
+    "SELECT stream, run_frame, channel, first_n, hop_chunks, open"
+    " FROM stint JOIN bundle USING (bundle) WHERE bundle = ? AND open != '[]'"
+)
+_CHUNK = (
+    "SELECT first_frame FROM chunk WHERE (bundle, stream, run_frame, n, channel) = (?, ?, ?, ?, ?)"
+)
+_DETECTED = (
+    "SELECT EXISTS (SELECT 1 FROM detection"
+    " WHERE stream = ? AND span_frame < ? AND span_frame + span_n_frames > ?)"
+)
+_PRIVATE = (
+    "SELECT stream, span_frame, span_n_frames FROM detection"
+    " WHERE private AND (stream, span_frame + span_n_frames) > (?, ?) ORDER BY 1, 2"
+)
+_RUNS = (
+    "SELECT bundle, chunk_s, window_chunks, (SELECT max(run_frame) FROM score_cache AS one"
+    " WHERE one.bundle = bundle.bundle AND stream = ? AND run_frame <= ?) FROM bundle"
+)
+_SCORES = (
+    "SELECT first_frame, n_frames, max(score) FROM score_cache"
+    " WHERE bundle = ? AND stream = ? AND run_frame = ? AND first_n BETWEEN ? AND ?"
+    " AND first_frame >= ? AND first_frame < ? GROUP BY first_frame, n_frames ORDER BY 1"
+)
+
+_TIMEOUT_S = 0.5
+
+
+class Window(NamedTuple):
+    """A window the classifier scored."""
+
+    first_frame: int
+    n_frames: int
+    score: float
+    """The highest of its classes and channels."""
+
+
+class Findings:
+    """A read-only look at the classifier's database; for use in one thread.
+
+    Parameters
+    ----------
+    path : Path
+        It may come later.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._complaint = ""
+        self._is_blind = False
+
+    def look_again(self) -> None:
+        """Try to read a database that failed before; until then its audio stays unknown."""
+        self._is_blind = False
+
+    def held(self, segment: Segment) -> str:
+        """What a segment holds.
+
+        Returns
+        -------
+        str
+            ``detections``, ``nothing``, or ``unknown``: not classified yet, or it cannot be read.
+        """
+        if self._is_blind:
+            return "unknown"
+        begin, end = segment.first_frame, segment.end_frame
+        try:
+            if not self.is_classified(segment.stream, end):
+                return "unknown"
+            ((found,),) = self._ask(_DETECTED, segment.stream, end, begin)
+        except sqlite3.Error as error:
+            self._complain(error)
+            return "unknown"
+        return "detections" if found else "nothing"
+
+    def is_classified(self, stream: int, end: int) -> bool:
+        """Whether the classifier has said all about what lies before a frame of a stream.
+
+        Raises
+        ------
+        sqlite3.Error
+            Its database cannot be read.
+        """
+        duty = self._ask(_DUTY)
+        if not duty:
+            return False
+        bundle, *began = duty[0]
+        newest = self._ask(_NEWEST, bundle)
+        done = max(tuple(began), newest[0] if newest else ORIGIN)
+        return min([done, *self._open(bundle)]) >= (stream, end)
+
+    def _open(self, bundle: int) -> list[tuple[int, int]]:
+        """Where detections begin that have not ended; they have no row yet."""
+        found = []
+        for stream, run_frame, channel, first_n, hop_chunks, text in self._ask(_OPEN, bundle):
+            n = first_n + hop_chunks * min(one[1] for one in json.loads(text))
+            found += [
+                (stream, frame)
+                for (frame,) in self._ask(_CHUNK, bundle, stream, run_frame, n, channel)
+            ]
+        return found
+
+    def scores(self, segment: Segment) -> list[Window] | None:
+        """Windows that begin within a segment; None: not all are known yet."""
+        if self._is_blind:
+            return None
+        rate_hz, begin, end = segment.format.rate_hz, segment.first_frame, segment.end_frame
+        found: dict[tuple[int, int], float] = {}
+        try:
+            runs = self._ask(_RUNS, segment.stream, begin)
+            longest = max((round(s * chunks * rate_hz) for _, s, chunks, _ in runs), default=0)
+            if not self.is_classified(segment.stream, end + longest):
+                return None
+            for bundle, chunk_s, _, run_frame in runs:
+                if run_frame is None:
+                    continue
+                first_n = int((begin - run_frame) / (chunk_s * rate_hz)) - 1
+                last_n = int((end - run_frame) / (chunk_s * rate_hz)) + 1
+                for first, n_frames, score in self._ask(
+                    _SCORES, bundle, segment.stream, run_frame, first_n, last_n, begin, end
+                ):
+                    found[first, n_frames] = max(score, found.get((first, n_frames), score))
+        except sqlite3.Error as error:
+            self._complain(error)
+            return None
+        return [Window(*place, score) for place, score in sorted(found.items())]
+
+    def private(self, place: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Private intervals that end behind a place: stream, first frame, frames; in order.
+
+        They are all windows of a detection, not only what it points at.
+
+        Raises
+        ------
+        sqlite3.Error
+            The classifier's database cannot be read.
+        """
+        return self._ask(_PRIVATE, *place)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _ask(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        """Rows; none as long as the classifier has not made its database."""
+        if self._db is None:
+            if not self._path.exists():
+                return []
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            self._db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S)
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def _complain(self, error: sqlite3.Error) -> None:
+        self._is_blind = True
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            _log.warning("%s: %s; its audio counts as not classified", self._path.name, error)

@@ -1,0 +1,224 @@
+"""Privacy: zeros exact to the frame, nothing else touched, and again after a crash the same."""
+
+import sqlite3
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.made_segments import MadeFindings, MadeSegments, decoded
+
+from edge_probe.capture.segment import Format
+from edge_probe.disk import privacy as privacy_module
+from edge_probe.disk import rows
+from edge_probe.disk.chores import Chores
+from edge_probe.disk.encoder import Encoder
+from edge_probe.disk.findings import Findings
+from edge_probe.disk.privacy import Privacy, merged, without
+from edge_probe.disk.transcode import Transcoder
+from edge_probe.source.wav import HEADER_BYTES
+
+RATE = 1000
+MARGIN_S = 0.25
+MARGIN = 250
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def encoder() -> Iterator[Encoder]:
+    made = Encoder()
+    yield made
+    made.stop()
+
+
+def privacy(card: MadeSegments, encoder: Encoder) -> Privacy:
+    findings = Findings(card.state / "detections.sqlite")
+    return Privacy(card.audio, findings, encoder, MARGIN_S, never)
+
+
+def frames_of(path: Path, format_: Format) -> np.ndarray:
+    raw = np.frombuffer(path.read_bytes()[HEADER_BYTES:], np.uint8)
+    return raw.reshape(-1, format_.frame_bytes)
+
+
+def noted(card: MadeSegments) -> set[int]:
+    """Frames the ledger calls private."""
+    found = card.ledger.connection.execute("SELECT first_frame, n_frames FROM privacy").fetchall()
+    frames = [frame for first, n in found for frame in range(first, first + n)]
+    assert len(frames) == len(set(frames)), "pieces overlap"
+    return set(frames)
+
+
+intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(sorted), max_size=6)
+
+
+@given(intervals, intervals)
+def test_interval_sets(first: list, second: list) -> None:
+    def frames(pieces: list) -> set[int]:
+        return {frame for begin, end in pieces for frame in range(begin, end)}
+
+    one, other = merged(map(tuple, first)), merged(map(tuple, second))
+    assert frames(one) == frames(first)
+    assert all(a[1] < b[0] for a, b in pairwise(one))
+    left = without(one, other)
+    assert frames(left) == frames(first) - frames(second)
+    assert all(begin < end for begin, end in left)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_channels=st.integers(1, 3),
+    n_bytes=st.sampled_from((2, 3, 4)),
+    sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=5),
+    rounds=st.lists(
+        st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 900)), max_size=3), max_size=3
+    ),
+)
+def test_zeros_are_exact_whenever_they_become_known(
+    tmp_path_factory: pytest.TempPathFactory,
+    n_channels: int,
+    n_bytes: int,
+    sizes: list[int],
+    rounds: list[list[tuple[int, int]]],
+) -> None:
+    card = MadeSegments(tmp_path_factory.mktemp("card"), Format(RATE, n_channels, n_bytes))
+    found = MadeFindings(card.state)
+    made = [card.add_noise(n_frames) for n_frames in sizes]
+    n_frames = sum(sizes)
+    wanted = np.concatenate([frames for _, frames in made])
+    private: set[int] = set()
+    own = privacy(card, Encoder())
+    for intervals_ in rounds:
+        for first, length in intervals_:
+            found.detect(first, length, private=True)
+            private |= set(range(max(0, first - MARGIN), min(n_frames, first + length + MARGIN)))
+        found.detect(0, n_frames)  # no class that is private
+        own.step(card.ledger)
+        own.step(card.ledger)
+        wanted[sorted(private)] = 0
+        stored = np.concatenate([frames_of(path, card.format) for path, _ in made])
+        np.testing.assert_array_equal(stored, wanted)
+        assert noted(card) == private
+    found.close()
+
+
+def test_a_margin_reaches_into_audio_that_comes_later(card: MadeSegments, encoder: Encoder) -> None:
+    found = MadeFindings(card.state)
+    card.add_noise(1000)
+    found.detect(900, 100, private=True)
+    found.classify(1000, RATE)
+    own = privacy(card, encoder)
+    assert own.step(card.ledger) == (0, 0), "what follows may be private up to here"
+    assert noted(card) == set(range(650, 1000))
+    path, frames = card.add_noise(1000)
+    found.classify(2000, RATE)
+    assert own.step(card.ledger) == (1, 0)
+    assert noted(card) == set(range(650, 1250))
+    stored = frames_of(path, card.format)
+    assert not stored[:250].any()
+    np.testing.assert_array_equal(stored[250:], frames[250:])
+    found.close()
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> MadeSegments:
+    return MadeSegments(tmp_path, Format(RATE, 1, 2))
+
+
+def test_flac_is_encoded_again(tmp_path: Path, encoder: Encoder) -> None:
+    card = MadeSegments(tmp_path, Format(8000, 2, 3))
+    found = MadeFindings(card.state)
+    _, frames = card.add_noise(20_000)
+    assert Transcoder(card.audio, encoder, never).step(card.ledger)
+    found.detect(8000, 400, private=True)
+    own = privacy(card, encoder)
+    own.step(card.ledger)
+    own.step(card.ledger)
+    wanted = frames.copy()
+    wanted[6000:10_400] = 0
+    (segment,) = card.segments()
+    np.testing.assert_array_equal(decoded(card.audio / segment.name, 3), wanted)
+    assert segment.n_bytes == (card.audio / segment.name).stat().st_size
+    assert [path.suffix for path in card.audio.iterdir()] == [".flac"]
+    assert noted(card) == set(range(6000, 10_400))
+    found.close()
+
+
+def test_a_kill_before_the_row_is_made_good(
+    card: MadeSegments, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = MadeFindings(card.state)
+    path, frames = card.add_noise(3000)
+    found.detect(1000, 500, private=True)
+
+    class Killed(BaseException): ...
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    for module, name in ((privacy_module, "overwrite"), (rows, "add_private_pieces")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, kill)
+            with pytest.raises(Killed):
+                privacy(card, encoder).step(card.ledger)
+        assert noted(card) == set()
+    privacy(card, encoder).step(card.ledger)
+    assert noted(card) == set(range(750, 1750))
+    frames[750:1750] = 0
+    np.testing.assert_array_equal(frames_of(path, card.format), frames)
+    found.close()
+
+
+def test_what_was_deleted_is_left_alone(card: MadeSegments, encoder: Encoder) -> None:
+    found = MadeFindings(card.state)
+    path, _ = card.add_noise(3000)
+    path.unlink()
+    found.detect(1000, 500, private=True)
+    privacy(card, encoder).step(card.ledger)
+    assert not path.exists()
+    assert noted(card) == set(range(750, 1750))
+    found.close()
+
+
+def test_chores_wait_for_a_database_that_cannot_be_read(
+    card: MadeSegments, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = MadeFindings(card.state)
+    path, frames = card.add_noise(3000)
+    found.detect(1000, 500, private=True)
+    locker = sqlite3.connect(card.state / "detections.sqlite", isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    chores = Chores(card.state, margin_s=MARGIN_S, flac=True, is_busy=never)
+    assert not chores.step()
+    assert not chores.step()
+    assert sum("locked" in message for message in caplog.messages) == 1
+    np.testing.assert_array_equal(frames_of(path, card.format), frames)
+    locker.close()
+    assert not chores.step(), "FLAC waits until privacy is settled"
+    frames[750:1750] = 0
+    np.testing.assert_array_equal(frames_of(path, card.format), frames)
+    found.classify(4000, RATE)
+    assert chores.step()
+    (segment,) = card.segments()
+    np.testing.assert_array_equal(decoded(card.audio / segment.name, 2), frames)
+    chores.close()
+    found.close()
+
+
+def test_chores_end_at_once(card: MadeSegments) -> None:
+    card.add_noise(4_000_000)
+    chores = Chores(card.state, margin_s=None, flac=True, is_busy=never)
+    chores.start()
+    while not list(card.audio.glob("*.flac.part")):
+        chores.join(0.05)
+        assert chores.is_alive()
+    chores.end()
+    chores.join(5)
+    assert not chores.is_alive()
+    assert [path.suffix for path in card.audio.iterdir()] == [".wav"]
