@@ -1,15 +1,23 @@
 """How far the campaigns go, what they need of a machine, and where their results are kept."""
 
+import importlib.util
 import json
 import os
+import platform
 import random
 import shutil
+import sqlite3
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
+
+from edge_probe import __version__
 
 COUNTS = {
     "kills": 100,
@@ -27,13 +35,30 @@ def count(name: str) -> int:
     return int(os.environ.get(f"EDGE_PROBE_{name.upper()}", COUNTS[name]))
 
 
-def needs(*tools: str) -> None:
-    """Skip, with the reason, where a campaign cannot run."""
-    missing = [tool for tool in tools if not (shutil.which(tool) or Path(tool).exists())]
-    if os.geteuid() != 0:
+def needs(*tools: str, root: bool = True) -> None:
+    """Skip, with the reason, where a campaign cannot run.
+
+    Parameters
+    ----------
+    tools : str
+        Programs, devices or Python packages.
+    root : bool
+        Whether it mounts, traces or the like.
+    """
+    missing = [] if sys.platform.startswith("linux") else ["Linux"]
+    missing += [tool for tool in tools if not _is_there(tool)]
+    if root and os.geteuid() != 0:
         missing.append("root")
     if missing:
         pytest.skip(f"the fault campaign needs {', '.join(missing)}")
+
+
+def _is_there(tool: str) -> bool:
+    return bool(shutil.which(tool)) or Path(tool).exists() or _is_package(tool)
+
+
+def _is_package(name: str) -> bool:
+    return name.isidentifier() and importlib.util.find_spec(name) is not None
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +81,25 @@ def memory_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def results(seed: int) -> Iterator[dict[str, Any]]:
-    """Figures of the campaigns; kept as JSON in the file EDGE_PROBE_FAULTS_JSON names, if any."""
-    figures: dict[str, Any] = {"seed": seed}
+def results(seed: int, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Figures of the campaigns.
+
+    They are kept as JSON in the file that EDGE_PROBE_FAULTS_JSON names, if it does and all is well.
+    """
+    figures: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "edge_probe": __version__,
+        "machine": {
+            "architecture": platform.machine(),
+            "cores": os.cpu_count(),
+            "kernel": platform.release(),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+        },
+        "seed": seed,
+    }
     yield figures
-    if path := os.environ.get("EDGE_PROBE_FAULTS_JSON"):
+    path = os.environ.get("EDGE_PROBE_FAULTS_JSON")
+    if path and not request.session.testsfailed:
         Path(path).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

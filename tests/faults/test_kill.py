@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.conftest import count
+from faults.conftest import count, needs
 from support.aftermath import Aftermath, check_visible
 from support.numbered_source import VirtualClock
 from support.victim import Plan, Victim
@@ -36,6 +36,7 @@ class Found:
 def test_kills_cost_no_more_than_a_second(
     memory_folder: Path, chance: random.Random, results: dict[str, Any]
 ) -> None:
+    needs(root=False)
     n_kills = count("kills")
     lengths = [CHAIN] * (n_kills // CHAIN) + [n_kills % CHAIN] * (n_kills % CHAIN > 0)
     seeds = [chance.getrandbits(32) for _ in lengths]

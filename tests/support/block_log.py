@@ -4,8 +4,6 @@ What a power cut can leave is a prefix of the log of which any writes behind the
 missing; the idea is that of dm-log-writes and CrashMonkey (Mohan et al., OSDI 2018).
 """
 
-import os
-import stat
 import struct
 import subprocess
 import sys
@@ -15,12 +13,16 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-import mfusepy
+from support.child import environment
 
-NAME = "disk"
-TOOLS = ("/dev/fuse", "fusermount3")
-_HEAD = struct.Struct("=3q")
-_FLUSH = -1
+DISK = "disk"
+"""Name of the file."""
+
+TOOLS = ("/dev/fuse", "fusermount3", "mfusepy")
+HEAD = struct.Struct("=3q")
+"""Of an event: monotonic time of its arrival in ns, offset, bytes that follow or `FLUSH`."""
+
+FLUSH = -1
 _PIECE_BYTES = 4096
 """A disk may tear a write between its blocks."""
 
@@ -43,61 +45,27 @@ class LoggedDisk:
 
     def __enter__(self) -> Path:
         self._folder.mkdir()
+        fuse_disk = Path(__file__).with_name("fuse_disk.py")
         self._process = subprocess.Popen(
-            [sys.executable, __file__, self._image, self._log, self._folder]
+            [sys.executable, fuse_disk, self._image, self._log, self._folder], env=environment()
         )
-        while not (self._folder / NAME).exists():
+        while not (self._folder / DISK).exists():
             assert self._process.poll() is None, "no FUSE"
             time.sleep(0.01)
-        return self._folder / NAME
+        return self._folder / DISK
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(["fusermount3", "-u", self._folder], check=True)
         self._process.wait()
 
 
-class _Disk(mfusepy.Operations):  # type: ignore[misc]
-    use_ns = True
-
-    def __init__(self, image: Path, log: Path) -> None:
-        self._disk = os.open(image, os.O_RDWR)
-        self._size_bytes = image.stat().st_size
-        self._log = log.open("wb")
-
-    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
-        if path == "/":
-            return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
-        if path != f"/{NAME}":
-            raise mfusepy.FuseOSError(2)
-        return {"st_mode": stat.S_IFREG | 0o644, "st_nlink": 1, "st_size": self._size_bytes}
-
-    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
-        return os.pread(self._disk, size, offset)
-
-    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
-        self._note(offset, len(data))
-        self._log.write(data)
-        return os.pwrite(self._disk, data, offset)
-
-    def fsync(self, path: str, datasync: int, fh: int) -> int:
-        self._note(0, _FLUSH)
-        self._log.flush()
-        return 0
-
-    def destroy(self, path: str) -> None:
-        self._log.close()
-
-    def _note(self, offset: int, size: int) -> None:
-        self._log.write(_HEAD.pack(time.monotonic_ns(), offset, size))
-
-
 def read_log(log: Path) -> list[Event]:
     """What came, in order."""
     events, data, at = [], log.read_bytes(), 0
     while at < len(data):
-        at_ns, offset, size = _HEAD.unpack_from(data, at)
-        at += _HEAD.size
-        events.append(Event(at_ns, offset, None if size == _FLUSH else data[at : at + size]))
+        at_ns, offset, size = HEAD.unpack_from(data, at)
+        at += HEAD.size
+        events.append(Event(at_ns, offset, None if size == FLUSH else data[at : at + size]))
         at += max(0, size)
     return events
 
@@ -144,8 +112,3 @@ def _pieces(event: Event) -> list[Event]:
 def _write(disk: bytearray, event: Event) -> None:
     if event.data is not None:
         disk[event.offset : event.offset + len(event.data)] = event.data
-
-
-if __name__ == "__main__":
-    image, log, folder = map(Path, sys.argv[1:])
-    mfusepy.FUSE(_Disk(image, log), str(folder), foreground=True, nothreads=True)

@@ -124,9 +124,8 @@ class Auditor:
 
     def audit(self) -> None:
         """Look at all that was closed since the last time."""
-        for first_frame, n_frames, cause, name in stretches(
-            self.state, self.stream, behind=self.end
-        ):
+        found = list(stretches(self.state, self.stream, behind=self.end))  # a reader holds up WAL
+        for first_frame, n_frames, cause, name in found:
             assert first_frame == self.end, f"hole or overlap at {self.end}: {first_frame}"
             if n_frames is None:
                 return

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from support.child import environment
 from support.journal import Journal, Said
 from support.numbered_source import NumberedSource, VirtualClock
 
@@ -182,12 +183,10 @@ class _Nursery:
     """An interpreter that has everything loaded and forks a victim for each plan it is given."""
 
     def __init__(self) -> None:
-        tests = Path(__file__).parents[1]
-        path = os.pathsep.join([str(tests.parent), str(tests)])
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from support import victim; victim.breed()"],
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env=environment(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         atexit.register(self._process.communicate)
