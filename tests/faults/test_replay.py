@@ -101,7 +101,7 @@ def replay(recording: Recording, cuts: list[int], folder: Path, seed: int) -> li
     return lost_s
 
 
-def said_before(recording: Recording, n_events: int) -> list[NDArray[np.void]]:
+def said_before(recording: Recording, n_events: int) -> list[NDArray[np.int64]]:
     """What the recorders had said before the first event that is missing."""
     cut_ns = recording.events[n_events].at_ns if n_events < len(recording.events) else None
     return [journal.rows(cut_ns) for journal in recording.journals]
