@@ -19,6 +19,9 @@ CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
 VERSION = 1
 
+_CACHE_KIB = 256
+"""Rows are added at the end: more pages than a few only let the process grow."""
+
 _READ_BYTES = 1 << 20
 
 _STRETCHES = (
@@ -236,6 +239,7 @@ class Ledger:
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
+        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
         version = _examine(db, path)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_N_STAMPS = 1 << 16
-"""Callbacks remembered until the writer looks: at 1 ms each more than a minute."""
+_N_STAMPS = 1 << 14
+"""Callbacks remembered until the writer looks: at 2 ms each more than half a minute."""
 
 
 class Stamp(NamedTuple):
@@ -38,8 +38,9 @@ class Ring:
     """
 
     def __init__(self, n_frames: int, frame_bytes: int) -> None:
-        self._data = np.zeros((n_frames, frame_bytes), np.uint8)
-        self._stamps = np.zeros((_N_STAMPS, len(Stamp._fields)), np.int64)
+        # full, not zeros: its pages are there now, and not when the callback first meets them
+        self._data = np.full((n_frames, frame_bytes), 0, np.uint8)
+        self._stamps = np.full((_N_STAMPS, len(Stamp._fields)), 0, np.int64)
         self._n_stamps = self._n_stamps_read = 0
         self._dropped: deque[tuple[int, int]] = deque()
         self._n_written = self._n_released = self._n_delivered = 0

@@ -16,7 +16,8 @@ COUNTS = {
     "cuts": 40,
     "replays": 200,
     "errors": 150,
-    "soak_days": 3,
+    "soak_segments": 30 * 24 * 6,
+    "budget_s": 300,
 }
 """Defaults; each may be set in the environment as EDGE_PROBE_KILLS and so on."""
 
