@@ -75,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
         raise EdgeProbeError(
             "species and private classes need a bundle", hint="add --bundle, or record only"
         )
+    for path in (args.bundle and args.bundle / "manifest.json", args.species):
+        if path and not path.is_file():
+            raise EdgeProbeError(f"{path}: no such file", hint="give a bundle's folder, and files")
     state = StateFolder(args.state)
     if args.classify_only:
         return _classify(args, state)
