@@ -15,8 +15,9 @@ from edge_probe.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-SYNC_S = 2.0
-"""Audio a power cut can take; more often costs more writes than bytes of audio (measured)."""
+SYNC_S = 4.0
+"""Audio a power cut can take. Each time costs 24 KiB of journal and half filled blocks (ext4,
+measured): at 48 kHz, 16 bits, mono that is 8 % on top of the audio, and 15 % every 2 s."""
 
 _RETRY_S = 1.0
 _WRITE_S = 1.0

@@ -12,7 +12,7 @@ from support.numbered_source import NumberedSource, VirtualClock, account, stret
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import PART, Format
 from edge_probe.capture.store import Store
-from edge_probe.capture.writer import Writer
+from edge_probe.capture.writer import SYNC_S, Writer
 
 RATE = 1000
 BLOCK = 100
@@ -93,8 +93,8 @@ def test_a_disk_that_stands_still_for_longer_costs_the_excess(tmp_path: Path) ->
     recording.end()
     (lost, after) = account(recording.state)
     assert lost[2] == "disk"
-    held_s = 10 + 2  # the ring, and what was not safe yet when it stopped
-    assert 15000 - held_s * RATE <= lost[1] <= 15000 - 10 * RATE + 2 * RATE
+    held_s = 10 + SYNC_S  # the ring, and what was not safe yet when it stopped
+    assert 15 * RATE - held_s * RATE <= lost[1] <= 15 * RATE - (10 - SYNC_S) * RATE
     assert after == (23000, -1, "schedule")
 
 

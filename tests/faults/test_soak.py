@@ -18,6 +18,9 @@ WARM_UP_H = 24
 MOST_KIB_PER_H = 1.0
 """Of memory; upper end of the 95 % confidence interval."""
 
+MOST_DESCRIPTORS = 8
+"""The standard three, those of SQLite, a segment, and the one that counts them."""
+
 MOST_FILES = 5
 """``audio/``, the three files of SQLite and a segment that grows."""
 
@@ -43,7 +46,6 @@ def test_thirty_days_leave_nothing_behind(memory_folder: Path, results: dict[str
 
     looked = hours[WARM_UP_H:]
     most = {name: max(hour[name] for hour in looked) for name in looked[0]}
-    least = {name: min(hour[name] for hour in looked) for name in looked[0]}
     slope, error = slope_of([hour["rss_kib"] for hour in looked])
     results["30 virtual days"] = {
         "segments": auditor.n_segments,
@@ -56,7 +58,7 @@ def test_thirty_days_leave_nothing_behind(memory_folder: Path, results: dict[str
     assert auditor.end == hours[-1]["frames"]
     assert auditor.n_segments >= count("soak_segments")
     assert slope + error <= MOST_KIB_PER_H
-    assert most["descriptors"] == least["descriptors"]
+    assert most["descriptors"] <= MOST_DESCRIPTORS
     assert most["threads"] == 1
     assert most["files"] <= MOST_FILES
     assert most["wal_kib"] <= MOST_WAL_KIB

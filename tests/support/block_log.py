@@ -57,6 +57,8 @@ class LoggedDisk:
 
 
 class _Disk(mfusepy.Operations):  # type: ignore[misc]
+    use_ns = True
+
     def __init__(self, image: Path, log: Path) -> None:
         self._disk = os.open(image, os.O_RDWR)
         self._size_bytes = image.stat().st_size

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import subprocess
+import time
 from pathlib import Path
 
 _SHUTDOWN = 0x8004587D
@@ -33,8 +34,14 @@ class Mount:
         subprocess.run(["mount", "-o", "loop", self.image, self.at], check=True)
         return self.at
 
-    def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", self.at], check=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        lazily = ["-l"] if kind else []  # a failure may hold files open that tell of it
+        for _attempt in range(100):  # as may a process that is just being started elsewhere
+            done = subprocess.run(["umount", *lazily, self.at], capture_output=True, check=False)
+            if done.returncode == 0:
+                return
+            time.sleep(0.02)
+        done.check_returncode()
 
 
 def cut_power(mounted: Path) -> None:
