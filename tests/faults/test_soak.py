@@ -31,7 +31,7 @@ def test_thirty_days_leave_nothing_behind(memory_folder: Path, results: dict[str
     state = memory_folder / "state"
     segment_s = DAYS * 24 * 3600 // count("soak_segments")
     tests = Path(__file__).parents[1]
-    command = [sys.executable, soak.__file__, state, str(DAYS), str(segment_s)]
+    command = [sys.executable, str(soak.__file__), str(state), str(DAYS), str(segment_s)]
     path = os.pathsep.join([str(tests.parent), str(tests)])
     auditor, hours = Auditor(state), []
     with subprocess.Popen(
