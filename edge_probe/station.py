@@ -15,6 +15,8 @@ Nothing here may make the recorder wait: what is slow is a thread or a process o
 import logging
 import os
 import sqlite3
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +47,9 @@ from edge_probe.measure import rss_mib
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
+EFFORT_S = 3600.0
+"""Between two versions of effort.csv."""
+
 BUSY_BEHIND_S = 300.0
 """A classifier so far behind needs the processor more than FLAC does."""
 
@@ -90,6 +95,8 @@ class Station:
         )
         self._supervisor = Supervisor(orders.classifier) if orders.classifier else None
         self._status = StatusFiles(state.path, clock)
+        self._effort: subprocess.Popen[bytes] | None = None
+        self._effort_ns = self._began_ns + round(EFFORT_S * 1e9)
 
     def _open_store(self, safe: Safe) -> Store:
         self._room.prepare()
@@ -122,10 +129,25 @@ class Station:
         self._monitor.step()
         if self._supervisor is not None:
             self._supervisor.poll(self._clock.monotonic_ns())
+        self._count_effort()
         counts = self._recorder.counts
         notifier.progress(counts.n_stored)
         notifier.status(f"{self._recorder.state}, {counts.stored_s / 3600:.1f} h recorded")
         self._status.update(lambda: self._tell(self._recorder.state))
+
+    def _count_effort(self) -> None:
+        """Every hour, by a process that nobody waits for: after months it takes a while."""
+        if self._effort is not None and (code := self._effort.poll()) is not None:
+            self._effort = None
+            if code:
+                _log.warning("effort.csv could not be written: status %d", code)
+        if self._effort is None and self._clock.monotonic_ns() >= self._effort_ns:
+            self._effort_ns = self._clock.monotonic_ns() + round(EFFORT_S * 1e9)
+            command = [sys.executable, "-m", "edge_probe", "effort", str(self._state.path)]
+            self._effort = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
+            os.setpriority(os.PRIO_PROCESS, self._effort.pid, 19)
 
     def _stop(self) -> None:
         """Capture first; then nobody is waited for longer than it takes."""

@@ -239,7 +239,6 @@ class Ledger:
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
-        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
         version = _examine(db, path)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
@@ -257,6 +256,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _examine(db: sqlite3.Connection, path: Path) -> int:
     """Version of a database that is sound and ours."""
     try:
+        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")  # small before all of it is read
         (version,) = db.execute("PRAGMA user_version").fetchone()
         db.execute("PRAGMA journal_mode = WAL")
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()

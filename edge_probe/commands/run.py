@@ -75,9 +75,17 @@ def run(args: argparse.Namespace) -> int:
         raise EdgeProbeError(
             "species and private classes need a bundle", hint="add --bundle, or record only"
         )
+    for path in (args.bundle and args.bundle / "manifest.json", args.species):
+        if path and not path.is_file():
+            raise EdgeProbeError(f"{path}: no such file", hint="give a bundle's folder, and files")
     state = StateFolder(args.state)
     if args.classify_only:
         return _classify(args, state)
+    if args.keep != "all" and not args.accept_deletion and not args.plan:
+        raise EdgeProbeError(
+            f"--keep {args.keep} deletes audio when the disk fills up",
+            hint="see what it means with --plan DAYS, then add --accept-deletion",
+        )
     state.path.mkdir(parents=True, exist_ok=True)
     return _plan(args, state) if args.plan else _record(args, state)
 

@@ -195,9 +195,8 @@ def test_killed_again_and_again_it_finds_what_it_would_have_found(
         watched.until(lambda n=n_before: n_done() > n, pass_s=0.1)  # type: ignore[misc]
         time.sleep(wait_s)
         os.kill(watched.child(), signal.SIGKILL)
-        watched.until_state("waiting")
-        watched.now_ns += S
-        watched.until_state("running")
+        watched.until_state("waiting")  # for longer where it died before its first sign of life
+        watched.until(lambda: watched.state == "running", pass_s=0.1)
     watched.until(lambda: n_done() == 2 * 12_000 // 16, pass_s=0.1)
     watched.supervisor.stop()
     assert detections(state) == expected(state, ChunkAnalyser(bundle))

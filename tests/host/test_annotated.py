@@ -1,6 +1,7 @@
 """Strong labels: Raven tables and Audacity tracks, and the windows recordings are cut into."""
 
 import contextlib
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,11 @@ def record(path: Path, seconds: float = 10.0) -> Path:
     return path
 
 
-_LABEL = st.text(
-    st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9
-).filter(lambda name: name[0] != "-" and name.casefold() != "background")
+_LABEL = (
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9)
+    .map(lambda name: unicodedata.normalize("NFC", name))
+    .filter(lambda name: name[0] != "-" and name.casefold() != "background")
+)  # other spellings of the same letters are read as these
 _HERTZ = st.one_of(st.none(), st.floats(0, 1e5))
 _ANNOTATION = st.builds(
     lambda start_s, length_s, *rest: Annotation(start_s, start_s + length_s, *rest),

@@ -338,7 +338,7 @@ def test_class_of_one_recording_is_not_judged(world: Path, tmp_path: Path) -> No
         (("my_clips", "--name", "has spaces"), "name"),
         (("my_clips", "--encoder", "random.onnx"), "E53"),
         (("my_clips", "--card", "ultrasound.toml"), "band_edges_hz"),
-        (("odd_label",), "E40"),
+        (("odd_label",), "is no name of a class"),
         (("my_clips", "--head", "mean-linear", "--bits", 8), "--head protobin"),
         (("my_clips", "--head", "mean-linear", "--linear", "int8"), "--head protobin"),
         (("my_clips", "--class-bound", "--linear", "float32"), "leave one of"),

@@ -1,0 +1,27 @@
+"""``edge-probe effort``: listening effort by UTC hour, for an occupancy model."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``effort``."""
+    parser.add_argument("state", type=Path, metavar="STATE", help="folder a recorder wrote into")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make effort.csv anew from the databases; its name goes to stdout."""
+    from edge_probe.alive.lock import holder
+    from edge_probe.clock import SystemClock
+    from edge_probe.deployment.effort import write_effort
+    from edge_probe.deployment.settings import read_settings
+    from edge_probe.deployment.state import StateFolder
+
+    state = StateFolder(args.state)
+    deployment_id = ""
+    if state.deployment.exists():
+        deployment_id = read_settings(state.deployment).deployment_id
+    clock = SystemClock() if holder(state.path) is not None else None
+    write_effort(state, deployment_id, clock)
+    print(state.effort)
+    return 0
