@@ -23,7 +23,7 @@ from edge_probe.source.portaudio import find_device, input_devices, rescan
 
 _log = logging.getLogger(__name__)
 
-STEP_S = 0.25
+STEP_S = 0.2
 """Between looks into the ring: what a kill -9 can take is little more."""
 
 MAX_WAIT_S = 10.0
