@@ -151,8 +151,9 @@ def test_ctrl_c_ends_the_run_and_keeps_what_is_done(world: Path, undisturbed: Fi
         pids = workers_of(process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, err = process.communicate(timeout=DEADLINE_S)
-        if process.returncode != 0:  # 0: it had finished
+        if process.returncode != 0:
             break
+        assert files(world, cache) == undisturbed, "it ended early and said that all went well"
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
