@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 OPEN_FILES = 8192
@@ -39,6 +39,34 @@ def uninterrupted() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def interruptible_between() -> Iterator[Callable[[], None]]:
+    """Ctrl-C is noted here, and raised by the function that is given, when that is called.
+
+    For loops around `concurrent.futures.wait`: a KeyboardInterrupt inside of it can leave a lock of
+    a future held, and the shutdown of the pool then waits for it for ever.
+    """
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # by nohup, or a shell's "&"
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    came = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal came
+        came = True
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield check
     finally:
         signal.signal(signal.SIGINT, before)
 

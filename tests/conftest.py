@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("EDGE_PROBE_SHARED", ROOT.parent / "shared"))
 NO_SKIP = os.environ.get("EDGE_PROBE_NO_SKIP") == "1"
 NEEDS_A_BOARD = "needs a Raspberry Pi"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # started in the background by a shell: programs under test would not hear Ctrl-C either
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("any machine", deadline=None)  # a busy one is not a wrong one
 settings.load_profile("any machine")

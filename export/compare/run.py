@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,11 +30,14 @@ from export.compare.measure import Parts, Row, measure, validate
 from export.compare.trials import Trial, has_prototypes, trials_of
 from export.material import targets_of
 from export.metrics import counted_classes
-from export.processes import start_worker, uninterrupted
+from export.processes import interruptible_between, start_worker, uninterrupted
 from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags, Recipe
 
 _log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+"""Between two looks at what is finished, and for Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,14 @@ def _in_processes(jobs: Sequence[Job], n_workers: int) -> list[Row]:
     pool = ProcessPoolExecutor(n_workers, context, start_worker)
     try:
         with uninterrupted():
-            futures = [pool.submit(finish, job) for job in jobs]
-        for future in tqdm(as_completed(futures), "compare", len(jobs), unit="job"):
-            rows += future.result()
+            waiting = {pool.submit(finish, job) for job in jobs}
+        with interruptible_between() as check, tqdm(None, "compare", len(jobs), unit="job") as bar:
+            while waiting:
+                finished, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
+                for future in finished:
+                    rows += future.result()
+                bar.update(len(finished))
+                check()
     except BrokenProcessPool as error:
         raise EdgeProbeError(
             "a process that trains heads was killed, perhaps because memory ran out",

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from edge_probe.errors import AudioError, EdgeProbeError
 from export.card import EncoderCard
-from export.processes import start_worker, uninterrupted
+from export.processes import interruptible_between, start_worker, uninterrupted
 from export.tokens.encode import ClipEncoder, ClipTokens
 from export.tokens.keys import Order
 from export.tokens.shards import Shards
@@ -174,11 +174,13 @@ def _in_processes(
                 executor.submit(_work, index, bucket, orders)
                 for index, (bucket, orders) in enumerate(buckets)
             }
-        while waiting:
-            finished, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
-            for future in finished:
-                total += future.result()
-            bar.update(sum(done) - bar.n)
+        with interruptible_between() as check:
+            while waiting:
+                finished, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
+                for future in finished:
+                    total += future.result()
+                bar.update(sum(done) - bar.n)
+                check()
     except BrokenProcessPool as error:
         raise EdgeProbeError(
             "a process that encodes clips was killed, perhaps because memory ran out",

@@ -45,7 +45,7 @@ SHORTEST_LOSS = round(1.1 * TOLERANCE_S * RATE)
 SETTLED_BLOCKS = round((SETTLE_S + 0.5) * RATE / BLOCK)
 """Before that nothing is taken for a loss."""
 
-RUN_FRAMES = 1 << 22
+RUN_FRAMES = 1 << 24
 """The frames of run r are numbered from r times this."""
 
 
