@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_probe.alive.cursor import Cursor, Key
-from edge_probe.alive.database import read
 from edge_probe.alive.moment import Moment, moment_at, moment_of
+from edge_probe.database import read
 from edge_probe.errors import StateError
 
 _SKIP = "skip."

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_probe.alive.database import read
 from edge_probe.alive.moment import moment_of
 from edge_probe.alive.status import LastDetection
+from edge_probe.database import read
 
 _SECONDS = "1.0 * n_frames / rate_hz"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import BinaryIO, NamedTuple
 
-from edge_probe.alive.database import read
 from edge_probe.capture.segment import PART, Format
 from edge_probe.clock import Clock
+from edge_probe.database import read
 from edge_probe.errors import DeviceError
 from edge_probe.health.row import Row
 from edge_probe.health.signal import Signal

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from edge_probe.alive.database import read
+from edge_probe.database import read
 
 _TRUST = ("unset", "rtc", "ntp", "gps", "manual")
 """Rising."""

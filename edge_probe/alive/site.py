@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_probe.alive.database import read
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.report import Report
 from edge_probe.alive.status import Disk
 from edge_probe.capture.segment import Format
+from edge_probe.database import read
 from edge_probe.health.row import Alarm, Row
 
 WIDTH = 60

@@ -5,13 +5,13 @@ Only the classifier process writes it; others attach it read-only.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
 from edge_probe.bundle import Bundle
+from edge_probe.database import transaction
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
@@ -153,7 +153,7 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        with _transaction(db):
+        with transaction(db):
             if version == 0:
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
@@ -195,7 +195,7 @@ class Store:
 
         What is there already stays as it is: a commit may be done again.
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             for result in results:
                 self._put(result)
             for attempt in tries:
@@ -283,7 +283,7 @@ class Store:
         place : (int, int)
             Stream and first frame of the run to go on with.
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             duty = self._duty()
         own = self._last(self._number)
         mine = (own.stream, own.run_frame) if own else (0, 0)
@@ -316,19 +316,6 @@ class Store:
 
 
 _STINT = "(bundle, stream, run_frame, channel) = (?, ?, ?, ?)"
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; safe from a power cut at its end."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _open_text(found: Mapping[int, OpenDetection]) -> str:

@@ -5,13 +5,14 @@ Only the capture process writes it; others attach it read-only.
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
 from edge_probe.capture.tables import TABLES
+from edge_probe.database import transaction
 from edge_probe.errors import StateError
 from edge_probe.health.row import Row
 
@@ -99,7 +100,7 @@ class Ledger:
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing; safe from a power cut at its end."""
-        return _transaction(self._db)
+        return transaction(self._db)
 
     def boot(self, kernel_id: str) -> int:
         """Number of a boot; a new one is counted on."""
@@ -243,7 +244,7 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         if version == 0:
-            with _transaction(db):
+            with transaction(db):
                 for statement in TABLES.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
@@ -285,15 +286,3 @@ def _read_through(path: Path) -> None:
                 at = 0
                 while n_bytes := len(os.pread(file.fileno(), _READ_BYTES, at)):
                     at += n_bytes
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise

@@ -14,14 +14,11 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.alive.lock import holder
     from edge_probe.clock import SystemClock
     from edge_probe.deployment.effort import write_effort
-    from edge_probe.deployment.settings import read_settings
+    from edge_probe.deployment.settings import adopted_id
     from edge_probe.deployment.state import StateFolder
 
     state = StateFolder(args.state)
-    deployment_id = ""
-    if state.deployment.exists():
-        deployment_id = read_settings(state.deployment).deployment_id
     clock = SystemClock() if holder(state.path) is not None else None
-    write_effort(state, deployment_id, clock)
+    write_effort(state, adopted_id(state), clock)
     print(state.effort)
     return 0

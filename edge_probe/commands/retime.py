@@ -1,6 +1,7 @@
 """``edge-probe retime``: put the wall time of a finished deployment right."""
 
 import argparse
+import sqlite3
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -40,10 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show what changes, by boot, and change it."""
+    from edge_probe.database import read
     from edge_probe.deployment import retime
     from edge_probe.deployment.effort import write_effort
-    from edge_probe.deployment.settings import read_settings
-    from edge_probe.deployment.state import StateFolder, read_only
+    from edge_probe.deployment.settings import adopted_id
+    from edge_probe.deployment.state import StateFolder
 
     if args.anchor and args.boot:
         raise EdgeProbeError(
@@ -54,18 +56,21 @@ def run(args: argparse.Namespace) -> int:
             f"--offset: expected less than {MAX_OFFSET_S:.0e} s, found {args.offset}",
             hint="the offset is true time minus the recorder's, in seconds",
         )
+
+    def look(capture: sqlite3.Connection) -> "tuple[retime.New, list[retime.Change]]":
+        if args.anchor:
+            new = retime.by_moments(capture, args.anchor)
+        else:
+            new = retime.by_offset(capture, args.offset, args.boot)
+        return new, [*retime.changes(capture, new)]
+
     state = StateFolder(args.state)
     with nullcontext() if args.dry_run else state.lock():
-        with read_only(state.capture) as capture:
-            if args.anchor:
-                new = retime.by_moments(capture, args.anchor)
-            else:
-                new = retime.by_offset(capture, args.offset, args.boot)
-            for change in retime.changes(capture, new):
-                print(change)
+        new, changes = read(state.capture, look)
+        for change in changes:
+            print(change)
         if not args.dry_run:
             retime.apply(state.capture, new)
             if state.effort.exists():
-                deployment_id = read_settings(state.deployment).deployment_id
-                write_effort(state, deployment_id, None)
+                write_effort(state, adopted_id(state), None)
     return 0

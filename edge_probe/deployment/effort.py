@@ -11,16 +11,18 @@ import csv
 import io
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from edge_probe.clock import Clock
+from edge_probe.database import read
 from edge_probe.deployment.spans import Span, add, common, counts, merged, without
-from edge_probe.deployment.state import StateFolder, read_only, replace_file
+from edge_probe.deployment.state import StateFolder, replace_file
 from edge_probe.deployment.wall import Moment, Piece, StreamClock, Wall, utc_text
+
+Found = TypeVar("Found")
 
 COLUMNS = (
     "deployment_id", "stream", "channel", "bundle_sha256", "start_utc", "end_utc", "clock_trust",
@@ -104,17 +106,30 @@ def write_effort(state: StateFolder, deployment_id: str, clock: Clock | None) ->
     OSError, sqlite3.Error
         The disk fails; the old file is still there.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    with ExitStack() as stack:
-        capture = stack.enter_context(read_only(state.capture))
-        detections = None
-        if state.detections.exists():
-            detections = stack.enter_context(read_only(state.detections, DETECTIONS_VERSION))
+
+    def found(capture: sqlite3.Connection, detections: sqlite3.Connection | None) -> str:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
         now = _now(capture, clock) if clock else None
         writer.writerows([deployment_id, *row.cells()] for row in rows(capture, detections, now))
-    replace_file(state.effort, text.getvalue().encode("utf-8"))
+        return text.getvalue()
+
+    replace_file(state.effort, read_both(state, found).encode("utf-8"))
+
+
+def read_both(
+    state: StateFolder, look: Callable[[sqlite3.Connection, sqlite3.Connection | None], Found]
+) -> Found:
+    """As `edge_probe.database.read`, both databases; None where no classifier ever listened."""
+    if not state.detections.exists():
+        return read(state.capture, lambda capture: look(capture, None))
+    return read(
+        state.capture,
+        lambda capture: read(
+            state.detections, lambda detections: look(capture, detections), DETECTIONS_VERSION
+        ),
+    )
 
 
 def rows(

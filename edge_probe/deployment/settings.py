@@ -142,6 +142,17 @@ def parse_settings(data: bytes, where: str) -> Settings:
     return Settings(**{key: _CHECKS[key](f"{where}: {key}", found[key]) for key in found})
 
 
+def adopted_id(state: StateFolder) -> str:
+    """Deployment of a state folder; empty where it was given none.
+
+    Raises
+    ------
+    DeploymentError
+        The copy is not valid.
+    """
+    return read_settings(state.deployment).deployment_id if state.deployment.exists() else ""
+
+
 def adopt(source: Path, state: StateFolder) -> Settings:
     """Read a deployment file and keep a copy, byte for byte, in the state folder.
 

@@ -1,14 +1,12 @@
 """The state folder: what lies where, who may write, and how others read."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
-from edge_probe.capture.ledger import VERSION
 from edge_probe.capture.segment import sync_folder
 from edge_probe.errors import StateError
 
@@ -85,39 +83,6 @@ class StateFolder:
             yield
         finally:
             os.close(fd)
-
-
-@contextmanager
-def read_only(path: Path, version: int = VERSION) -> Iterator[sqlite3.Connection]:
-    """Open one of the databases for reading, as it is at this moment; writers are not disturbed.
-
-    Parameters
-    ----------
-    path : Path
-    version : int
-        Newest ``user_version`` the caller understands.
-
-    Raises
-    ------
-    StateError
-        It is not there, or of a newer version.
-    sqlite3.Error
-        It cannot be read.
-    """
-    if not path.is_file():
-        raise StateError(f"{path}: no such file", hint="give the folder a recorder wrote into")
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    try:
-        (found,) = db.execute("PRAGMA user_version").fetchone()
-        if found > version:
-            raise StateError(
-                f"{path}: expected version {version} or older, found {found}",
-                hint="it was made by a newer edge-probe: install that one",
-            )
-        db.execute("BEGIN")
-        yield db
-    finally:
-        db.close()
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -17,10 +17,10 @@ from support.recorded_state import Detections, Recording
 
 from edge_probe.alive import events as events_module
 from edge_probe.alive.cursor import Cursor, load, save
-from edge_probe.alive.database import read
 from edge_probe.alive.events import newest, read_events
 from edge_probe.capture.ledger import Ledger
 from edge_probe.cli import main
+from edge_probe.database import read
 from edge_probe.errors import StateError
 from edge_probe.health.row import Alarm
 

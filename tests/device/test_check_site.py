@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,12 +158,10 @@ def test_the_gain_is_that_of_the_newest_opening(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def microphone(tmp_path: Path) -> Iterator[VirtualMicrophone]:
-    if lacking := VirtualMicrophone.missing():
-        pytest.skip(lacking)
-    folder = tmp_path / "pulse"
-    folder.mkdir()
-    server = VirtualMicrophone(folder, RATE)
+def microphone(
+    tmp_path: Path, plugged: Callable[[int], VirtualMicrophone]
+) -> Iterator[VirtualMicrophone]:
+    server = plugged(RATE)
     with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(tone(60, TONE_DBFS).tobytes())
@@ -172,7 +170,6 @@ def microphone(tmp_path: Path) -> Iterator[VirtualMicrophone]:
     yield server
     player.kill()
     player.wait()
-    server.close()
 
 
 def edge_probe(microphone: VirtualMicrophone, *words: object) -> "subprocess.Popen[str]":

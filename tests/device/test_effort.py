@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from support.made_ledger import RATE, T0, MadeState, S
 from support.numbered_source import VirtualClock
 
-from edge_probe.deployment.effort import COLUMNS, HOUR_NS, Frames, Row, rows, write_effort
+from edge_probe.deployment.effort import (
+    COLUMNS,
+    HOUR_NS,
+    Frames,
+    Row,
+    read_both,
+    rows,
+    write_effort,
+)
 from edge_probe.deployment.spans import Span, add, common, counts, merged, without
-from edge_probe.deployment.state import StateFolder, read_only
+from edge_probe.deployment.state import StateFolder
 from edge_probe.deployment.wall import Moment
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9))).map(
@@ -38,11 +46,9 @@ def test_spans_are_sets(some: list[Span], others: list[Span]) -> None:
 
 
 def effort(path: Path, now: Moment | None = None) -> list[Row]:
-    with read_only(path / "capture.sqlite") as capture:
-        if not (path / "detections.sqlite").exists():
-            return list(rows(capture, None, now))
-        with read_only(path / "detections.sqlite") as detections:
-            return list(rows(capture, detections, now))
+    return read_both(
+        StateFolder(path), lambda capture, detections: [*rows(capture, detections, now)]
+    )
 
 
 def hour_of(made: MadeState, *, minute: int) -> int:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,8 @@ WINDOW_S = 2.56
 
 
 @pytest.fixture
-def microphone(tmp_path: Path) -> Iterator[VirtualMicrophone]:
-    if lacking := VirtualMicrophone.missing():
-        pytest.skip(lacking)
-    folder = tmp_path / "pulse"
-    folder.mkdir()
-    server = VirtualMicrophone(folder, RATE)
-    yield server
-    server.close()
+def microphone(plugged: Callable[[int], VirtualMicrophone]) -> VirtualMicrophone:
+    return plugged(RATE)
 
 
 def start(microphone: VirtualMicrophone, *arguments: object) -> "subprocess.Popen[bytes]":

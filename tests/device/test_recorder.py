@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +22,8 @@ STARTS = 9600
 
 
 @pytest.fixture
-def microphone(tmp_path: Path) -> Iterator[VirtualMicrophone]:
-    if lacking := VirtualMicrophone.missing():
-        pytest.skip(lacking)
-    folder = tmp_path / "pulse"
-    folder.mkdir()
-    server = VirtualMicrophone(folder, RATE)
-    yield server
-    server.close()
+def microphone(plugged: Callable[[int], VirtualMicrophone]) -> VirtualMicrophone:
+    return plugged(RATE)
 
 
 class Recorder:

@@ -11,7 +11,8 @@ import pytest
 from support.made_ledger import RATE, T0, MadeState, S
 
 from edge_probe.cli import main
-from edge_probe.deployment.state import StateFolder, read_only, replace_file
+from edge_probe.database import read
+from edge_probe.deployment.state import StateFolder, replace_file
 from edge_probe.deployment.wall import Wall, utc_text
 from edge_probe.errors import StateError
 
@@ -32,8 +33,7 @@ def made(tmp_path: Path) -> MadeState:
 
 
 def utc(path: Path, stream: int, frame: int) -> tuple[int, str]:
-    with read_only(path / "capture.sqlite") as db:
-        return Wall.read(db).streams[stream].at(frame)
+    return read(path / "capture.sqlite", lambda db: Wall.read(db).streams[stream].at(frame))
 
 
 def refused(entered: AbstractContextManager[object], words: str) -> None:
@@ -192,9 +192,18 @@ def test_the_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
 
 
 def test_readers_refuse_a_newer_version_and_cannot_write(made: MadeState) -> None:
-    with read_only(made.path / "capture.sqlite") as db, pytest.raises(Exception, match="readonly"):
-        db.execute("DELETE FROM segment")
-    refused(read_only(made.path / "capture.sqlite", 0), "expected version 0 or older, found 1")
+    path = made.path / "capture.sqlite"
+    with pytest.raises(StateError, match="readonly"):
+        read(path, lambda db: db.execute("DELETE FROM segment"))
+    with pytest.raises(StateError, match="expected version 0 or older, found 1"):
+        read(path, lambda _: None, 0)
+
+
+def test_effort_is_made_anew_with_or_without_a_deployment(made: MadeState) -> None:
+    assert main(["effort", str(made.path)]) == 0
+    before = (made.path / "effort.csv").read_text()
+    assert main(["retime", str(made.path), "--offset", "60"]) == 0
+    assert (made.path / "effort.csv").read_text() != before
 
 
 def test_a_replaced_file_is_whole_or_old(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_probe.alive.database import read
+from edge_probe.database import read
 from edge_probe.errors import StateError
 
 needs_mount = pytest.mark.skipif(

@@ -1,7 +1,8 @@
-"""Databases of a state folder, read while their writers write, after they ended, or off a card."""
+"""Databases of a state folder: changed all or nothing, read whether anybody writes or not."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
@@ -13,7 +14,20 @@ Found = TypeVar("Found")
 _BUSY_S = 5.0
 
 
-def read(path: Path, look: Callable[[sqlite3.Connection], Found]) -> Found:
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; with ``synchronous = FULL`` safe from a power cut at its end."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:
     """What a function finds in a database; nothing is left behind in its folder.
 
     While there is a ``-wal`` file, SQLite reads what is committed and waits for nobody. Where there
@@ -27,18 +41,21 @@ def read(path: Path, look: Callable[[sqlite3.Connection], Found]) -> Found:
     look : callable
         Is given the connection, once or several times. It should be quick: the writer cannot
         shorten its ``-wal`` meanwhile.
+    version : int
+        Newest ``user_version`` that ``look`` understands.
 
     Raises
     ------
     StateError
-        It is missing, damaged, no database, or cannot be read where it is.
+        It is missing, of a newer version, damaged, no database, or cannot be read where it is.
     """
     if not path.exists():
         raise StateError(f"{path}: no such file", hint="is this a recorder's state folder?")
     while True:
         before = _signs(path)
         try:
-            found = _read(path, "mode=ro&immutable=1" if before.resting else "mode=ro", look)
+            query = "mode=ro&immutable=1" if before.resting else "mode=ro"
+            found = _read(path, query, look, version)
         except sqlite3.Error as error:
             if before.resting and _signs(path) != before:
                 continue
@@ -50,11 +67,19 @@ def read(path: Path, look: Callable[[sqlite3.Connection], Found]) -> Found:
             return found
 
 
-def _read(path: Path, query: str, look: Callable[[sqlite3.Connection], Found]) -> Found:
+def _read(
+    path: Path, query: str, look: Callable[[sqlite3.Connection], Found], version: int
+) -> Found:
     uri = f"file:{quote(str(path.absolute()))}?{query}"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
     try:
         db.execute("BEGIN")  # one moment for all that is looked at
+        (found,) = db.execute("PRAGMA user_version").fetchone()
+        if found > version:
+            raise StateError(
+                f"{path}: expected version {version} or older, found {found}",
+                hint="it was made by a newer edge-probe: install that one",
+            )
         return look(db)
     finally:
         db.close()

@@ -1,0 +1,114 @@
+"""``edge-probe run`` as its owner meets it: what it refuses, what it plans, what it hears."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+from support.virtual_microphone import VirtualMicrophone
+
+from edge_probe.cli import main
+from edge_probe.commands.classify import DEMO_BUNDLE
+
+RATE = 44_100
+SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--keep", "detections"], "deletes audio"),
+        (["--private", "Frog"], "need a bundle"),
+        (["--bundle", "no such folder"], "no such folder/manifest.json: no such file"),
+        (["--bundle", str(DEMO_BUNDLE), "--species", "no.csv"], "no.csv: no such file"),
+        (["--plan", "30"], "needs a sample rate"),
+        (["--deployment", "wrong.toml"], "did you mean deployment_id?"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: list[str], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.toml").write_text('deployment_i = "wood"')
+    assert main(["run", "state", *words]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("error:") == 1
+    assert not Path("state", "capture.sqlite").exists()
+
+
+def test_two_recorders_in_one_folder_are_one_too_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge_probe.deployment.state import StateFolder
+
+    with StateFolder(tmp_path).lock():
+        assert main(["run", str(tmp_path)]) == 1
+    assert "is writing there" in capsys.readouterr().err
+
+
+def test_a_plan_that_deletes_has_to_be_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", str(tmp_path), "--rate", "48000", "--quota", "1", "--floor", "0"]
+    words += ["--plan", "30", "--keep", "detections"]
+    assert main(words) == 1
+    assert "the card is full after" in capsys.readouterr().out
+    assert main([*words, "--accept-deletion"]) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_station_hears_tells_and_keeps(
+    tmp_path: Path, plugged: Callable[[int], VirtualMicrophone]
+) -> None:
+    microphone = plugged(RATE)
+    samples, _ = sf.read(SCENE, dtype="int16")
+    sf.write(tmp_path / "part.wav", samples[: 16 * RATE], RATE)
+    (tmp_path / "deployment.toml").write_text('deployment_id = "wood-1"')
+    state = tmp_path / "state"
+
+    def edge_probe(*words: object) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "edge_probe", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    command = [sys.executable, "-m", "edge_probe", "run", state, "--bundle", DEMO_BUNDLE,
+               "--device", microphone.name, "--rate", RATE, "--segment", 4, "--floor", 0.01,
+               "--deployment", tmp_path / "deployment.toml"]  # fmt: skip
+    with (tmp_path / "log").open("wb") as log:
+        station = subprocess.Popen([*map(str, command)], env=microphone.environment, stderr=log)
+    try:
+        _until(lambda: "recording" in (tmp_path / "log").read_text())
+        time.sleep(3)
+        assert microphone.play(tmp_path / "part.wav", latency_ms=1000).wait(timeout=60) == 0
+        _until(lambda: "Sea waves" in edge_probe("tail", state, "--json").stdout)
+        told = edge_probe("status", state, "--one-line")
+    finally:
+        station.terminate()
+        code = station.wait(timeout=20)
+    assert code == 0, (tmp_path / "log").read_text()
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.startswith("wood-1")
+    kinds = {
+        json.loads(line)["kind"] for line in edge_probe("tail", state, "--json").stdout.splitlines()
+    }
+    assert {"gap", "detection"} <= kinds
+    assert edge_probe("status", state).returncode == 1
+    assert edge_probe("effort", state).returncode == 0
+    with (state / "effort.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    heard = sum(float(row["classified_s"]) + float(row["skipped_s"]) for row in rows)
+    assert heard == pytest.approx(sum(float(row["recorded_s"]) for row in rows), abs=1e-5)
+    assert heard > 16
+
+
+def _until(done: Callable[[], bool], limit_s: float = 60) -> None:
+    end = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.2)
