@@ -222,6 +222,15 @@ class Ledger:
         ).fetchone()
         return found and Stretch(*found)
 
+    def newest_time(self, stream: Stream) -> tuple[int, int]:
+        """A frame of a stream and when it came: the first of its last segment, or frame 0."""
+        found = self._db.execute(
+            "SELECT first_frame, began_ns FROM segment WHERE stream = ?"
+            " ORDER BY first_frame DESC LIMIT 1",
+            (stream.stream,),
+        ).fetchone()
+        return found or (0, stream.opened_ns)
+
     def holes(self, stream: int) -> list[tuple[int, int]]:
         """First frame and frames of what lies between two stretches of a stream and is in neither.
 

@@ -121,7 +121,9 @@ class Store:
         n_frames = None  # after another boot only wall clocks can tell, and they may yet improve
         if last.boot == self.boot:
             rate_hz = last.format.rate_hz * (1 - last.drift)
-            n_frames = max(0, round((opened_ns - last.opened_ns) * 1e-9 * rate_hz) - end)
+            # From its last segment: the newest drift is not that of all the months before.
+            frame, at_ns = self._ledger.newest_time(last)
+            n_frames = max(0, frame + round((opened_ns - at_ns) * 1e-9 * rate_hz) - end)
         self._ledger.put_gap(last.stream, end, n_frames, cause)
 
     def end_stream(self, end_frame: int, cause: str, timing: Timing) -> None:

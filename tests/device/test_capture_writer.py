@@ -136,3 +136,21 @@ def _fail_once(recording: Recording, n_blocks: int) -> None:
     recording.writer._give_up()
     recording.record(n_blocks)
     recording.open = opened
+
+
+def test_a_drift_fitted_last_counts_for_the_gap_and_not_for_the_months_before(
+    tmp_path: Path,
+) -> None:
+    first = Recording(tmp_path)
+    first.record(7000)
+    first.end("device")
+    with sqlite3.connect(tmp_path / "capture.sqlite") as db:
+        db.execute("UPDATE stream SET drift = 2e-4")  # 700 s of it would be 140 frames
+    second = Recording(tmp_path)
+    second.clock.now_ns = first.clock.now_ns + 10 * 10**9
+    second.source = NumberedSource(second.ring, second.clock, RATE, BLOCK)
+    second.record(30)
+    second.end()
+    *_, (_, lost, cause) = account(tmp_path, 1)
+    assert cause == "device"
+    assert abs(lost - 10 * RATE) <= 4
