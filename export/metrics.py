@@ -132,6 +132,58 @@ def average_precision_intervals(
     EdgeProbeError
         As in `quality`.
     """
+    drawn = _resampled(logits, targets, groups, n_resamples, seed)
+    usable = np.mean(~np.isnan(drawn), axis=0)
+    told = usable >= MIN_USABLE
+    tails = ((1 - level) / 2, (1 + level) / 2)
+    low, high = np.full((2, len(told)), np.nan)
+    if not told.any():
+        return Intervals(low, high, usable, None, None)
+    low[told], high[told] = np.nanquantile(drawn[:, told], tails, axis=0)
+    macro_low, macro_high = np.nanquantile(np.nanmean(drawn[:, told], axis=1), tails)
+    return Intervals(low, high, usable, float(macro_low), float(macro_high))
+
+
+def resampled_maps(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    groups: Sequence[str] | None = None,
+    *,
+    n_resamples: int = 500,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Macro mAP of each resample of `average_precision_intervals`: (n_resamples,) float64.
+
+    Heads judged on the same clips get the same resamples: the spread of the *differences* of two
+    heads is far smaller than that of either, because both find the same clips hard. All NaN where
+    no class can be judged by enough resamples.
+
+    Parameters
+    ----------
+    logits, targets, groups, n_resamples, seed
+        As in `average_precision_intervals`.
+
+    Raises
+    ------
+    EdgeProbeError
+        As in `quality`.
+    """
+    drawn = _resampled(logits, targets, groups, n_resamples, seed)
+    told = np.mean(~np.isnan(drawn), axis=0) >= MIN_USABLE
+    if not told.any():
+        return np.full(n_resamples, np.nan)
+    maps: NDArray[np.float64] = np.nanmean(drawn[:, told], axis=1)
+    return maps
+
+
+def _resampled(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    groups: Sequence[str] | None,
+    n_resamples: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Average precision in each resample of the recordings: (n_resamples, C); NaN where none."""
     scores, truth = _checked(logits, targets)
     names = np.arange(len(truth)) if groups is None else np.asarray(groups)
     if len(names) != len(truth):
@@ -146,15 +198,7 @@ def average_precision_intervals(
             row[:] = _average_precision(
                 scores, truth, np.concatenate([clips_of[g] for g in chosen])
             )
-    usable = np.mean(~np.isnan(drawn), axis=0)
-    told = usable >= MIN_USABLE
-    tails = ((1 - level) / 2, (1 + level) / 2)
-    low, high = np.full((2, len(told)), np.nan)
-    if not told.any():
-        return Intervals(low, high, usable, None, None)
-    low[told], high[told] = np.nanquantile(drawn[:, told], tails, axis=0)
-    macro_low, macro_high = np.nanquantile(np.nanmean(drawn[:, told], axis=1), tails)
-    return Intervals(low, high, usable, float(macro_low), float(macro_high))
+    return drawn
 
 
 def _average_precision(

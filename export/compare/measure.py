@@ -17,7 +17,7 @@ from edge_probe.spec import TokenBits
 from export.compare.trials import Trial
 from export.heads import HEADS, head_bytes, n_parameters
 from export.heads.protobin import Protobin, TrainedHead
-from export.metrics import average_precision_intervals, quality
+from export.metrics import average_precision_intervals, quality, resampled_maps
 from export.parity import head_stages
 from export.train import (
     Bags,
@@ -45,8 +45,10 @@ class Parts:
     train: Bags
     validation: Bags
     test: Bags
-    test_groups: Sequence[str]
-    """Source recordings of the test clips."""
+    validation_groups: Sequence[str] | None
+    """Source recordings of the validation clips; None where each clip is one of its own."""
+    test_groups: Sequence[str] | None
+    """Of the test clips."""
 
 
 def validate(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> float:
@@ -76,8 +78,9 @@ def measure(
     -------
     list of dict
         One row per precision and linear layer of a protobin head, else one: ``bits, layer,
-        validation, test`` (macro mAP in percent), ``auroc, top_1, low, high`` (of the test,
-        ``low`` and `high` a 95 % bootstrap interval by source recording), ``per_class``,
+        validation, test`` (macro mAP in percent), ``validation_resampled`` (of the usual linear
+        layer of a protobin head: its `resampled_maps` in percent), ``auroc, top_1, low, high`` (of
+        the test, ``low`` and `high` a 95 % bootstrap interval by source recording), ``per_class``,
         ``n_parameters, prototype_bytes, linear_bytes, parity``.
     """
     module = _trained(parts, head, trial, n_own, seed)
@@ -97,8 +100,10 @@ def measure(
             "prototype_bytes": device.prototypes.nbytes,
             "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
         }  # fmt: skip
-        sure = intervals and device.linear.kind in ("int8", "int8-grouped")
-        rows.append(row | _judge(partial(device_logits, device), parts, sure))
+        usual = device.linear.kind in ("int8", "int8-grouped")
+        rows.append(
+            row | _judge(partial(device_logits, device), parts, intervals and usual, usual)
+        )
     return rows
 
 
@@ -159,12 +164,18 @@ def _parity(head: DeviceHead, bags: Bags) -> Row:
     return {"passed": all(stage.passed for stage in stages), "error": error}
 
 
-def _judge(logits: Callable[[Bags], NDArray[np.floating]], parts: Parts, intervals: bool) -> Row:
+def _judge(
+    logits: Callable[[Bags], NDArray[np.floating]],
+    parts: Parts,
+    intervals: bool,
+    resampled: bool = False,
+) -> Row:
     """Quality on validation and test clips."""
+    heard = logits(parts.validation)
     given, targets = logits(parts.test), parts.test.targets
     found = quality(given, targets)
     row: Row = {
-        "validation": _percent(logits(parts.validation), parts.validation),
+        "validation": _percent(heard, parts.validation),
         "test": _in_percent(found.macro_map),
         "auroc": _in_percent(found.macro_auroc),
         "top_1": _in_percent(found.top_1),
@@ -172,10 +183,14 @@ def _judge(logits: Callable[[Bags], NDArray[np.floating]], parts: Parts, interva
         "low": None,
         "high": None,
     }
+    if resampled:
+        maps = resampled_maps(
+            heard, parts.validation.targets, parts.validation_groups, n_resamples=N_RESAMPLES
+        )
+        row["validation_resampled"] = [_in_percent(value) for value in maps]
     if intervals:
-        one_group = len(set(parts.test_groups)) == 1  # synthetic mixtures: each is drawn by itself
         sure = average_precision_intervals(
-            given, targets, None if one_group else parts.test_groups, n_resamples=N_RESAMPLES
+            given, targets, parts.test_groups, n_resamples=N_RESAMPLES
         )
         per_class = zip(map(_in_percent, sure.low), map(_in_percent, sure.high), strict=True)
         row |= {"low": _in_percent(sure.macro_low), "high": _in_percent(sure.macro_high)}

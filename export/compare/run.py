@@ -238,7 +238,13 @@ def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
         Bags([encoded.tokens[row] for row in rows], targets[rows], card.spec.grid.n_freq)
         for rows in (splits.train, splits.validation, splits.test)
     )
-    return Parts(train, validation, test, [encoded.clips[row].group for row in splits.test])
+    groups = (
+        [encoded.clips[row].group for row in rows] for rows in (splits.validation, splits.test)
+    )
+    # clips all of one group are synthetic mixtures, each drawn by itself
+    return Parts(
+        train, validation, test, *(each if len(set(each)) > 1 else None for each in groups)
+    )
 
 
 def _split(encoded: Encoded, labels: Sequence[str]) -> tuple[Splits, NDArray[np.float32]]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from math import sqrt
+from math import hypot, inf, sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from scipy.stats import t
+import numpy as np
+from scipy.stats import norm, t
 
 from export.compare.measure import Row
 from export.precision import LINEAR_PROBE, LOSS_BUDGET, choose
@@ -14,6 +15,10 @@ from export.precision import LINEAR_PROBE, LOSS_BUDGET, choose
 FLOAT_HEADS = ("protobin", "protobin-offset")
 BINARY_HEAD = "protobin-offset"
 LINEAR = "linear-mean"
+
+CERTAINTY = 0.99
+"""That a chosen precision keeps the budget, for each choice: a comparison makes dozens of them, and
+each is a promise."""
 
 _PLACE = ("data", "encoder", "prototypes_per_class")
 _ENTRY = ("data", "encoder", "head", "prototypes_per_class", "bits", "layer")
@@ -27,7 +32,8 @@ def table(rows: Sequence[Row]) -> list[Row]:
     """One line per data set, encoder, head, J, precision and linear layer.
 
     Figures in percent are means over seeds, ``*_sd`` their standard deviation; ``delta`` is the
-    test mAP above that of the linear layer on the mean token; ``parity`` the worst of them.
+    test mAP above that of the linear layer on the mean token; ``parity`` the worst of them;
+    ``validation_resampled`` the mean over seeds of each resample.
     """
     lines: dict[tuple[Any, ...], Row] = {}
     for row in rows:
@@ -38,6 +44,9 @@ def table(rows: Sequence[Row]) -> list[Row]:
         entry: Row = dict(zip(_ENTRY, key, strict=True)) | {name: of[0][name] for name in _SAME}
         entry["n_seeds"] = len(of)
         entry["validation_by_seed"] = {row["seed"]: row["validation"] for row in of}
+        if "validation_resampled" in of[0]:
+            resampled = np.asarray([row["validation_resampled"] for row in of], np.float64)
+            entry["validation_resampled"] = resampled.mean(axis=0).tolist()
         for name in _AVERAGED:
             values = [row[name] for row in of if row[name] is not None]
             entry[name] = round(mean(values), 3) if values else None
@@ -70,8 +79,8 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
     """What validation would deploy for each data set, encoder and J, and what the test says of it.
 
     The float head is the paper's or ours, whichever validation prefers; the precision is
-    `export.precision.choose`'s, and must keep the budget beyond what seeds leave open (`_doubt`).
-    Only then are test figures looked at.
+    `export.precision.choose`'s, and must keep the budget beyond what seeds and clips leave open
+    (`_doubt`). Only then are test figures looked at.
     """
     result, probes = [], _probes(entries)
     for place, group in groupby(sorted(entries, key=_place), key=_place):
@@ -94,7 +103,12 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
             "chosen_precision": prototypes.name,
             "chosen": candidates[prototypes.name]["test"],
             "chosen_minus_float": _difference(candidates[prototypes.name], best),
-        }
+            "validation_loss": {
+                name: {"measured": round(best["validation"] - judged[name], 3),
+                       "doubt": None if doubt[name] == inf else round(doubt[name], 3)}
+                for name in candidates if name != "float"
+            },
+        }  # fmt: skip
         if "1" in candidates:
             line["binary_minus_float"] = _difference(candidates["1"], best)
         if probe := probes.get(place[:2]):
@@ -108,18 +122,26 @@ def choices(entries: Sequence[Row], budget: float = LOSS_BUDGET) -> list[Row]:
 
 
 def _doubt(exact: Row, entry: Row) -> float:
-    """Points by which the loss may exceed its mean over seeds, with 95 % certainty.
+    """Points by which the loss may exceed the measured one, with a certainty of `CERTAINTY`.
 
-    One-sided t interval (Student 1908) of the loss of each seed; 0 where one seed tells nothing.
+    Two one-sided bounds, added as independent errors are: of the mean over training seeds (t
+    interval, Student 1908) and over the clips that happened to be validation (bootstrap of the
+    difference on the same resamples, Efron 1979). One seed tells nothing of the first; infinite
+    where there are too few clips to resample.
     """
+    if entry is exact:
+        return 0.0
     by_seed = exact["validation_by_seed"]
     losses = [
         by_seed[seed] - value for seed, value in entry["validation_by_seed"].items()
         if seed in by_seed
     ]  # fmt: skip
-    if len(losses) < 2:
-        return 0.0
-    return float(t.ppf(0.95, len(losses) - 1) * stdev(losses) / sqrt(len(losses)))
+    of_seeds = 0.0
+    if len(losses) > 1:
+        of_seeds = t.ppf(CERTAINTY, len(losses) - 1) * stdev(losses) / sqrt(len(losses))
+    lost = np.subtract(exact["validation_resampled"], entry["validation_resampled"])
+    doubt = float(hypot(of_seeds, norm.ppf(CERTAINTY) * lost.std(ddof=1)))
+    return doubt if np.isfinite(doubt) else inf
 
 
 def averages(lines: Sequence[Row]) -> Row:

@@ -25,7 +25,7 @@ def write_comparison(rows: Sequence[Row], folder: Path) -> str:
         "edge_probe": __version__,
         "overall": overall,
         "choices": lines,
-        "table": entries,
+        "table": [_without_resamples(entry) for entry in entries],
         "rows": [_short(row) for row in rows],
     }
     path = folder / "compare.json"
@@ -43,3 +43,8 @@ def _short(row: Row) -> Row:
             "validation", "test", "auroc", "top_1", "parity", "per_class",
             "per_class_intervals")  # fmt: skip
     return {key: row[key] for key in keys if key in row}
+
+
+def _without_resamples(entry: Row) -> Row:
+    """Hundreds of numbers an entry; what follows from them stands in the choices."""
+    return {key: value for key, value in entry.items() if key != "validation_resampled"}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.comparison import row, rows
+from support.comparison import Row, row, rows
 from support.readme_world import make_world
 
 from export.card import CARDS, read_card
@@ -41,7 +41,7 @@ def test_choices_are_made_on_validation_and_only_told_by_the_test() -> None:
 
 
 def test_a_precision_whose_loss_seeds_leave_open_is_not_chosen() -> None:
-    """Both lose 0.4 on average; with 95 % certainty one loses 0.5 at most, the other 1.5."""
+    """Both lose 0.35 on average; with 99 % certainty one loses 0.47 at most, the other 1.6."""
 
     def chosen(losses: Sequence[float]) -> str:
         floats = [row("protobin-offset", "float", seed, 85, 88) for seed in range(5)]
@@ -49,9 +49,31 @@ def test_a_precision_whose_loss_seeds_leave_open_is_not_chosen() -> None:
         (line,) = choices(table([*floats, *ones]))
         return str(line["chosen_precision"])
 
-    assert chosen([0.3, 0.4, 0.5, 0.4, 0.4]) == "1"
-    assert chosen([-0.6, 1.4, 0.4, -0.1, 0.9]) == "float"
+    assert chosen([0.25, 0.35, 0.45, 0.35, 0.35]) == "1"
+    assert chosen([-0.55, 1.15, 0.35, 0.05, 0.75]) == "float"
     assert chosen([0.4]) == "1"
+
+
+def test_a_precision_whose_loss_clips_leave_open_is_not_chosen() -> None:
+    """It gains 0.2 on the validation clips; on clips drawn again it loses 0.8 or gains 1.2."""
+    same, other = [84.0, 86.0, 85.0], [84.0, 85.0, 86.0]
+
+    def chosen(ones: Sequence[float | None]) -> Row:
+        (line,) = choices(table([
+            row("protobin-offset", "float", 0, 85, 88, validation_resampled=same),
+            row("protobin-offset", "1", 0, 85.2, 88, validation_resampled=ones),
+        ]))  # fmt: skip
+        return line
+
+    sure = chosen([value + 0.2 for value in same])
+    assert sure["chosen_precision"] == "1"
+    assert sure["validation_loss"] == {"1": {"measured": -0.2, "doubt": 0.0}}
+    open_ = chosen(other)
+    assert open_["chosen_precision"] == "float"
+    assert open_["validation_loss"]["1"]["doubt"] == pytest.approx(2.326, abs=1e-3)  # z x 1.0
+    unknown = chosen([None] * 3)
+    assert unknown["chosen_precision"] == "float"
+    assert unknown["validation_loss"]["1"]["doubt"] is None
 
 
 def test_one_linear_probe_is_the_measure_for_every_j() -> None:
