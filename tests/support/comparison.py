@@ -10,8 +10,8 @@ def row(head: str, bits: str, seed: int, validation: float, test: float, **other
         "data": "songs", "encoder": "net", "prototypes_per_class": 20, "layer": "int8",
         "encoder_bytes": 1000, "n_dims": 8, "n_parameters": 10, "prototype_bytes": 100,
         "linear_bytes": 50, "trial": {}, "auroc": 90.0, "top_1": None, "low": test - 2,
-        "high": test + 1,
-        "validation_resampled": [validation - 0.5, validation + 0.5], "parity": {"passed": True, "error": 0.0}, "per_class": [test],
+        "high": test + 1, "validation_resampled": [validation - 0.5, validation + 0.5],
+        "parity": {"passed": True, "error": 0.0}, "per_class": [test],
     }  # fmt: skip
     given = {"head": head, "bits": bits, "seed": seed, "validation": validation, "test": test}
     return about | given | other
