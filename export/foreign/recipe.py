@@ -1,5 +1,6 @@
 """From a file to a head and to what its encoder must do: nothing is guessed."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,12 +99,11 @@ def _prototypes(checkpoint: Checkpoint, found: PrototypeTensors, declared: Decla
         head = ProtobinHead(pack_signs(found.vectors), zeros[0], "float", layer, zeros[1])
     else:
         head = ProtofloatHead(unit_length(found.vectors), zeros[0], layer, zeros[1], False)
-    rate = facts.get("sr")
     return Recipe(
         "BAT Protobin" if is_bat else kind,
         head,
         steps,
-        rate if isinstance(rate, int) else None,
+        _sample_rate_hz(checkpoint),
         _loss_note(found.weights, head),
     )
 
@@ -122,6 +122,22 @@ def _kind(checkpoint: Checkpoint, declared: Declared) -> PrototypeKind:
         "does not say which it is",
         hint="say --head protobin if signs of the prototypes were matched in training, else "
         "--head protofloat",
+    )
+
+
+def _sample_rate_hz(checkpoint: Checkpoint) -> int | None:
+    """Of the audio it was trained on, where the file says so; a config may give it as a text."""
+    said = checkpoint.facts.get("sr")
+    if said is None:
+        return None
+    if isinstance(said, int | float | str) and not isinstance(said, bool):
+        with suppress(ValueError, OverflowError):
+            rate = float(said)
+            if rate > 0 and rate.is_integer():
+                return int(rate)
+    raise CheckpointError(
+        f"{checkpoint.path}: expected a sample rate in whole hertz as sr, found {said!r}",
+        hint="correct sr in the checkpoint, or save the weights alone: nothing is then checked",
     )
 
 

@@ -233,6 +233,12 @@ def test_options_that_do_not_apply_to_a_dense_layer(tmp_path: Path) -> None:
     [
         (head(prototype_vectors=(M, 8, 1, 1)), {}, C, "reads tokens of 8 components"),
         (head(), {"sr": 16_000}, C, "was trained at 16000 Hz"),
+        (head(), {"sr": "16000"}, C, "was trained at 16000 Hz"),
+        (head(), {"sr": 16e3}, C, "was trained at 16000 Hz"),
+        *(
+            (head(), {"sr": sr}, C, f"a sample rate in whole hertz as sr, found {sr!r}")
+            for sr in ("16 kHz", "nan", "inf", 0, -1, 999.5, True, [RATE], "")
+        ),
         (head(), {}, 2, "has 3 classes, the labels are 2"),
     ],
 )
@@ -247,6 +253,12 @@ def test_what_does_not_belong_together(
     assert problem in error
     assert "hint:" in error
     assert not (world.folder / "bundle").exists()
+
+
+@pytest.mark.parametrize("sr", [None, str(RATE), float(RATE)])
+def test_a_sample_rate_that_fits(world: World, sr: object) -> None:
+    torch.save({"state": head(), "args": {"head": "protobin", "sr": sr}}, world.folder / "h.pt")
+    assert world.run("h.pt") == 0
 
 
 @pytest.mark.parametrize("score", ["0", "1", "nan", "much"])
