@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edge_probe.head import Head as DeviceHead
@@ -15,19 +14,20 @@ from edge_probe.head import ProtobinHead
 from edge_probe.head.linear import layer_bytes
 from edge_probe.spec import TokenBits
 from export.compare.trials import Trial
-from export.heads import HEADS, head_bytes, n_parameters
+from export.heads import Head, head_bytes, n_parameters
+from export.heads.pooled import MeanLinear
 from export.heads.protobin import Protobin, TrainedHead
 from export.metrics import average_precision_intervals, quality, resampled_maps
 from export.parity import head_stages
 from export.train import (
     Bags,
-    Descent,
+    Configuration,
     Recipe,
     binarise,
-    descend,
     logits_of,
     mean_linear_runtime,
     pack,
+    train_head,
 )
 from export.train.fit import LinearLayer
 
@@ -88,7 +88,7 @@ def measure(
     if not isinstance(module, Protobin):
         sizes = {"prototype_bytes": 0, "linear_bytes": head_bytes(module)}
         parity = None
-        if head == "linear-mean":
+        if isinstance(module, MeanLinear):
             parity = _parity(mean_linear_runtime(module), parts.validation)
         judged = partial(logits_of, module)
         row = {"bits": "float", "layer": "float32", **about, **sizes, "parity": parity}
@@ -101,20 +101,14 @@ def measure(
             "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
         }  # fmt: skip
         usual = device.linear.kind in ("int8", "int8-grouped")
-        rows.append(
-            row | _judge(partial(device_logits, device), parts, intervals and usual, usual)
-        )
+        rows.append(row | _judge(partial(device_logits, device), parts, intervals and usual, usual))
     return rows
 
 
-def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> Any:
-    torch.manual_seed(seed)
-    module = HEADS[head].build(parts.train.shape, n_own, **trial.options)
-    if isinstance(module, Protobin):
-        module.start_from(parts.train.sample())
-    descent = Descent(module, trial.recipe, len(parts.train))
-    descend([descent], parts.train, parts.validation, seed=seed)
-    return module
+def _trained(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> Head:
+    """A head of float tokens, its best epoch by the validation clips."""
+    configuration = Configuration(head, n_own, trial.options, trial.recipe)
+    return train_head(configuration, parts.train, seed=seed, validation=parts.validation)
 
 
 def _variants(

@@ -38,7 +38,7 @@ class HeadEntry:
 
 
 def _without_prototypes(head: Callable[[MapShape], Head]) -> Callable[[MapShape, int], Head]:
-    return lambda shape, _prototypes_per_class: head(shape)
+    return lambda shape, prototypes_per_class: head(shape)
 
 
 HEADS: Mapping[str, HeadEntry] = MappingProxyType({

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import torch
+from functools import partial
 
 from edge_probe.errors import EdgeProbeError
 from export.heads import HEADS, Head, HeadEntry
 from export.heads.protobin import Protobin
 from export.train.bags import Bags
 from export.train.binarise import binarise
-from export.train.descend import Descent, OnEpoch, Recipe, descend
+from export.train.descend import OnEpoch, Recipe, train_anew
 from export.train.fit import FLOAT_RECIPE, HeadOptions
 
 ONE_BIT = "protobin-1bit"
@@ -65,14 +64,14 @@ def train_head(
     progress : str, optional
         Name of a progress bar.
     """
-    torch.manual_seed(seed)
-    head = entry_of(configuration.head).build(
-        bags.shape, configuration.prototypes_per_class, **configuration.options
-    )
-    if isinstance(head, Protobin):
-        head.start_from(bags.sample())
-    descent = Descent(head, configuration.recipe, len(bags), on_epoch=on_epoch)
-    descend([descent], bags, validation, seed=seed, progress=progress)
+    build = partial(
+        entry_of(configuration.head).build,
+        prototypes_per_class=configuration.prototypes_per_class, **configuration.options,
+    )  # fmt: skip
+    head = train_anew(
+        build, configuration.recipe, bags,
+        seed=seed, validation=validation, on_epoch=on_epoch, progress=progress,
+    )  # fmt: skip
     if configuration.sign_recipe is not None and isinstance(head, Protobin):
         binarise(
             head, bags, configuration.sign_recipe, seed=seed, validation=validation,

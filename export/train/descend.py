@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from export.heads.head import Head
+from export.heads.maps import MapShape
+from export.heads.protobin import Protobin
 from export.metrics import quality
 from export.train.bags import Bags, Batch
 from export.train.loss import ASYMMETRIC, Loss
+
+AnyHead = TypeVar("AnyHead", bound=Head)
 
 OnEpoch = Callable[[int, float], None]
 """Is told an epoch and its validation mAP."""
@@ -192,6 +197,43 @@ def descend(
             bar.update()
     for descent in descents:
         descent.finish()
+
+
+def train_anew(
+    build: Callable[[MapShape], AnyHead],
+    recipe: Recipe,
+    bags: Bags,
+    *,
+    seed: int,
+    validation: Bags | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: str | None = None,
+) -> AnyHead:
+    """Build a head and train it; a protobin head starts from the training tokens.
+
+    Parameters
+    ----------
+    build : callable
+        A head, from torch's random generator, for the shape of ``bags``.
+    recipe : Recipe
+    bags : Bags
+        Training clips.
+    seed : int
+        Also of the first weights; the same seed, bags and thread count give the same head.
+    validation : Bags, optional
+        Clips by which the best epoch is kept.
+    on_epoch : callable, optional
+        As of `Descent`.
+    progress : str, optional
+        Name of a progress bar.
+    """
+    torch.manual_seed(seed)
+    head = build(bags.shape)
+    if isinstance(head, Protobin):
+        head.start_from(bags.sample())
+    descent = Descent(head, recipe, len(bags), on_epoch=on_epoch)
+    descend([descent], bags, validation, seed=seed, progress=progress)
+    return head
 
 
 @torch.no_grad()

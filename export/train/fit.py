@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edge_probe.head import FloatLinear, MeanLinearHead, ProtobinHead
@@ -15,7 +15,7 @@ from export.heads.protobin import ClassBoundProtobin, Protobin, TrainedHead
 from export.linear_layer import sparsify
 from export.train.bags import Bags
 from export.train.binarise import binarise
-from export.train.descend import Descent, Recipe, descend
+from export.train.descend import Recipe, train_anew
 
 LinearLayer = Literal["int8", "int8-sparse", "float32"]
 """Of a head that is not class-bound; class-bound ones have int8 weights for their own."""
@@ -121,16 +121,14 @@ def fit_protobin(
     progress: str | None = None,
 ) -> Protobin:
     """The float protobin head; `binarise` takes it on to one bit."""
-    torch.manual_seed(seed)
     kind = ClassBoundProtobin if options.class_bound else Protobin
-    head = kind(
-        bags.shape, options.prototypes_per_class, learn_offset=options.learn_offset,
-        standardise=True, dropout=options.dropout,
+    build = partial(
+        kind, prototypes_per_class=options.prototypes_per_class,
+        learn_offset=options.learn_offset, standardise=True, dropout=options.dropout,
     )  # fmt: skip
-    head.start_from(bags.sample())
-    descend([Descent(head, options.recipe, len(bags))], bags, validation, seed=seed,
-            progress=progress)  # fmt: skip
-    return head
+    return train_anew(
+        build, options.recipe, bags, seed=seed, validation=validation, progress=progress
+    )
 
 
 def fit_mean_linear(
@@ -142,10 +140,8 @@ def fit_mean_linear(
     progress: str | None = None,
 ) -> MeanLinearHead:
     """The plain linear probe on the mean token."""
-    torch.manual_seed(seed)
-    head = MeanLinear(bags.shape)
     recipe = options.probe_recipe or options.recipe
-    descend([Descent(head, recipe, len(bags))], bags, validation, seed=seed, progress=progress)
+    head = train_anew(MeanLinear, recipe, bags, seed=seed, validation=validation, progress=progress)
     return mean_linear_runtime(head)
 
 
