@@ -1,5 +1,6 @@
 """A clip and what is said about it: heard, certainly not heard, or unknown."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,15 +82,32 @@ class ClipSet:
         return sum(clip.is_background for clip in self.clips)
 
 
+_RANK = re.compile(r"^[01]\.[0-9]{3}_[0-9]+_(?=.)")
+"""Before the name of a recording: score and number of a segment, by BirdNET-Analyzer."""
+
+_SPAN = re.compile(r"(?<=.)[-_][0-9]+(\.[0-9]+)?s[-_][0-9]+(\.[0-9]+)?s$")
+"""Behind it: the part that was cut out, by BirdNET-Analyzer and OpenSoundscape."""
+
+
+def cut_from(path: Path) -> str | None:
+    """The name of the recording that a tool cut a clip from, if the clip's name says so.
+
+    That is ``owl_night`` of ``0.913_7_owl_night_3.0s_6.0s.wav`` and ``owl_night_0s_5s.wav``.
+    """
+    name = _SPAN.sub("", _RANK.sub("", path.stem))
+    return None if name == path.stem else name
+
+
 def source_recording(path: Path) -> str:
     """The recording a clip was cut from, by its name: all before the last ``-`` or ``_``.
 
     ``1-100032-A`` and ``1-100032-B`` are one recording, and so are ``night3_0010`` and
-    ``night3_0020``; a name without a separator is a recording of its own. Caution costs only
-    some freedom in splitting.
+    ``night3_0020``; a name without a separator is a recording of its own. What a tool put around
+    the recording's name (`cut_from`) does not count. Caution costs only some freedom in splitting.
     """
-    cut = max(path.stem.rfind("-"), path.stem.rfind("_"))
-    return path.stem[:cut] if cut > 0 else path.stem
+    name = cut_from(path) or path.stem
+    cut = max(name.rfind("-"), name.rfind("_"))
+    return name[:cut] if cut > 0 else name
 
 
 def class_name(where: str, text: str) -> str:

@@ -8,6 +8,7 @@ from export.clips.clip import (
     SUFFIXES,
     Clip,
     ClipsError,
+    cut_from,
     source_recording,
     statement,
 )
@@ -54,11 +55,16 @@ def not_read(path: Path) -> str:
 
 
 def told_apart(root: Path, clips: list[Clip]) -> tuple[list[Clip], list[str]]:
-    """Clips whose names tell at least two recordings apart, else every file as one of its own."""
+    """Clips whose names tell at least two recordings apart, else every file as one of its own.
+
+    Files that were cut from one recording, by their names, are one also then.
+    """
     if len({clip.path for clip in clips}) < 2 or len({clip.group for clip in clips}) > 1:
         return clips, []
     warning = (
         f"{root}: by their names all clips were cut from one recording, {clips[0].group!r}; each "
-        "now counts as a recording of its own: a CSV file with a column group says it better"
+        "file, or file that several were cut from, now counts as a recording of its own: a CSV "
+        "file with a column group says it better"
     )
-    return [replace(clip, group=str(clip.path)) for clip in clips], [warning]
+    apart = [replace(clip, group=cut_from(clip.path) or str(clip.path)) for clip in clips]
+    return apart, [warning]

@@ -148,6 +148,22 @@ def test_names_that_tell_no_recordings_apart(tmp_path: Path) -> None:
     assert clips.warnings == ()
 
 
+def test_segments_of_one_recording_stay_together(tmp_path: Path) -> None:
+    """As BirdNET-Analyzer names them, in folders of species; of recordings of one day too."""
+    touch(tmp_path, "Owl/0.91_7.wav", *(
+        f"{species}/0.{score}_{number}_20240501_0{hour}0000_{begin}.0s_{begin + 3}.0s.wav"
+        for species, hour in (("Owl", 4), ("Owl", 5), ("Wren", 4))
+        for score, number, begin in ((912, 1, 0), (455, 2, 3))
+    ))  # fmt: skip
+    groups = {clip.path.name: clip.group for clip in read_clips(tmp_path).clips}
+    assert set(groups.values()) == {"0.91", "20240501"}
+    (tmp_path / "Owl" / "0.91_7.wav").unlink()
+    clips = read_clips(tmp_path)
+    (warning,) = clips.warnings
+    assert "'20240501'" in warning
+    assert {clip.group for clip in clips.clips} == {"20240501_040000", "20240501_050000"}
+
+
 def test_one_class_has_one_name(tmp_path: Path) -> None:
     """Outer blanks, repetitions and decomposed letters make no class of their own."""
     touch(tmp_path, "Käuzchen/a.wav", "Ka\u0308uzchen /b.wav", "-Ka\u0308uzchen/c.wav")
@@ -210,7 +226,14 @@ _NAME = st.text(
 )  # fmt: skip
 
 
-@given(st.lists(st.tuples(_NAME, _NAME, st.integers(1, 5)), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.tuples(_NAME, _NAME, st.integers(1, 5)),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda row: os.path.normpath(row[0]),
+    )
+)
 def test_any_written_manifest_reads_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int]]
 ) -> None:
@@ -229,7 +252,10 @@ def test_any_written_manifest_reads_back(
 @pytest.mark.parametrize(
     ("name", "recording"),
     [("1-100032-A-0.ogg", "1-100032-A"), ("night3_0010.wav", "night3"), ("a.wav", "a"),
-     ("_x.wav", "_x"), ("-.wav", "-")],
+     ("_x.wav", "_x"), ("-.wav", "-"), ("20240501_043000.wav", "20240501"),
+     ("0.913_7_owl_night_3.0s_6.0s.wav", "owl"), ("0.913_7_owl.wav", "owl"),
+     ("1.000_12_20240501_043000_3.00s_6.00s.wav", "20240501"), ("owl_0s_5s.wav", "owl"),
+     ("owl-0.0s-5.0s.wav", "owl"), ("_0s_5s.wav", "_0s"), ("0.913_7_.wav", "0.913_7")],
 )  # fmt: skip
 def test_source_recording(name: str, recording: str) -> None:
     assert source_recording(Path(name)) == recording
