@@ -2,6 +2,8 @@
 
 import csv
 import io
+import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -40,19 +42,55 @@ def read_manifest(table: Path) -> Iterator[Clip]:
     Raises
     ------
     ClipsError
-        The header or a line is not what it must be.
+        The header or a line is not what it must be, or two lines contradict each other.
     """
+    told = _Told()
     reader = csv.reader(io.StringIO(read_text(table), newline=""), strict=True)
     try:
         header = _header(table, next(reader, []))
         for fields in reader:
             if fields:
                 where = f"{table}: line {reader.line_num}"
-                yield _clip(table.parent, where, _row(where, header, fields))
+                clip = _clip(table.parent, where, _row(where, header, fields))
+                told.take(where, reader.line_num, clip)
+                yield clip
     except csv.Error as error:
         raise ClipsError(
             f"{table}: line {reader.line_num}: {error}", hint="see RFC 4180"
         ) from error
+
+
+class _Told:
+    """What the lines so far have said: no audio has two truths, or stands in two groups."""
+
+    def __init__(self) -> None:
+        self._same: dict[tuple[str, float, float], tuple[int, Clip]] = {}
+        """By file and part of it."""
+        self._groups: dict[str, dict[str, list[tuple[int, float, float]]]] = {}
+        """By file, then by group: lines and their parts."""
+
+    def take(self, where: str, line: int, clip: Clip) -> None:
+        """Refuse a line that contradicts an earlier one."""
+        file = os.path.normpath(clip.path)
+        begin, end = clip.start_s or 0.0, math.inf if clip.end_s is None else clip.end_s
+        earlier, other = self._same.setdefault((file, begin, end), (line, clip))
+        heard = {*clip.labels, *other.labels}
+        if any({clip.holds(name), other.holds(name)} == {True, False} for name in heard):
+            raise ClipsError(
+                f"{where}: holds {_label_field(clip)}, but line {earlier}, about the same audio, "
+                f"{_label_field(other)}",
+                hint="what is heard in a clip stands in one line, the classes separated by ;",
+            )
+        groups = self._groups.setdefault(file, {})
+        for group in groups.keys() - {clip.group}:
+            for earlier, first, last in groups[group]:
+                if max(begin, first) < min(end, last):
+                    raise ClipsError(
+                        f"{where}: is of the group {clip.group!r}, but line {earlier}, about some "
+                        f"of the same audio, of {group!r}",
+                        hint="clips of one recording have one group; empty, it is the file's name",
+                    )
+        groups.setdefault(clip.group, []).append((line, begin, end))
 
 
 def write_manifest(clips: Sequence[Clip], table: Path) -> None:
@@ -67,8 +105,9 @@ def write_manifest(clips: Sequence[Clip], table: Path) -> None:
     Raises
     ------
     ClipsError
-        A clip says what a manifest cannot say.
+        A clip says what a manifest cannot say, or two contradict each other.
     """
+    told = _Told()
     timed = any(clip.start_s is not None or clip.end_s is not None for clip in clips)
     folded = any(clip.fold is not None for clip in clips)
     header = ["file", "labels", "split", "group"]
@@ -76,7 +115,8 @@ def write_manifest(clips: Sequence[Clip], table: Path) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    for clip in clips:
+    for line, clip in enumerate(clips, 2):
+        told.take(f"{table}: line {line}", line, clip)
         row = [_file(clip.path, table.parent), _label_field(clip), clip.split, clip.group]
         writer.writerow(row + [clip.start_s, clip.end_s] * timed + [clip.fold] * folded)
     table.write_text(text.getvalue(), encoding="utf-8", newline="")

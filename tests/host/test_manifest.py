@@ -55,6 +55,17 @@ def test_all_columns_in_their_other_spelling(tmp_path: Path) -> None:
         ("file,label\na,Owl;-Owl\n", "line 2 is Owl and -Owl at once"),
         ("file,label\na,Owl\nb,Background;-Owl\n", "line 3 is Background and -Owl at once"),
         ("file,label\na,Owl\nb,-Wren\n", "-Wren is there, but no clip of Wren"),
+        (
+            "file,label\na,Owl\n./a,Wren\n",
+            "line 3: holds Wren, but line 2, about the same audio, Owl what is heard",
+        ),
+        ("file,label,start,end\na,Owl,,3\na,Background,0,3\n", "line 3: holds Background, but"),
+        ("file,label\na,Owl\na,-Owl\n", "line 3: holds -Owl, but line 2"),
+        (
+            "file,label,start,end,group\na,Owl,0,3,x\na,Owl,3,,y\na,Owl,2.9,4,x\n",
+            "line 4: is of the group 'x', but line 3, about some of the same audio, of 'y'",
+        ),
+        ("file,label,group\na,Owl,\na,Owl,x\n", "line 3: is of the group 'x', but line 2"),
         ("file,label\na,Owl\nb,- \n", "expected a class after the '-', found '-'"),
     ],
 )
@@ -63,6 +74,13 @@ def test_bad_manifest_says_what_and_where(tmp_path: Path, text: str, problem: st
         read_clips(manifest(tmp_path, text))
     assert problem in f"{caught.value.message} {caught.value.hint}"
     assert "\n" not in caught.value.message
+
+
+def test_lines_about_one_file_that_do_not_contradict(tmp_path: Path) -> None:
+    lines = [",Wren,0,3,x", ",Wren,0,3,x", ",-Owl,0,3,x", ",Owl,3,5,y", ",Owl;Wren,1,2,x"]
+    text = "".join(f"a{line}\n" for line in lines)
+    clips = read_clips(manifest(tmp_path, f"file,label,start,end,group\n{text}"))
+    assert [clip.group for clip in clips.clips] == ["x", "x", "x", "y", "x"]
 
 
 @pytest.mark.parametrize("column", ["site", "plot", "time", "ind", "observer", "band", "notes"])
@@ -96,7 +114,7 @@ def any_clip(draw: st.DrawFn) -> tuple[str, Clip]:
     return f"{draw(_TEXT)}.wav", clip
 
 
-@given(st.lists(any_clip(), max_size=5))
+@given(st.lists(any_clip(), max_size=5, unique_by=lambda drawn: drawn[0]))
 def test_written_manifest_reads_back(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, Clip]]
 ) -> None:
