@@ -5,18 +5,19 @@ from pathlib import Path
 
 from edge_probe.bundle import Bundle
 from export.clips import SUFFIXES, ClipsError
+from export.clips.folder import visible_files
 from export.detection_rate import DetectionRate, rate_on_recordings
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """Every audio file below a folder.
+    """Every audio file below a folder that is not hidden.
 
     Raises
     ------
     ClipsError
         There is none.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = [path for path in visible_files(folder) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise ClipsError(f"{folder}: no audio files", hint="name a folder of recordings")
     return paths

@@ -40,12 +40,14 @@ def read_class_folders(root: Path) -> tuple[list[Clip], list[str]]:
 
 
 def visible_files(root: Path) -> list[Path]:
-    """Every file below a folder, in order, except those in hidden folders."""
+    """Every file below a folder, in order, but for hidden ones and those in hidden folders.
+
+    Where macOS writes to a disk of another make, ``._NAME`` stands beside every file.
+    """
     return [
         path
         for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not any(name.startswith(".") for name in path.relative_to(root).parent.parts)
+        if path.is_file() and not any(name.startswith(".") for name in path.relative_to(root).parts)
     ]
 
 

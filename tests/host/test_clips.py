@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edge_probe.bundle import Label
 from export.clips import Clip, ClipsError, read_clips, source_recording
+from export.site_audio import recordings_below
 
 
 def manifest(tmp_path: Path, text: str | bytes) -> Path:
@@ -104,15 +105,21 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def test_audio_of_other_kinds_is_listed_and_hidden_folders_are_not(tmp_path: Path) -> None:
+def test_audio_of_other_kinds_is_listed_and_what_is_hidden_is_not(tmp_path: Path) -> None:
     kinds = [".mp3", ".M4A", ".aac", ".aif", ".aiff", ".opus", ".wma", ".mp4", ".caf", ".au"]
     touch(tmp_path, "Owl/a.wav", "Owl/notes.txt", ".git/b.wav", "Owl/.trash/c.wav")
+    touch(tmp_path, "Owl/._a.wav", "Owl/._x.mp3", "Owl/._a.selections.txt", "Owl/._a.txt")
     touch(tmp_path, *(f"Owl/x{kind}" for kind in kinds))
     clips = read_clips(tmp_path)
     assert [clip.path for clip in clips.clips] == [tmp_path / "Owl" / "a.wav"]
     assert [line.split(": ")[0] for line in clips.left_out] == [
         str(tmp_path / "Owl" / f"x{kind}") for kind in sorted(kinds)
     ]
+
+
+def test_hidden_recordings_are_no_audio_of_the_site(tmp_path: Path) -> None:
+    touch(tmp_path, "card/._a.WAV", ".trash/b.wav", "card/a.WAV", "card/a.txt")
+    assert recordings_below(tmp_path) == [tmp_path / "card" / "a.WAV"]
 
 
 @pytest.mark.parametrize("name", ["Wren/x.mp3", "Wren/notes.txt", "Background/.hidden/a.wav"])
