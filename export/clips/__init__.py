@@ -32,7 +32,11 @@ __all__ = [
 
 
 def read_clips(
-    path: Path, folds: list[int] | None = None, window_s: float | None = None
+    path: Path,
+    folds: list[int] | None = None,
+    window_s: float | None = None,
+    *,
+    without_test: bool = False,
 ) -> ClipSet:
     """Read training clips.
 
@@ -46,6 +50,8 @@ def read_clips(
         Keep only clips of these folds.
     window_s : float, optional
         Length of the deployment window; recordings with strong labels are cut by it.
+    without_test : bool
+        Leave out the clips that were put into the test by hand, with a warning.
 
     Raises
     ------
@@ -69,7 +75,12 @@ def read_clips(
         raise ClipsError(f"{path}: no such folder or table", hint="name a folder of clips")
     if folds:
         clips = [clip for clip in clips if clip.fold in folds]
-    labels = _classes(path, clips, f" in folds {folds}" if folds else "")
+    among = f" in folds {folds}" if folds else ""
+    if without_test and (for_test := [clip for clip in clips if clip.split == "test"]):
+        clips = [clip for clip in clips if clip.split != "test"]
+        warnings.append(f"{path}: {len(for_test)} clips are for the test: nothing is learned there")
+        among += " outside the test"
+    labels = _classes(path, clips, among)
     return ClipSet(tuple(clips), labels, tuple(left_out), tuple(warnings))
 
 

@@ -120,7 +120,9 @@ def run(args: argparse.Namespace) -> int:
 
     _refuse_contradictions(args)
     cache = open_cache(args)
-    clips = read_clips(args.clips, args.folds, cache.card.spec.chunk_s * args.window_chunks)
+    clips = read_clips(
+        args.clips, args.folds, cache.card.spec.chunk_s * args.window_chunks, without_test=True
+    )
     site = recordings_below(args.site_audio) if args.site_audio else []
     noise = recordings_below(args.noise) if args.noise else []
 

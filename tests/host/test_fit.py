@@ -260,6 +260,18 @@ def test_unreadable_clips_are_named_and_left_out(world: Path, tmp_path: Path) ->
     refused(done, "no readable clip of Background")
 
 
+def test_clips_for_the_test_are_not_learned_from(world: Path, tmp_path: Path) -> None:
+    """All of the background is for the test: there is none to learn from, which is refused."""
+    lines = [
+        f"{path},{folder.name},{'test' if folder.name == 'Background' else ''}\n"
+        for folder in (world / "my_clips").iterdir()
+        for path in folder.iterdir()
+    ]
+    (tmp_path / "clips.csv").write_text("file,label,split\n" + "".join(lines), encoding="utf-8")
+    done = export("fit", "clips.csv", "--out", "b", *QUICK, cwd=tmp_path)
+    refused(done, "no background clips")
+
+
 def test_labels_are_utf8_in_any_locale(world: Path, tmp_path: Path) -> None:
     """File names too."""
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -83,6 +83,21 @@ def test_lines_about_one_file_that_do_not_contradict(tmp_path: Path) -> None:
     assert [clip.group for clip in clips.clips] == ["x", "x", "x", "y", "x"]
 
 
+def test_clips_for_the_test_are_left_out_where_asked(tmp_path: Path) -> None:
+    table = manifest(
+        tmp_path,
+        "file,label,split\na,Owl,train\nb,Owl,validation\nc,Owl,test\nd,Wren,test\ne,Owl,\n",
+    )
+    assert read_clips(table).labels == ("Owl", "Wren")
+    clips = read_clips(table, without_test=True)
+    assert [clip.path.name for clip in clips.clips] == ["a", "b", "e"]
+    assert clips.labels == ("Owl",)
+    (warning,) = clips.warnings
+    assert "2 clips are for the test" in warning
+    with pytest.raises(ClipsError, match="no labelled clip found outside the test"):
+        read_clips(manifest(tmp_path, "file,label,split\na,Owl,test\n"), without_test=True)
+
+
 @pytest.mark.parametrize("column", ["site", "plot", "time", "ind", "observer", "band", "notes"])
 def test_common_columns_are_no_misspelt_ones(tmp_path: Path, column: str) -> None:
     assert read_clips(manifest(tmp_path, f"file,label,{column}\na.wav,b,x\n")).labels == ("b",)
