@@ -29,7 +29,7 @@ from export.detection_rate import STRETCH_S, DetectionCount, DetectionRate, rate
 from export.noise import KINDS, made_up_noise
 
 MAX_PER_HOUR = 1.0
-"""Of a class, where no limit is stated."""
+"""Of a class, where no rate is stated."""
 
 SEED = 20240601
 N_SOUNDS = 24
@@ -53,7 +53,10 @@ class NoiseGate:
     channel: int | None = None
     """Of multi-channel recordings, counted from 0."""
     max_per_hour: float | None = None
-    """Detections of any class on either set; None: `MAX_PER_HOUR`, and made-up noise only warns."""
+    """Detections of any class on either set; None: `target_per_hour`, and made-up noise only
+    warns."""
+    target_per_hour: float = MAX_PER_HOUR
+    """What thresholds were chosen for, where a rate of false alarms was stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def pass_noise_gate(bundle: Bundle, gate: NoiseGate) -> NoiseResult:
             bundle, gate.recordings, gate.channel, what=what,
             stretch_s=max(STRETCH_S, _window_s(bundle)),
         )  # fmt: skip
-    limit = MAX_PER_HOUR if gate.max_per_hour is None else gate.max_per_hour
+    limit = gate.target_per_hour if gate.max_per_hour is None else gate.max_per_hour
     rates = recorded | made_up
     refused = _loud(recorded if gate.max_per_hour is None else rates, limit)
     if refused:

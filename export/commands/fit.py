@@ -107,8 +107,8 @@ def _add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
     )
     gate.add_argument(
         "--max-noise-detections-per-hour", type=_number(0, math.inf), metavar="R",
-        help="of each class, on them and on made-up noise (default: 1, and made-up noise only "
-        "warns)",
+        help="of each class, on them and on made-up noise (default: the false alarms that are "
+        "allowed, else 1, and made-up noise only warns)",
     )  # fmt: skip
 
 
@@ -153,11 +153,13 @@ def run(args: argparse.Namespace) -> int:
             probe_recipe=options.probe_recipe and replace(options.probe_recipe, epochs=args.epochs),
         )
     windows = WindowSpec(args.window_chunks, args.hop_chunks, args.refractory_s)
+    gate = NoiseGate(tuple(noise), args.channel, args.max_noise_detections_per_hour)
+    if args.max_false_alarms_per_hour is not None:
+        gate = replace(gate, target_per_hour=args.max_false_alarms_per_hour)
     job = Job(
         args.name or args.out.name, cache.card, options, windows, args.seed, args.no_background,
         heads, args.loss_budget, args.loudest_chunks,
-        args.favour, args.target_precision, args.max_false_alarms_per_hour,
-        NoiseGate(tuple(noise), args.channel, args.max_noise_detections_per_hour),
+        args.favour, args.target_precision, args.max_false_alarms_per_hour, gate,
     )  # fmt: skip
     outcome = fit_bundle(clips, cache, job, args.out, replace=args.replace)
     report_unreadable(outcome.left_out)

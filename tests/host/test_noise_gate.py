@@ -18,6 +18,7 @@ from support.readme_world import make_world
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.commands.classify import DEMO_BUNDLE
+from export.assemble import Job
 from export.cli import main
 from export.clips import ClipsError
 from export.noise import KINDS, LEVEL, made_up_noise
@@ -56,6 +57,30 @@ def test_class_that_is_always_on_is_refused(hiss: Path) -> None:
     assert "background" in refused.value.hint
 
 
+def test_the_stated_rate_of_false_alarms_is_the_limit(hiss: Path) -> None:
+    """A class that fires 60 times per hour."""
+    loud = demo(-SILENT)
+    assert pass_noise_gate(loud, NoiseGate((hiss,), target_per_hour=1000)).warnings == ()
+    with pytest.raises(NoiseGateError, match=r"at most 59\.5 detections per hour"):
+        pass_noise_gate(loud, NoiseGate((hiss,), target_per_hour=59.5))
+    pass_noise_gate(loud, NoiseGate((hiss,), max_per_hour=1000, target_per_hour=0))
+
+
+@pytest.mark.parametrize(("stated", "limit"), [((), 1), ((0.25,), 0.25), ((0,), 0), ((9,), 9)])
+def test_fit_holds_the_gate_to_the_rate_it_was_asked_for(
+    fit: "Fit", monkeypatch: pytest.MonkeyPatch, stated: tuple[float, ...], limit: float
+) -> None:
+    asked: list[NoiseGate] = []
+
+    def stop(_clips: object, _cache: object, job: Job, *_: object, **__: object) -> None:
+        asked.append(job.noise)
+        raise NoiseGateError("that is all")
+
+    monkeypatch.setattr("export.assemble.fit_bundle", stop)
+    assert fit(*("--max-false-alarms-per-hour", *stated) * bool(stated)) == 1
+    assert [(gate.target_per_hour, gate.max_per_hour) for gate in asked] == [(limit, None)]
+
+
 def test_recordings_that_hold_no_token_prove_nothing(tmp_path: Path) -> None:
     sf.write(tmp_path / "click.wav", np.zeros(3), 16_000)
     with pytest.raises(ClipsError, match="too short to classify"):
@@ -73,7 +98,7 @@ def test_made_up_noise_is_refused_where_a_limit_is_stated() -> None:
     )
     with pytest.raises(NoiseGateError, match="360"):
         pass_noise_gate(bundle, NoiseGate(max_per_hour=359))
-    assert pass_noise_gate(bundle, NoiseGate(max_per_hour=360)).warnings == ()
+    assert pass_noise_gate(bundle, NoiseGate(max_per_hour=1000)).warnings == ()
 
 
 def test_silent_bundle_passes_and_says_what_on(tmp_path: Path, hiss: Path) -> None:
