@@ -17,7 +17,7 @@ from export.compare.trials import Trial
 from export.heads import Head, head_bytes, n_parameters
 from export.heads.pooled import MeanLinear
 from export.heads.protobin import Protobin, TrainedHead
-from export.metrics import average_precision_intervals, quality, resampled_maps
+from export.metrics import DivergedError, average_precision_intervals, quality, resampled_maps
 from export.parity import head_stages
 from export.train import (
     Bags,
@@ -52,9 +52,15 @@ class Parts:
 
 
 def validate(parts: Parts, head: str, trial: Trial, n_own: int, seed: int) -> float:
-    """Validation macro mAP, in percent, of a head trained once; the test clips are not touched."""
-    module = _trained(parts, head, trial, n_own, seed)
-    return _percent(logits_of(module, parts.validation), parts.validation)
+    """Validation macro mAP, in percent, of a head trained once; the test clips are not touched.
+
+    0 where training diverges: another trial is then the better one.
+    """
+    try:
+        module = _trained(parts, head, trial, n_own, seed)
+        return _percent(logits_of(module, parts.validation), parts.validation)
+    except DivergedError:
+        return 0.0
 
 
 def measure(

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 from support.comparison import Row, row, rows
+from support.planted_bags import planted_bags
 from support.readme_world import make_world
 
 from export.card import CARDS, read_card
 from export.cli import main
 from export.commands.tokens import DEMO_ENCODER
+from export.compare.measure import Parts, measure, validate
 from export.compare.page import markdown
 from export.compare.run import Plan, run
 from export.compare.summary import averages, choices, table
-from export.compare.trials import trials_of
+from export.compare.trials import Trial, trials_of
 from export.heads import HEADS
+from export.metrics import DivergedError
 from export.train import Recipe
 
 CARD = CARDS / "demo_encoder.toml"
@@ -105,6 +108,17 @@ def test_table_has_means_over_seeds_and_the_distance_to_the_linear_probe() -> No
     assert "| exact |" in page
     assert "| BROKEN 5.0e-01 |" in page
     assert "88.0 ± 0.7 [86.0, 89.0]" in page
+
+
+def test_a_recipe_that_diverges_is_no_end_of_the_comparison() -> None:
+    """It is worth 0 among trials; where nothing else is left, that is said."""
+    clips = planted_bags(16, 1, 1, seed=0)
+    parts = Parts(clips, clips, clips, None, None)
+    far, near = (Trial(Recipe(epochs=1, learning_rate=rate)) for rate in (1e30, 1e-2))
+    assert validate(parts, "linear-mean", far, 1, seed=0) == 0
+    assert validate(parts, "linear-mean", near, 1, seed=0) > 0
+    with pytest.raises(DivergedError):
+        measure(parts, "linear-mean", far, 1, 0, intervals=False)
 
 
 def test_every_head_gets_as_many_trials() -> None:
