@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge_probe.errors import EdgeProbeError
 from export.clips import BACKGROUND, Clip, ClipSet
-from export.tokens import ClipTokens, TokenCache
+from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import Bags
 
 
@@ -49,7 +49,7 @@ def encode(clips: ClipSet, cache: TokenCache, loudest: int | None = None) -> Mat
     """Encode what is not in the cache yet; refuses a class without a readable clip."""
     encoded = cache.encode(clips.clips, "encode")
     material = Material(
-        encoded.clips, encoded.tokens, targets_of(encoded.clips, clips.labels), clips.labels,
+        encoded.clips, encoded.tokens, learnable_targets(encoded, clips.labels), clips.labels,
         cache.card.spec.grid.n_freq, [*clips.left_out, *encoded.unreadable], loudest,
     )  # fmt: skip
     empty = [clips.labels[i] for i in np.flatnonzero(~material.heard.any(axis=0))]
@@ -60,6 +60,29 @@ def encode(clips: ClipSet, cache: TokenCache, loudest: int | None = None) -> Mat
             f"no readable clip of {', '.join(empty)}", hint="; ".join(encoded.unreadable[:3])
         )
     return material
+
+
+def learnable_targets(encoded: Encoded, labels: Sequence[str]) -> NDArray[np.float32]:
+    """What is known of encoded clips, (N, C), where no two say the contrary of the same audio.
+
+    Raises
+    ------
+    EdgeProbeError
+        They do: a recording that lies in the folders of two classes, for one, is said to hold
+        neither with the other.
+    """
+    first: dict[str, Clip] = {}
+    for clip, key in zip(encoded.clips, encoded.keys, strict=True):
+        other = first.setdefault(key, clip)
+        for label in sorted({*clip.labels, *other.labels}):
+            if {clip.holds(label), other.holds(label)} == {True, False}:
+                with_it, without = (clip, other) if clip.holds(label) else (other, clip)
+                raise EdgeProbeError(
+                    f"{with_it.path} holds {label}, {without.path} does not, and both are the "
+                    "same audio",
+                    hint="keep one of them; a CSV manifest can name several classes of one clip",
+                )
+    return targets_of(encoded.clips, labels)
 
 
 def targets_of(clips: Sequence[Clip], labels: Sequence[str]) -> NDArray[np.float32]:

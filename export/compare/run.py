@@ -28,7 +28,7 @@ from export.clips import read_clips
 from export.clips.splits import Splits, split_three_ways
 from export.compare.measure import Parts, Row, measure, validate
 from export.compare.trials import Trial, has_prototypes, trials_of
-from export.material import targets_of
+from export.material import learnable_targets
 from export.metrics import counted_classes
 from export.processes import interruptible_between, start_worker, uninterrupted
 from export.tokens import Encoded, TokenCache, encoder_key
@@ -249,7 +249,7 @@ def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
 
 def _split(encoded: Encoded, labels: Sequence[str]) -> tuple[Splits, NDArray[np.float32]]:
     """Rows of the three parts, and the targets of all clips."""
-    return split_three_ways(encoded.clips, seed=0), targets_of(encoded.clips, labels)
+    return split_three_ways(encoded.clips, seed=0), learnable_targets(encoded, labels)
 
 
 def _refuse_unjudged(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from export.clips import ClipSet
 from export.clips.splits import Splits, split_three_ways
-from export.material import targets_of
+from export.material import learnable_targets
 from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags
 from export.tune.storage import StudyError
@@ -52,7 +52,7 @@ class Subject:
                     hint=f"put clips of some recordings into {name} by the column split, or leave "
                     "it empty",
                 )
-        targets = targets_of(encoded.clips, clips.labels)
+        targets = learnable_targets(encoded, clips.labels)
         n_freq = cache.card.spec.grid.n_freq
         train, validation = (
             Bags([encoded.tokens[row] for row in rows], targets[rows], n_freq)

@@ -272,6 +272,14 @@ def test_clips_for_the_test_are_not_learned_from(world: Path, tmp_path: Path) ->
     refused(done, "no background clips")
 
 
+def test_a_recording_in_the_folders_of_two_classes_is_refused(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "my_clips", tmp_path / "clips")
+    copy = tmp_path / "clips" / SPECIES[1] / "copy.wav"
+    shutil.copy(tmp_path / "clips" / SPECIES[0] / "recording0.wav", copy)
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", *QUICK, cwd=tmp_path)
+    refused(done, f"recording0.wav holds {SPECIES[0]}", "both are the same audio", "CSV manifest")
+
+
 def test_labels_are_utf8_in_any_locale(world: Path, tmp_path: Path) -> None:
     """File names too."""
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -19,7 +19,7 @@ from export.cli import main
 from export.clips import Clip, ClipSet, Split
 from export.heads import HEADS
 from export.heads.protobin import Protobin
-from export.material import targets_of
+from export.material import learnable_targets, targets_of
 from export.tokens import ClipTokens, Encoded, TokenCache
 from export.train import ONE_BIT, TRAINABLE, train_head
 from export.tune.search import HeadSearch, Plan, tune
@@ -241,6 +241,17 @@ def test_a_split_that_leaves_nothing_is_refused(
     encoded = Encoded(clips, tokens, ["key"] * 4)
     with pytest.raises(StudyError, match=complaint):
         Subject.of(ClipSet(tuple(clips), ("a",)), encoded, cache, seed=0)
+
+
+def test_copies_of_one_clip_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    cache = TokenCache(tmp_path / "cache", write_encoder(tmp_path), workers=1)
+    clips = [Clip(Path(f"{n}.wav"), ("a", "b")[n % 2 : n % 2 + 1], str(n)) for n in range(9)]
+    tokens = [clip_tokens(0, np.random.default_rng(n)) for n in range(9)]
+    encoded = Encoded(clips, tokens, [*"01234567", "1"])
+    with pytest.raises(EdgeProbeError, match=r"8.wav holds a, 1.wav does not, and both are the sa"):
+        Subject.of(ClipSet(tuple(clips), ("a", "b")), encoded, cache, seed=0)
+    encoded.clips[8] = replace(clips[8], labels=(), absent=("a",))
+    assert learnable_targets(encoded, ("a", "b")).shape == (9, 2)
 
 
 def test_validation_without_a_class_to_tell_apart_is_refused() -> None:
