@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(
         args.trials, args.top, args.seeds, args.epochs, args.prototypes_per_class, args.seed
     )
-    subject = Subject.of(clips, encoded, cache, plan.seed)
+    subject = Subject.of(clips, encoded, cache)
     searches = tune(storage, heads, subject, plan)
     about = {"encoder_name": cache.card.provenance["name"], **subject.about, **asdict(plan)}
     write_tuned(args.out, about, searches)

@@ -249,7 +249,7 @@ def load(path: Path, card: EncoderCard, cache: Path) -> Parts:
 
 def _split(encoded: Encoded, labels: Sequence[str]) -> tuple[Splits, NDArray[np.float32]]:
     """Rows of the three parts, and the targets of all clips."""
-    return split_three_ways(encoded.clips, seed=0), learnable_targets(encoded, labels)
+    return split_three_ways(encoded.clips), learnable_targets(encoded, labels)
 
 
 def _refuse_unjudged(

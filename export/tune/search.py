@@ -49,7 +49,7 @@ class Plan:
     epochs: int = 30
     prototypes_per_class: int = 20
     seed: int = 0
-    """Of split, Sobol sequence, TPE and training; the last round has those that follow."""
+    """Of Sobol sequence, TPE and training; the last round has those that follow."""
 
     @property
     def n_sobol(self) -> int:

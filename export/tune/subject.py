@@ -25,8 +25,8 @@ class Subject:
     """Encoder, clips and split in plain values: two processes with the same have the same bags."""
 
     @classmethod
-    def of(cls, clips: ClipSet, encoded: Encoded, cache: TokenCache, seed: int) -> "Subject":
-        """Split encoded clips by source recording.
+    def of(cls, clips: ClipSet, encoded: Encoded, cache: TokenCache) -> "Subject":
+        """Split encoded clips by source recording, as a comparison does.
 
         Parameters
         ----------
@@ -34,8 +34,6 @@ class Subject:
         encoded : Encoded
             What the cache made of them.
         cache : TokenCache
-        seed : int
-            Of the split.
 
         Raises
         ------
@@ -44,7 +42,7 @@ class Subject:
         StudyError
             There are no clips to learn from, or none that a class can be judged by.
         """
-        splits = split_three_ways(encoded.clips, seed)
+        splits = split_three_ways(encoded.clips)
         for name, rows in (("training", splits.train), ("validation", splits.validation)):
             if not len(rows):
                 raise StudyError(

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.token_world import write_clip, write_encoder
 from support.tune_world import PLAN, bags, clip_tokens, search, subject
 
 from edge_probe.errors import EdgeProbeError
+from export.card import read_card
 from export.cli import main
 from export.clips import Clip, ClipSet, Split
+from export.compare.run import load
 from export.heads import HEADS
 from export.heads.protobin import Protobin
 from export.material import learnable_targets, targets_of
@@ -213,9 +216,7 @@ def test_the_test_clips_are_not_looked_at(tmp_path: Path, by_hand: bool) -> None
     keys = [str(n) for n in range(20)]
 
     def gather(tokens: list[ClipTokens]) -> Subject:
-        return Subject.of(
-            ClipSet(tuple(clips), ("a", "b")), Encoded(clips, tokens, keys), cache, seed=0
-        )
+        return Subject.of(ClipSet(tuple(clips), ("a", "b")), Encoded(clips, tokens, keys), cache)
 
     whole = gather(tokens)
     used = {id(clip) for part in (whole.train, whole.validation) for clip in part._clips}
@@ -240,7 +241,7 @@ def test_a_split_that_leaves_nothing_is_refused(
     tokens = [clip_tokens(0, np.random.default_rng(n)) for n in range(4)]
     encoded = Encoded(clips, tokens, ["key"] * 4)
     with pytest.raises(StudyError, match=complaint):
-        Subject.of(ClipSet(tuple(clips), ("a",)), encoded, cache, seed=0)
+        Subject.of(ClipSet(tuple(clips), ("a",)), encoded, cache)
 
 
 def test_copies_of_one_clip_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_copies_of_one_clip_that_contradict_each_other_are_refused(tmp_path: Pat
     tokens = [clip_tokens(0, np.random.default_rng(n)) for n in range(9)]
     encoded = Encoded(clips, tokens, [*"01234567", "1"])
     with pytest.raises(EdgeProbeError, match=r"8.wav holds a, 1.wav does not, and both are the sa"):
-        Subject.of(ClipSet(tuple(clips), ("a", "b")), encoded, cache, seed=0)
+        Subject.of(ClipSet(tuple(clips), ("a", "b")), encoded, cache)
     encoded.clips[8] = replace(clips[8], labels=(), absent=("a",))
     assert learnable_targets(encoded, ("a", "b")).shape == (9, 2)
 
@@ -273,6 +274,30 @@ def test_what_is_not_known_of_a_clip_is_not_held_against_a_head() -> None:
     for row, clip in zip(targets, clips, strict=True):
         assert [meaning.get(float(value)) for value in row] == [clip.holds(c) for c in "abc"]
     assert np.isnan(targets).sum() == 2
+
+
+def test_no_seed_tunes_by_the_clips_that_a_comparison_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_encoder(tmp_path)
+    for number in range(20):
+        write_clip(tmp_path / "clips" / "ab"[number % 2] / f"rec{number}.wav", seed=number)
+    asked: list[Subject] = []
+
+    def stop(_storage: object, _heads: object, subject: Subject, _plan: object) -> None:
+        asked.append(subject)
+        raise StudyError("that is all")
+
+    monkeypatch.setattr("export.tune.search.tune", stop)
+    command = ["tune", "clips", "--encoder", "made_up.onnx", "--workers", "1", "--head", "linear"]
+    for seed in ("0", "5"):
+        assert main([*command, "--seed", seed]) == 1
+    compared = load(Path("clips"), read_card(Path("made_up.onnx")), Path("token_cache"))
+    for part in ("train", "validation"):
+        expected = [getattr(compared, part), *(getattr(subject, part) for subject in asked)]
+        assert len({torch.cat([m.tokens for m in b.in_order()]).numpy().tobytes()
+                    for b in expected}) == 1  # fmt: skip
 
 
 def test_the_command_from_clips_to_file(
