@@ -84,7 +84,10 @@ class Bags:
     def _rows(
         self, row: int
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32] | None]:
-        """Tokens (T, D), valid (T,) and mean [cls] (D_cls,) of a clip."""
+        """Tokens (T, D), valid (T,) and mean [cls] (D_cls,) of a clip.
+
+        A last chunk too short to hold a token has a [cls] of padding: it does not count.
+        """
         clip = self._clips[row]
         kept = np.arange(len(clip.tokens))
         if self._loudest is not None:
@@ -93,7 +96,10 @@ class Bags:
             level = np.where(clip.valid.any(axis=1), clip.level, -1.0)  # last: what holds no token
             kept = np.sort(np.argsort(-level, kind="stable")[: self._loudest])
         tokens, valid = clip.tokens[kept], clip.valid[kept]
-        mean = None if clip.cls is None else clip.cls[kept].astype(np.float32).mean(axis=0)
+        mean = None
+        if clip.cls is not None:
+            heard = valid.any(axis=1)
+            mean = clip.cls[kept[heard] if heard.any() else kept].astype(np.float32).mean(axis=0)
         return tokens.reshape(-1, tokens.shape[2]), valid.reshape(-1), mean
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:

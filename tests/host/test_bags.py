@@ -108,6 +108,22 @@ def test_a_loud_chunk_that_holds_no_token_is_not_kept_before_others() -> None:
     np.testing.assert_array_equal(maps.rows()[0][0], clip.tokens[1])
 
 
+@pytest.mark.parametrize("loudest", [None, 3])
+def test_a_chunk_that_holds_no_token_has_no_cls_to_count(loudest: int | None) -> None:
+    (clip,) = noise(3, n_last=0)
+    cls = np.arange(6, dtype=np.float16).reshape(3, 2)
+
+    def mean(valid: np.ndarray) -> list[float]:
+        bag = ClipTokens(clip.tokens, valid, cls, np.ones(3, np.float32))
+        maps = bags_of([bag], loudest).maps([0])
+        assert maps.cls is not None
+        return maps.cls[0].tolist()
+
+    assert mean(clip.valid) == [1, 2]
+    assert mean(np.ones_like(clip.valid)) == [2, 3]
+    assert mean(np.zeros_like(clip.valid)) == [2, 3]  # silence, but something must be said
+
+
 def test_loudest_without_levels_is_refused() -> None:
     clip = ClipTokens(np.zeros((2, 6, 5), np.float16), np.ones((2, 6), bool))
     assert bags_of([clip]).maps([0]).cls is None
