@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.writer import SYNC_S
 from edge_probe.clock import Clock
 from edge_probe.source.portaudio import BLOCK_S, InputStream
+from edge_probe.source.ring import Ring
 
 RING_S = 30.0
 """Audio the ring holds while the disk stands still, besides what is not safe yet."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edge_probe.capture.recovery import Safe
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store, Timing
-from edge_probe.capture.timeline import Timeline
 from edge_probe.clock import Clock
+from edge_probe.source.ring import Ring
+from edge_probe.source.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 

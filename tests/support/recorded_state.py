@@ -10,10 +10,10 @@ from pathlib import Path
 from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
+from edge_probe.source.ring import Ring
 
 RATE = 1000
 BLOCK = 100

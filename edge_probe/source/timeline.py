@@ -21,7 +21,7 @@ from collections import deque
 from math import inf
 from typing import NamedTuple
 
-from edge_probe.capture.ring import Stamp
+from edge_probe.source.ring import Stamp
 
 TOLERANCE_S = 0.25
 FLAGGED_S = 0.02
