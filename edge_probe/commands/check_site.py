@@ -72,7 +72,7 @@ def _microphone(device: str | None, seconds: float, clock: "Clock") -> Found:
     from edge_probe.source.microphone import Microphone
 
     try:
-        microphone = Microphone(device, duration_s=seconds)
+        microphone = Microphone(device, clock, duration_s=seconds)
     except DeviceError as error:
         return None, [site.Point("microphone", error.message, error.hint or "plug it in")]
     print(f"No recorder runs: levels are those of {microphone.name}.")
