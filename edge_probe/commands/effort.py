@@ -11,11 +11,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make effort.csv anew from the databases; its name goes to stdout."""
-    from edge_probe.alive.lock import holder
     from edge_probe.clock import SystemClock
     from edge_probe.deployment.effort import write_effort
     from edge_probe.deployment.settings import adopted_id
     from edge_probe.deployment.state import StateFolder
+    from edge_probe.lock import holder
 
     state = StateFolder(args.state)
     clock = SystemClock() if holder(state.path) is not None else None

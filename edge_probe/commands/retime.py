@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.deployment.effort import write_effort
     from edge_probe.deployment.settings import adopted_id
     from edge_probe.deployment.state import StateFolder
+    from edge_probe.lock import hold
 
     if args.anchor and args.boot:
         raise EdgeProbeError(
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         return new, [*retime.changes(capture, new)]
 
     state = StateFolder(args.state)
-    with nullcontext() if args.dry_run else state.lock():
+    with nullcontext() if args.dry_run else hold(state.path):
         new, changes = read(state.capture, look)
         for change in changes:
             print(change)

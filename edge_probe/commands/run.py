@@ -94,9 +94,10 @@ def _record(args: argparse.Namespace, state: "StateFolder") -> int:
     from edge_probe.clock import SystemClock
     from edge_probe.deployment.settings import adopt
     from edge_probe.interrupt import Interrupted
+    from edge_probe.lock import hold
     from edge_probe.station import Station
 
-    with state.lock(), Interrupted() as interrupted:
+    with hold(state.path), Interrupted() as interrupted:
         settings = adopt(args.deployment, state) if args.deployment else None
         Station(state, _orders(args, state, settings), SystemClock()).run(interrupted)
     return 0

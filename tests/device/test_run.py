@@ -14,6 +14,7 @@ from support.virtual_microphone import VirtualMicrophone
 
 from edge_probe.cli import main
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.lock import hold
 
 RATE = 44_100
 SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
@@ -46,9 +47,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
 def test_two_recorders_in_one_folder_are_one_too_many(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edge_probe.deployment.state import StateFolder
-
-    with StateFolder(tmp_path).lock():
+    with hold(tmp_path):
         assert main(["run", str(tmp_path)]) == 1
     assert "is writing there" in capsys.readouterr().err
 
