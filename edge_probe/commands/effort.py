@@ -1,12 +1,13 @@
 """``edge-probe effort``: listening effort by UTC hour, for an occupancy model."""
 
 import argparse
-from pathlib import Path
+
+from edge_probe.commands.state import add_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``effort``."""
-    parser.add_argument("state", type=Path, metavar="STATE", help="folder a recorder wrote into")
+    add_state(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
 import argparse
 import sqlite3
 from contextlib import nullcontext
-from pathlib import Path
 
+from edge_probe.commands.state import add_state
 from edge_probe.errors import EdgeProbeError
 
 MAX_OFFSET_S = 1e10
@@ -13,7 +13,7 @@ MAX_OFFSET_S = 1e10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``retime``."""
-    parser.add_argument("state", type=Path, metavar="STATE", help="folder of the recorder")
+    add_state(parser)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument(
         "--offset",
