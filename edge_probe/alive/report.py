@@ -5,10 +5,10 @@ from pathlib import Path
 
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.facts import Facts, facts
-from edge_probe.alive.lock import holder
 from edge_probe.alive.status import EVERY_S, LastDetection, Status, Written, read_status
 from edge_probe.clock import Clock
 from edge_probe.errors import StateError
+from edge_probe.lock import holder
 
 STALE_S = 6 * EVERY_S
 """A status that is older says nothing of now."""

@@ -1,6 +1,5 @@
 """What to look at before one leaves a site: points that are well, and points that are not."""
 
-import os
 import sqlite3
 import textwrap
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from edge_probe.alive.report import Report
 from edge_probe.alive.status import Disk
 from edge_probe.capture.segment import Format
 from edge_probe.database import read
+from edge_probe.disk.reserve import free_bytes, nearest
 from edge_probe.health.row import Alarm, Row
 
 WIDTH = 60
@@ -132,14 +132,10 @@ def disk_point(report: Report | None, state: Path, format_: Format | None) -> Po
     """
     if report and report.fresh:
         return _disk_point(report.fresh.disk, "by its plan")
-    folder = state
-    while not folder.exists():
-        folder = folder.parent
-    stat = os.statvfs(folder)
-    free_bytes = stat.f_bavail * stat.f_frsize
+    n_bytes = free_bytes(nearest(state))
     a_day = format_.rate_hz * format_.frame_bytes * 86_400 if format_ else None
-    days = free_bytes / a_day if a_day else None
-    return _disk_point(Disk(free_bytes, 0, None, days), "if all is kept")
+    days = n_bytes / a_day if a_day else None
+    return _disk_point(Disk(n_bytes, 0, None, days), "if all is kept")
 
 
 def _disk_point(disk: Disk, condition: str) -> Point:

@@ -1,10 +1,8 @@
 """The classifier as a process of its own, from its start to the signal that ends it."""
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 
@@ -17,8 +15,8 @@ from edge_probe.bundle import open_bundle
 from edge_probe.classify import ChunkAnalyser
 from edge_probe.clock import Clock, SystemClock
 from edge_probe.encoder import Profile
-from edge_probe.errors import StateError
 from edge_probe.interrupt import until_interrupted
+from edge_probe.lock import hold
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ def run_worker(
         Bundle or encoder are no good.
     """
     rules, pulse = rules or Rules(), Pulse(beat_fd)
-    with _only_one(state):
+    with hold(state, "classifier.lock"):
         bundle = open_bundle(bundle_path)
         for warning in bundle.warnings:
             _log.warning("%s", warning)
@@ -114,16 +112,3 @@ def _moments(worker: Worker) -> Iterator[None]:
         yield
         if worker.is_idle:
             sleep(_POLL_S)
-
-
-@contextmanager
-def _only_one(state: Path) -> Iterator[None]:
-    """Hold the lock of the classifier; the kernel lets go of it whatever becomes of us."""
-    with (state / "classifier.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StateError(
-                f"{state}: another classifier is at work here", hint="wait for it, or stop it"
-            ) from error
-        yield

@@ -11,20 +11,22 @@ from dataclasses import dataclass, field
 from time import sleep
 from typing import Protocol
 
-from edge_probe.capture.device import Input
 from edge_probe.capture.recovery import Safe
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
-from edge_probe.capture.writer import Writer
+from edge_probe.capture.writer import Writer, ring_for
 from edge_probe.clock import Clock
 from edge_probe.errors import DeviceError
 from edge_probe.health.identity import Device, devices, match
-from edge_probe.source.portaudio import find_device, input_devices, rescan
+from edge_probe.source.portaudio import InputStream, find_device, input_devices, rescan
 
 _log = logging.getLogger(__name__)
 
 STEP_S = 0.2
 """Between looks into the ring: what a kill -9 can take is little more."""
+
+SILENT_S = 2.5
+"""No block for so long: the microphone is lost."""
 
 MAX_WAIT_S = 10.0
 """Between attempts to open a microphone."""
@@ -132,7 +134,7 @@ class Recorder:
         self._watch = watch
         self._disk = DiskThread()
         self._disk.daemon = True  # a disk that hangs must not keep the process
-        self._input: Input | None = None
+        self._input: InputStream | None = None
         self._wait_s = 0.0
         self._retry_ns = 0
         self._past = Counts()  # of streams that have ended
@@ -198,7 +200,7 @@ class Recorder:
             raise RuntimeError("the thread that writes to the disk has died")
         if self._input is None:
             self._open()
-        elif reason := self._input.lost():
+        elif reason := self._input.lost(SILENT_S):
             _log.error("microphone lost: %s", reason)
             self._close("device")
 
@@ -228,7 +230,11 @@ class Recorder:
         wanted = self._wanted
         device, own_rate_hz = choose(wanted.device)
         format_ = Format(wanted.rate_hz or own_rate_hz, wanted.n_channels, wanted.sample_bytes)
-        opened = Input({"index": device.index, "name": device.name}, format_, self._clock)
+        opened = InputStream(
+            {"index": device.index, "name": device.name}, ring_for(format_), self._clock,
+            rate_hz=format_.rate_hz, n_channels=format_.n_channels,
+            sample_bytes=format_.sample_bytes,
+        )  # fmt: skip
         try:
             self._watch.opened(device, format_)
         except DeviceError:

@@ -4,14 +4,14 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edge_probe.capture.recovery import Safe
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store, Timing
-from edge_probe.capture.timeline import Timeline
 from edge_probe.clock import Clock
+from edge_probe.source.intake import Intake
+from edge_probe.source.portaudio import BLOCK_S
+from edge_probe.source.ring import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -19,16 +19,17 @@ SYNC_S = 4.0
 """Audio a power cut can take. Each time costs 24 KiB of journal and half filled blocks (ext4,
 measured): at 48 kHz, 16 bits, mono that is 8 % on top of the audio, and 15 % every 2 s."""
 
+RING_S = 30.0
+"""Audio the ring holds while the disk stands still, besides what is not safe yet."""
+
 _RETRY_S = 1.0
 _WRITE_S = 1.0
 """Audio copied at a time."""
 
 
-class _Gap(NamedTuple):
-    position: int
-    """Of the frame behind it, in the ring."""
-    n_frames: int
-    cause: str
+def ring_for(format_: Format) -> Ring:
+    """A ring with room for `RING_S` of frames."""
+    return Ring(round((RING_S + SYNC_S + 10 * BLOCK_S) * format_.rate_hz), format_.frame_bytes)
 
 
 class Writer:
@@ -73,14 +74,12 @@ class Writer:
         self._n_watched = 0
         self.lost: Counter[str] = Counter()
         """Frames in gaps that are in the ledger, by cause."""
-        self._timeline = Timeline(format_.rate_hz)
+        self._intake = Intake(ring, format_.rate_hz, full="disk")
+        self._timeline = self._intake.timeline
         self._store: Store | None = None
         self._is_failing = False
         self._safe: Safe = {}
         self._stream: int | None = None
-        self._opened_ns: int | None = None
-        self._opened_well = False  # by a stream that has settled
-        self._gaps: list[_Gap] = []
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
         self._n_lost = 0  # frames in gaps before the position
@@ -105,7 +104,7 @@ class Writer:
 
     def step(self) -> bool:
         """Do what there is to do; False while the disk fails."""
-        self._look()
+        self._intake.look()
         self._observe()
         return self._try(self._write_certain)
 
@@ -125,51 +124,28 @@ class Writer:
             Whether all of it is on the disk; if not, call it again.
         """
         self._ending = True
-        self._look()
-        for loss in self._timeline.close():
-            self._book(loss.position, loss.n_frames, "stall")
-        for position, n_frames in self._ring.drops(at_end=True):
-            self._book(position, n_frames, "disk")
+        self._intake.look(at_end=True)
 
         def finish(store: Store) -> None:
-            self._write(store, self._ring.n_written)
+            self._write(store)
             store.end_stream(self.n_frames, cause, self._timing())
             store.close()
 
         return self._try(finish)
 
-    def _look(self) -> None:
-        """Learn of losses, from the clock and from the ring."""
-        for stamp in self._ring.stamps():
-            losses = self._timeline.observe(stamp)
-            if not self._opened_well:
-                self._opened_ns = self._timeline.time_ns(0)
-                self._opened_well = self._timeline.settled
-            for loss in losses:
-                cause = "overflow" if loss.flagged else "stall"
-                self._book(loss.position, loss.n_frames, cause)
-        for position, n_frames in self._ring.drops():
-            self._book(position, n_frames, "disk")
-
     def _timing(self) -> Timing:
         now_ns = self._timeline.time_ns(self.n_frames)
-        return Timing(self._opened_ns or now_ns, now_ns, self._timeline.drift)
-
-    def _book(self, position: int, n_frames: int, cause: str) -> None:
-        _log.warning("%d frames (%.3f s) are missing: %s", n_frames,
-                     n_frames / self.format.rate_hz, cause)  # fmt: skip
-        self._gaps.append(_Gap(max(position, self._position), n_frames, cause))
-        self._gaps.sort()
+        return Timing(self._timeline.opened_ns or now_ns, now_ns, self._timeline.drift)
 
     def _try(self, work: Callable[[Store], None]) -> bool:
         """Work with the store; one that fails is given up and opened anew after a while."""
-        if self._opened_ns is None:
+        if (opened_ns := self._timeline.opened_ns) is None:
             return True  # nothing has come yet
         now_ns = self._clock.monotonic_ns()
         if self._store is None and now_ns < self._retry_ns:
             return False
         try:
-            work(self._store or self._open(self._opened_ns))
+            work(self._store or self._open(opened_ns))
         except (OSError, sqlite3.Error) as error:
             if not self._is_failing:  # once, not every second for months
                 _log.error("the disk fails, audio is kept in memory meanwhile: %s", error)
@@ -202,28 +178,26 @@ class Writer:
         self._store = None
 
     def _write_certain(self, store: Store) -> None:
-        self._write(store, self._timeline.certain)
+        self._write(store)
         now_ns = self._clock.monotonic_ns()
         if store.segment and now_ns - self._synced_ns >= SYNC_S * 1e9:
             store.segment.sync()
             self._synced_ns = now_ns
             self._ring.release(self._position)
 
-    def _write(self, store: Store, limit: int) -> None:
-        """Frames before a position, and the gaps before and at it."""
+    def _write(self, store: Store) -> None:
+        """Frames and gaps, in order, as far as they are certain."""
         while True:
-            gap = self._gaps[0] if self._gaps else None
-            end = min(limit, gap.position) if gap else limit
-            if self._position < end:
-                if not self._append(store, end):
+            if self._position < self._intake.end:
+                if not self._append(store, self._intake.end):
                     return
-            elif gap and gap.position <= limit:
+            elif gap := self._intake.gap:
                 store.gap(self.n_frames, gap.n_frames, gap.cause)
                 self._ring.release(self._position)
                 self._n_lost += gap.n_frames
                 self.lost[gap.cause] += gap.n_frames
                 self._full_from = None
-                del self._gaps[0]
+                self._intake.pass_gap()
             else:
                 return
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_probe.alive.folder import DEFAULT_STATE
+from edge_probe.commands.state import add_state
 
 if TYPE_CHECKING:
     from edge_probe.alive.level import Block
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``check-site``."""
-    parser.add_argument(
-        "state", nargs="?", type=Path, default=DEFAULT_STATE, metavar="STATE",
-        help="the recorder's folder (default %(default)s)",
-    )  # fmt: skip
+    add_state(parser)
     parser.add_argument("--device", metavar="NAME", help="microphone to open when no recorder runs")
     parser.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="S", help="(default %(default)g)"
@@ -72,7 +69,7 @@ def _microphone(device: str | None, seconds: float, clock: "Clock") -> Found:
     from edge_probe.source.microphone import Microphone
 
     try:
-        microphone = Microphone(device, duration_s=seconds)
+        microphone = Microphone(device, clock, duration_s=seconds)
     except DeviceError as error:
         return None, [site.Point("microphone", error.message, error.hint or "plug it in")]
     print(f"No recorder runs: levels are those of {microphone.name}.")

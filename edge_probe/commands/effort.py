@@ -1,21 +1,22 @@
 """``edge-probe effort``: listening effort by UTC hour, for an occupancy model."""
 
 import argparse
-from pathlib import Path
+
+from edge_probe.commands.state import add_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``effort``."""
-    parser.add_argument("state", type=Path, metavar="STATE", help="folder a recorder wrote into")
+    add_state(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make effort.csv anew from the databases; its name goes to stdout."""
-    from edge_probe.alive.lock import holder
     from edge_probe.clock import SystemClock
     from edge_probe.deployment.effort import write_effort
     from edge_probe.deployment.settings import adopted_id
     from edge_probe.deployment.state import StateFolder
+    from edge_probe.lock import holder
 
     state = StateFolder(args.state)
     clock = SystemClock() if holder(state.path) is not None else None

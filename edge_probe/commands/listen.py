@@ -31,12 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Listen until the duration is over or somebody presses Ctrl-C."""
+    from edge_probe.clock import SystemClock
     from edge_probe.source.microphone import Microphone
     from edge_probe.source.wav import WavWriter
 
     microphone = Microphone(
-        args.device, sample_rate_hz=args.rate, n_channels=args.channels, channel=args.channel,
-        duration_s=args.duration,
+        args.device, SystemClock(), sample_rate_hz=args.rate, n_channels=args.channels,
+        channel=args.channel, duration_s=args.duration,
     )  # fmt: skip
     analyser = load(args.bundle, args.profile)
     _log.info(

@@ -3,8 +3,8 @@
 import argparse
 import sqlite3
 from contextlib import nullcontext
-from pathlib import Path
 
+from edge_probe.commands.state import add_state
 from edge_probe.errors import EdgeProbeError
 
 MAX_OFFSET_S = 1e10
@@ -13,7 +13,7 @@ MAX_OFFSET_S = 1e10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``retime``."""
-    parser.add_argument("state", type=Path, metavar="STATE", help="folder of the recorder")
+    add_state(parser)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument(
         "--offset",
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.deployment.effort import write_effort
     from edge_probe.deployment.settings import adopted_id
     from edge_probe.deployment.state import StateFolder
+    from edge_probe.lock import hold
 
     if args.anchor and args.boot:
         raise EdgeProbeError(
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         return new, [*retime.changes(capture, new)]
 
     state = StateFolder(args.state)
-    with nullcontext() if args.dry_run else state.lock():
+    with nullcontext() if args.dry_run else hold(state.path):
         new, changes = read(state.capture, look)
         for change in changes:
             print(change)

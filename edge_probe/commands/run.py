@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.commands.state import add_state
+
 if TYPE_CHECKING:
     from edge_probe.analysis.rules import Rules
     from edge_probe.deployment.settings import Settings
@@ -28,7 +30,7 @@ def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
-    parser.add_argument("state", type=Path, metavar="STATE", help="folder for all that is kept")
+    add_state(parser)
     parser.add_argument("--bundle", type=Path, help="classify with it; default: record only")
     parser.add_argument(
         "--deployment", type=Path, metavar="FILE.toml", help="who, where, with what"
@@ -86,17 +88,31 @@ def run(args: argparse.Namespace) -> int:
             f"--keep {args.keep} deletes audio when the disk fills up",
             hint="see what it means with --plan DAYS, then add --accept-deletion",
         )
-    state.path.mkdir(parents=True, exist_ok=True)
-    return _plan(args, state) if args.plan else _record(args, state)
+    return _plan(args, state.path) if args.plan else _record(args, state)
+
+
+def _make(folder: Path) -> None:
+    """The state folder, if it is not there yet."""
+    from edge_probe.errors import StateError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise StateError(
+            f"{folder}: this user may not make it",
+            hint=f"sudo install -d -o $USER {folder}, or name another folder: edge-probe run STATE",
+        ) from error
 
 
 def _record(args: argparse.Namespace, state: "StateFolder") -> int:
     from edge_probe.clock import SystemClock
     from edge_probe.deployment.settings import adopt
     from edge_probe.interrupt import Interrupted
+    from edge_probe.lock import hold
     from edge_probe.station import Station
 
-    with state.lock(), Interrupted() as interrupted:
+    _make(state.path)
+    with hold(state.path), Interrupted() as interrupted:
         settings = adopt(args.deployment, state) if args.deployment else None
         Station(state, _orders(args, state, settings), SystemClock()).run(interrupted)
     return 0
@@ -176,18 +192,18 @@ def _command(args: argparse.Namespace) -> list[str]:
     return command
 
 
-def _plan(args: argparse.Namespace, state: "StateFolder") -> int:
-    from shutil import disk_usage
-
+def _plan(args: argparse.Namespace, folder: Path) -> int:
+    """Say what recording would do to the disk; nothing is made."""
     from edge_probe.capture.segment import Format
     from edge_probe.disk.plan import Question, describe, plan, require_acceptance
+    from edge_probe.disk.reserve import free_bytes, nearest
     from edge_probe.errors import EdgeProbeError
 
     if args.rate is None:
         raise EdgeProbeError("a plan needs a sample rate", hint="add --rate, for example 48000")
-    room_bytes = min(
-        _quota_bytes(args, state), disk_usage(state.path).free - round(args.floor * 1e9)
-    )
+    room_bytes = free_bytes(nearest(folder)) - round(args.floor * 1e9)
+    if args.quota:
+        room_bytes = min(room_bytes, round(args.quota * 1e9))
     made = plan(Question(
         args.plan, Format(args.rate, args.channels, args.bits // 8), args.segment, args.keep,
         max(0, room_bytes), flac=not args.no_flac,

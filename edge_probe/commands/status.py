@@ -2,17 +2,13 @@
 
 import argparse
 import json
-from pathlib import Path
 
-from edge_probe.alive.folder import DEFAULT_STATE
+from edge_probe.commands.state import add_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``status``."""
-    parser.add_argument(
-        "state", nargs="?", type=Path, default=DEFAULT_STATE, metavar="STATE",
-        help="the recorder's folder (default %(default)s)",
-    )  # fmt: skip
+    add_state(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--one-line", action="store_true", help="at most 160 characters, for SMS")
     form.add_argument("--json", action="store_true", help="one JSON object")

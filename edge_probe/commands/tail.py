@@ -10,7 +10,7 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING
 
-from edge_probe.alive.folder import DEFAULT_STATE
+from edge_probe.commands.state import add_state
 
 if TYPE_CHECKING:
     from edge_probe.alive.cursor import Cursor
@@ -24,10 +24,7 @@ NOW = "now"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tail``."""
-    parser.add_argument(
-        "state", nargs="?", type=Path, default=DEFAULT_STATE, metavar="STATE",
-        help="the recorder's folder (default %(default)s)",
-    )  # fmt: skip
+    add_state(parser)
     parser.add_argument(
         "--since", metavar="CURSOR",
         help=f"only what came after: the cursor of a line, or {NOW!r} (default: the beginning)",

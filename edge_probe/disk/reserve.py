@@ -16,6 +16,13 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def nearest(folder: Path) -> Path:
+    """The folder, or, if it is yet to be made, the one above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 class Reserve:
     """A file that gives its room away when the disk is full, and takes it back later.
 

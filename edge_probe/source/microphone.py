@@ -1,31 +1,32 @@
-"""A microphone by its name; what it failed to deliver is counted, never papered over.
+"""A microphone by its name, for whoever hears at once; what it did not deliver is told in place."""
 
-PortAudio's overflow flag misses most losses, so frames are also counted against the monotonic
-clock.
-"""
-
-import logging
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from contextlib import closing
+from datetime import UTC, datetime
+from time import sleep
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_probe.errors import DeviceError, DeviceLostError
+from edge_probe.clock import Clock
+from edge_probe.errors import DeviceLostError
 from edge_probe.source import choose_channel
-from edge_probe.source.loss import Gaps, Shortfall
-from edge_probe.source.portaudio import find_device, portaudio
-
-_log = logging.getLogger(__name__)
+from edge_probe.source.intake import Intake
+from edge_probe.source.portaudio import InputStream, find_device
+from edge_probe.source.ring import Ring
 
 RING_S = 30.0
-"""Audio held while the classifier is busy, in seconds."""
+"""Audio held while the classifier is busy."""
+
+SILENT_S = 10.0
+"""A stream that gives nothing for so long is lost. More patient than the recorder, which opens a
+microphone again: here it is the end."""
 
 POLL_S = 0.05
-SILENCE_S = 10.0
-"""A stream that is open but gives nothing for so long is lost."""
+PIECE_S = 1.0
+"""At most so much at a time, so that catching up takes no memory."""
+
+_SAMPLE_BYTES = 2
 
 
 class Microphone:
@@ -35,6 +36,7 @@ class Microphone:
     ----------
     name : str, optional
         Name, part of a name, or number of the device; None for the system's default.
+    clock : Clock
     sample_rate_hz : int, optional
         None for the device's own rate.
     n_channels : int
@@ -43,57 +45,57 @@ class Microphone:
         The one to listen to, counted from 0; needed when several are opened.
     duration_s : float, optional
         Stop after so many seconds of audio.
+
+    Raises
+    ------
+    DeviceError
+        No such device, or several.
+    AudioError
+        No such channel, or none was chosen of several.
     """
 
     def __init__(
         self,
         name: str | None,
+        clock: Clock,
         *,
         sample_rate_hz: int | None = None,
         n_channels: int = 1,
         channel: int | None = None,
         duration_s: float | None = None,
     ) -> None:
-        device = find_device(name)
+        self._device = device = find_device(name)
+        self._clock = clock
         self.name = str(device["name"])
-        self._index = int(device["index"])
-        self.sample_rate_hz = int(sample_rate_hz or device["default_samplerate"])
+        self.sample_rate_hz = rate_hz = int(sample_rate_hz or device["default_samplerate"])
         self.n_channels = n_channels
         self.channel = choose_channel(n_channels, channel, self.name)
-        self._n_wanted = (
-            None if duration_s is None else max(1, round(duration_s * self.sample_rate_hz))
-        )
-        self._ring = np.zeros((0, n_channels), np.int16)
-        self._gaps = Gaps()
-        self._n_written = self._n_read = 0
-        self._last_call_s = time.monotonic()
-        self.n_overflows = 0
-        """Times PortAudio itself reported a loss."""
+        self._n_wanted = None if duration_s is None else max(1, round(duration_s * rate_hz))
+        self._ring = Ring(round(RING_S * rate_hz), _SAMPLE_BYTES * n_channels)
+        self._intake = Intake(self._ring, rate_hz, full="the classifier is too slow")
+        self._n_read = self._n_skipped = 0
         self.n_missing = 0
-        """Frames booked as lost, by the clock or because the ring was full."""
-        self.start_utc: datetime | None = None
-        """System time of the first frame."""
+        """Frames in gaps so far."""
 
-    def _callback(self, data: NDArray[np.int16], n_frames: int, _time: object, flags: Any) -> None:
-        """Copy and count; nothing here may wait, allocate much or write."""
-        self._last_call_s = time.monotonic()
-        if flags:
-            self.n_overflows += 1
-        size = len(self._ring)
-        if self._n_written + n_frames - self._n_read > size:
-            self._gaps.drop(self._n_written, n_frames)
-            return
-        at = self._n_written % size
-        first = min(n_frames, size - at)
-        self._ring[at : at + first] = data[:first]
-        self._ring[: n_frames - first] = data[first:]
-        self._n_written += n_frames
+    @property
+    def n_overflows(self) -> int:
+        """Losses PortAudio itself has reported so far."""
+        return self._ring.n_flagged
+
+    @property
+    def start_utc(self) -> datetime | None:
+        """When the first frame came, by the system clock as it goes now; None before it."""
+        opened_ns = self._intake.timeline.opened_ns
+        if opened_ns is None:
+            return None
+        age_ns = self._clock.monotonic_ns() - opened_ns
+        return datetime.fromtimestamp((self._clock.utc_ns() - age_ns) * 1e-9, UTC)
 
     def frames(self) -> Iterator[tuple[NDArray[np.int16], int]]:
-        """Frames as delivered, with the number lost just before them.
+        """Frames as delivered, with the number lost just before them; to be called once.
 
-        Frames that came while a loss was suspected are held back, for about a second, until it is
-        known where the loss belongs.
+        Frames that came while a loss was suspected are held back, for less than a second, until it
+        is known where the loss belongs.
 
         Yields
         ------
@@ -105,71 +107,49 @@ class Microphone:
         DeviceError
             The device cannot be opened so.
         DeviceLostError
-            It stopped delivering.
+            It stopped delivering; all that came has been given out.
         """
-        shortfall, n_missing = Shortfall(self.sample_rate_hz), 0
-        n_certain = 0  # frames delivered before any loss that is only suspected
-        with self._open() as stream:
-            self._last_call_s = time.monotonic()
-            while self._n_wanted is None or self._n_read < self._n_wanted:
-                self._count(self._gaps.collect())
-                last_call_s, n_written = self._last_call_s, self._n_written
-                n_owed = n_written + self.n_missing
-                # until the first frame the card only gets ready
-                if n_written and (n_lost := shortfall.missing(n_owed, last_call_s)):
-                    self._gaps.book(n_certain, n_lost)
-                    self._count(n_lost)
-                if not shortfall.suspected:
-                    n_certain = n_written
-                n_missing += self._gaps.take(self._n_read)
-                n_new = self._gaps.next_position(n_certain) - self._n_read
-                if n_new <= 0:
-                    self._refuse_dead(stream.active, last_call_s)
-                    time.sleep(POLL_S)
-                    continue
-                if self.start_utc is None:
-                    age_s = time.monotonic() - last_call_s + n_written / self.sample_rate_hz
-                    self.start_utc = datetime.now(UTC) - timedelta(seconds=age_s)
-                yield self._take(n_new), n_missing
-                n_missing = 0
-
-    def _open(self) -> Any:
-        """The stream, not started yet, and a ring for it."""
-        sounddevice = portaudio()
-        try:
-            stream = sounddevice.InputStream(
-                device=self._index, samplerate=self.sample_rate_hz, channels=self.n_channels,
-                dtype="int16", latency="high", callback=self._callback,
-            )  # fmt: skip
-        except (sounddevice.PortAudioError, ValueError) as error:
-            raise DeviceError(
-                f"{self.name}: cannot open {self.n_channels} channels at "
-                f"{self.sample_rate_hz} Hz: {error}",
-                hint="edge-probe devices lists channels and rates",
-            ) from error
-        self._ring = np.zeros((round(RING_S * self.sample_rate_hz), self.n_channels), np.int16)
-        return stream
-
-    def _take(self, n_frames: int) -> NDArray[np.int16]:
-        if self._n_wanted is not None:
-            n_frames = min(n_frames, self._n_wanted - self._n_read)
-        positions = np.arange(self._n_read, self._n_read + n_frames) % len(self._ring)
-        frames: NDArray[np.int16] = self._ring[positions]
-        self._n_read += n_frames
-        return frames
-
-    def _count(self, n_missing: int) -> None:
-        if n_missing:
-            self.n_missing += n_missing
-            _log.warning(
-                "%s: %d frames (%.3f s) are missing; a new run begins",
-                self.name, n_missing, n_missing / self.sample_rate_hz,
-            )  # fmt: skip
-
-    def _refuse_dead(self, active: bool, last_call_s: float) -> None:
-        silent_s = time.monotonic() - last_call_s
-        if not active or silent_s > SILENCE_S:
+        with closing(self._open()) as stream:
+            while (reason := stream.lost(SILENT_S)) is None and not self._has_enough:
+                self._intake.look()
+                yield from self._certain()
+                sleep(POLL_S)
+        self._intake.look(at_end=True)
+        yield from self._certain()
+        if not self._has_enough:
             raise DeviceLostError(
-                f"{self.name}: the microphone stopped delivering ({self._n_read} frames received)",
+                f"{self.name}: the microphone stopped delivering after {self._n_read} frames: "
+                f"{reason}",
                 hint="is it still plugged in? edge-probe devices lists what there is",
             )
+
+    def _open(self) -> InputStream:
+        return InputStream(
+            self._device, self._ring, self._clock, rate_hz=self.sample_rate_hz,
+            n_channels=self.n_channels, sample_bytes=_SAMPLE_BYTES,
+        )  # fmt: skip
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._n_read == self._n_wanted
+
+    def _certain(self) -> Iterator[tuple[NDArray[np.int16], int]]:
+        """What is certain by now."""
+        while not self._has_enough:
+            if self._n_read < self._intake.end:
+                n_missing, self._n_skipped = self._n_skipped, 0
+                yield self._take(), n_missing
+            elif gap := self._intake.gap:
+                self._n_skipped += gap.n_frames
+                self.n_missing += gap.n_frames
+                self._intake.pass_gap()
+            else:
+                return
+
+    def _take(self) -> NDArray[np.int16]:
+        begin = self._n_read
+        ends = [self._intake.end, begin + round(PIECE_S * self.sample_rate_hz)]
+        self._n_read = min(ends if self._n_wanted is None else [*ends, self._n_wanted])
+        frames = self._ring.read(begin, self._n_read).view(np.int16)
+        self._ring.release(self._n_read)
+        return frames

@@ -1,18 +1,18 @@
 """Microphones as PortAudio sees them; the only module that imports sounddevice."""
 
-from collections.abc import Callable
 from typing import Any
 
+from edge_probe.clock import Clock
 from edge_probe.errors import DeviceError
-
-Deliver = Callable[[Any, bool], None]
-"""Told of every block, in PortAudio's thread: its bytes, and whether a loss is reported before it.
-It must not wait, allocate much or write."""
+from edge_probe.source.ring import Ring
 
 LATENCY_S = 0.5
 """Asked of the driver: what it buffers while this process does not get the processor."""
 
 BLOCK_S = 0.1
+
+FIRST_S = 5.0
+"""A sound card may take so long to give its first block."""
 
 
 def portaudio() -> Any:
@@ -86,16 +86,18 @@ def rescan() -> None:
 
 
 class InputStream:
-    """A microphone that is open.
+    """A microphone that is open and fills a ring.
 
     Parameters
     ----------
     device : mapping
         As `find_device` returns it.
+    ring : Ring
+        Of frames of ``n_channels * sample_bytes``.
+    clock : Clock
     rate_hz, n_channels : int
     sample_bytes : int
         2, 3 or 4: little-endian integers.
-    deliver : callable
 
     Raises
     ------
@@ -106,16 +108,21 @@ class InputStream:
     def __init__(
         self,
         device: dict[str, Any],
+        ring: Ring,
+        clock: Clock,
         *,
         rate_hz: int,
         n_channels: int,
         sample_bytes: int,
-        deliver: Deliver,
     ) -> None:
         sounddevice = portaudio()
+        self.ring = ring
+        self._clock = clock
+        self._opened_ns = clock.monotonic_ns()
 
         def callback(data: Any, _n_frames: int, _time: Any, flags: Any) -> None:
-            deliver(data, flags.input_overflow)
+            """Copy, stamp and count: nothing here may wait, allocate much or write."""
+            ring.push(data, clock.monotonic_ns(), flags.input_overflow)
 
         try:
             self._stream = sounddevice.RawInputStream(
@@ -131,12 +138,23 @@ class InputStream:
                 hint="edge-probe devices lists channels and rates",
             ) from error
 
-    @property
-    def active(self) -> bool:
-        """Whether PortAudio believes that it records."""
-        return bool(self._stream.active)
+    def lost(self, silent_s: float) -> str | None:
+        """Why no more audio is to be expected, or None while all is well.
+
+        Parameters
+        ----------
+        silent_s : float
+            Without a block for so long the microphone is lost, whatever PortAudio believes.
+        """
+        if not self._stream.active:
+            return "the stream ended by itself"
+        last_ns = self.ring.last_stamp_ns
+        since_s = (self._clock.monotonic_ns() - (last_ns or self._opened_ns)) * 1e-9
+        if since_s > (silent_s if last_ns else max(silent_s, FIRST_S)):
+            return f"no audio for {since_s:.1f} s"
+        return None
 
     def close(self) -> None:
-        """Stop and let go, also of a device that is gone."""
+        """Stop and let go, also of a device that is gone; the ring keeps what came."""
         self._stream.abort(ignore_errors=True)
         self._stream.close(ignore_errors=True)

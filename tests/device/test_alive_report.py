@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.numbered_source import VirtualClock
-from support.recorded_state import RECORDING, Detections, Recording, lock_held
+from support.recorded_state import RECORDING, Detections, Recording
 
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.facts import Facts
@@ -22,6 +22,7 @@ from edge_probe.alive.status import JSON_NAME, LastDetection, Status, StatusFile
 from edge_probe.cli import main
 from edge_probe.clock import SystemClock
 from edge_probe.errors import StateError
+from edge_probe.lock import hold
 
 GSM_ONE_SEPTET = set(
     "@$_!\"#%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz "
@@ -39,14 +40,14 @@ def say(state: Path, clock: VirtualClock, status: Status = RECORDING) -> None:
 
 
 def trouble(state: Path, clock: VirtualClock, *, alive: bool = True) -> str | None:
-    with lock_held(state) if alive else nullcontext():
+    with hold(state) if alive else nullcontext():
         return look(state, clock).trouble
 
 
 def test_a_recorder_that_lives_and_says_so_records(tmp_path: Path, clock: VirtualClock) -> None:
     say(tmp_path, clock)
     clock.now_ns += round((STALE_S - 1) * 1e9)
-    with lock_held(tmp_path):
+    with hold(tmp_path):
         report = look(tmp_path, clock)
     assert report.trouble is None
     assert report.pid == os.getpid()
@@ -107,7 +108,7 @@ def test_without_a_status_the_databases_and_the_growing_file_tell(
     detections = Detections(tmp_path)
     detections.detect("Wren")
     detections.detect("Unicorn", suppressed=True)
-    with lock_held(tmp_path):
+    with hold(tmp_path):
         report = look(tmp_path, clock)
         assert report.trouble is None
         assert report.last_detection == LastDetection("Wren", 0.9, report.last_detection.utc)  # type: ignore[union-attr]
@@ -188,7 +189,7 @@ def test_durations(duration_s: float, text: str) -> None:
 
 def test_the_line_is_for_people_too(tmp_path: Path, clock: VirtualClock) -> None:
     say(tmp_path, clock, replace(RECORDING, alarms=("gain 12 dB",)))
-    with lock_held(tmp_path):
+    with hold(tmp_path):
         assert one_line(look(tmp_path, clock)) == (
             "forest-07 OK; age 0s; ALARM gain 12 dB; rec 1h59; lost 0.14%; disk 41d12h;"
             " class running 4s behind; last Wren 0.93 at an unknown time; clock ntp"
@@ -197,7 +198,7 @@ def test_the_line_is_for_people_too(tmp_path: Path, clock: VirtualClock) -> None
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     StatusFiles(tmp_path, SystemClock()).update(lambda: RECORDING)
-    with lock_held(tmp_path):
+    with hold(tmp_path):
         assert main(["status", str(tmp_path)]) == 0
         text = capsys.readouterr().out
         assert main(["status", str(tmp_path), "--json"]) == 0

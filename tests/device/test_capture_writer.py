@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.numbered_source import NumberedSource, VirtualClock, account, stretches
 
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import PART, Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import SYNC_S, Writer
+from edge_probe.source.ring import Ring
 
 RATE = 1000
 BLOCK = 100

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.numbered_source import VirtualClock
-from support.recorded_state import RECORDING, Recording, lock_held
+from support.recorded_state import RECORDING, Recording
 from support.virtual_microphone import VirtualMicrophone
 
 from edge_probe.alive import level
@@ -36,6 +36,7 @@ from edge_probe.capture.ledger import Ledger
 from edge_probe.capture.segment import Format
 from edge_probe.cli import main
 from edge_probe.health.row import Row
+from edge_probe.lock import hold
 
 RATE = 44_100
 TONE_DBFS = -20.0
@@ -110,7 +111,7 @@ def test_a_point_fits_a_phone(name: str, text: str, hint: str) -> None:
 def report_of(state: Path, status: Status) -> Report:
     clock = VirtualClock()
     StatusFiles(state, clock).update(lambda: status)
-    with lock_held(state):
+    with hold(state):
         return look(state, clock)
 
 
@@ -218,7 +219,7 @@ def test_a_recorder_that_writes_nothing_is_a_point(
     recording = Recording(tmp_path)
     recording.record(20)
     recording.end("device")
-    with lock_held(tmp_path):
+    with hold(tmp_path):
         assert main(["check-site", str(tmp_path), "--seconds", "9"]) == 1
     output = capsys.readouterr().out
     assert "LOOK  recorder" in output

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from support.numbered_source import NumberedSource, VirtualClock, account, stretches
 
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
 from edge_probe.disk.findings import Findings
 from edge_probe.disk.room import Limits, Room
+from edge_probe.source.ring import Ring
 
 RATE = 1000
 BLOCK = 100

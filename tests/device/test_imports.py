@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,15 @@ def test_help_does_not_import_numpy() -> None:
 @pytest.mark.parametrize("name", ["edge_probe", "edge_probe.cli"])
 def test_importing_the_package_costs_nothing(name: str) -> None:
     assert "numpy" not in modules_after(f"import {name}")
+
+
+def test_a_look_at_a_living_recorder_loads_no_arrays(tmp_path: Path) -> None:
+    statement = (
+        f"from pathlib import Path\nstate = Path({str(tmp_path)!r})\n"
+        "from edge_probe.cli import main\nfrom edge_probe.lock import hold\n"
+        "with hold(state): assert main(['status', str(state)]) == 1"
+    )
+    assert not modules_after(statement) & {"numpy", "onnxruntime", "soundfile", "sounddevice"}
 
 
 def test_classifying_a_pipe_loads_only_what_it_needs() -> None:

@@ -15,6 +15,7 @@ import soundfile as sf
 from support.virtual_microphone import VirtualMicrophone, first_sample
 
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.source.wav import HEADER_BYTES
 
 RATE = 44_100
 SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
@@ -39,6 +40,14 @@ def start(microphone: VirtualMicrophone, *arguments: object) -> "subprocess.Pope
     )  # fmt: skip
 
 
+def until_heard(kept: Path) -> None:
+    """Until a listener that keeps what it hears has heard something."""
+    end = time.monotonic() + 60
+    while not (kept.exists() and kept.stat().st_size > HEADER_BYTES):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def events(output: bytes) -> list[dict[str, Any]]:
     """Detections without what a file cannot know."""
     unknown = {"source": None, "time_utc": None, "clock_trust": None}
@@ -54,10 +63,11 @@ def test_what_was_delivered_classifies_the_same_as_a_file(
     kept = tmp_path / "kept.wav"
     options = ("--device", "fieldmic", "--rate", RATE, "--json", "--save", kept)
     listener = start(microphone, "listen", *options, "--duration", LENGTH_S + 5)
-    time.sleep(3)
-    player = microphone.play(tmp_path / "part.wav")
+    until_heard(kept)
+    time.sleep(1)  # a sound server settles
+    player = microphone.play(tmp_path / "part.wav", latency_ms=1000)
     output, log = listener.communicate(timeout=60)
-    player.wait(timeout=30)
+    player.wait(timeout=60)
     assert listener.returncode == 0, log.decode()
     assert b" 0 frames missing" in log, log.decode()
     delivered, rate = sf.read(kept, dtype="int16")
@@ -83,9 +93,12 @@ def test_what_was_delivered_classifies_the_same_as_a_file(
     )
 
 
-def test_a_lost_microphone_is_reported_with_exit_code_3(microphone: VirtualMicrophone) -> None:
-    listener = start(microphone, "listen", "--device", "fieldmic", "--rate", RATE)
-    time.sleep(4)
+def test_a_lost_microphone_is_reported_with_exit_code_3(
+    microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.wav"
+    listener = start(microphone, "listen", "--device", "fieldmic", "--rate", RATE, "--save", kept)
+    until_heard(kept)
     microphone.unplug()
     _, log = listener.communicate(timeout=60)
     assert listener.returncode == 3, log.decode()
@@ -96,9 +109,9 @@ def test_a_lost_microphone_is_reported_with_exit_code_3(microphone: VirtualMicro
 def test_ctrl_c_ends_cleanly(microphone: VirtualMicrophone, tmp_path: Path) -> None:
     kept = tmp_path / "kept.wav"
     listener = start(microphone, "listen", "--device", "fieldmic", "--rate", RATE, "--save", kept)
-    time.sleep(5)
+    until_heard(kept)
     listener.send_signal(signal.SIGINT)
-    _, log = listener.communicate(timeout=20)
+    _, log = listener.communicate(timeout=60)
     assert listener.returncode == 0, log.decode()
     assert b"frames missing" in log
     assert sf.info(kept).frames > 0
@@ -106,10 +119,10 @@ def test_ctrl_c_ends_cleanly(microphone: VirtualMicrophone, tmp_path: Path) -> N
 
 def test_devices_are_listed_and_a_wrong_name_lists_them(microphone: VirtualMicrophone) -> None:
     listing = start(microphone, "devices")
-    output, _ = listing.communicate(timeout=30)
+    output, _ = listing.communicate(timeout=60)
     assert b"fieldmic" in output
     listener = start(microphone, "listen", "--device", "no such thing")
-    _, log = listener.communicate(timeout=30)
+    _, log = listener.communicate(timeout=60)
     assert listener.returncode == 1
     assert b"no such microphone" in log
     assert b"fieldmic" in log
@@ -120,7 +133,7 @@ def test_a_saved_recording_is_never_overwritten(
 ) -> None:
     (tmp_path / "kept.wav").write_bytes(b"precious")
     listener = start(microphone, "listen", "--device", "fieldmic", "--save", tmp_path / "kept.wav")
-    _, log = listener.communicate(timeout=30)
+    _, log = listener.communicate(timeout=60)
     assert listener.returncode == 1
     assert b"exists already" in log
     assert (tmp_path / "kept.wav").read_bytes() == b"precious"

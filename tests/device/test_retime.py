@@ -12,9 +12,10 @@ from support.made_ledger import RATE, T0, MadeState, S
 
 from edge_probe.cli import main
 from edge_probe.database import read
-from edge_probe.deployment.state import StateFolder, replace_file
+from edge_probe.deployment.state import replace_file
 from edge_probe.deployment.wall import Wall, utc_text
 from edge_probe.errors import StateError
+from edge_probe.lock import hold
 
 DAY = 86400
 
@@ -93,7 +94,7 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(
 ) -> None:
     made.ledger.close()
     before = {path: path.read_bytes() for path in made.path.rglob("*.sqlite")}
-    with StateFolder(made.path).lock():  # a look disturbs no recorder
+    with hold(made.path):  # a look disturbs no recorder
         assert retime(made.path, "--offset", "5", "--dry-run") == 0
     shown = capsys.readouterr().out
     assert {path: path.read_bytes() for path in made.path.rglob("*.sqlite")} == before
@@ -165,8 +166,8 @@ def test_a_living_recorder_is_not_disturbed_and_a_killed_one_leaves_no_lock(
 ) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from edge_probe.deployment.state import StateFolder\n"
-        "with StateFolder(Path(sys.argv[1])).lock(): print(flush=True); time.sleep(600)"
+        "from edge_probe.lock import hold\n"
+        "with hold(Path(sys.argv[1])): print(flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(made.path)], stdout=subprocess.PIPE
@@ -183,11 +184,10 @@ def test_a_living_recorder_is_not_disturbed_and_a_killed_one_leaves_no_lock(
 
 
 def test_the_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
-    state = StateFolder(tmp_path)
-    with pytest.raises(ZeroDivisionError), state.lock():  # noqa: PT012
-        refused(state.lock(), f"process {os.getpid()}")
+    with pytest.raises(ZeroDivisionError), hold(tmp_path):  # noqa: PT012
+        refused(hold(tmp_path), f"process {os.getpid()}")
         raise ZeroDivisionError
-    with state.lock():
+    with hold(tmp_path):
         pass
 
 

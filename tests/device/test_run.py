@@ -1,11 +1,14 @@
 """``edge-probe run`` as its owner meets it: what it refuses, what it plans, what it hears."""
 
+import argparse
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from support.virtual_microphone import VirtualMicrophone
 
 from edge_probe.cli import main
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.commands.state import DEFAULT_STATE
+from edge_probe.lock import hold
 
 RATE = 44_100
 SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
@@ -46,9 +51,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
 def test_two_recorders_in_one_folder_are_one_too_many(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edge_probe.deployment.state import StateFolder
-
-    with StateFolder(tmp_path).lock():
+    with hold(tmp_path):
         assert main(["run", str(tmp_path)]) == 1
     assert "is writing there" in capsys.readouterr().err
 
@@ -62,6 +65,38 @@ def test_a_plan_that_deletes_has_to_be_accepted(
     assert "the card is full after" in capsys.readouterr().out
     assert main([*words, "--accept-deletion"]) == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_makes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet"
+    assert main(["run", str(folder), "--rate", "8000", "--plan", "1", "--floor", "0"]) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_means_the_same_folder() -> None:
+    told: set[str] = set()
+    for command in ("run", "status", "tail", "check_site", "effort", "retime"):
+        parser = argparse.ArgumentParser()
+        import_module(f"edge_probe.commands.{command}").add_arguments(parser)
+        needed = ["--offset", "1"] if command == "retime" else []
+        assert parser.parse_args(needed).state == DEFAULT_STATE
+        assert parser.parse_args(["here", *needed]).state == Path("here")
+        told |= {*re.findall(r"^ +STATE +(.*)$", parser.format_help(), re.MULTILINE)}
+    (line,) = told
+    assert str(DEFAULT_STATE) in line
+
+
+def test_a_folder_this_user_may_not_make_is_told_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(["run", str(tmp_path / "state")]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'state'}: this user may not make it" in error
+    assert "sudo install -d" in error
 
 
 def test_a_whole_station_hears_tells_and_keeps(

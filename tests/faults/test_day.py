@@ -9,11 +9,11 @@ import pytest
 from support.numbered_source import Auditor, NumberedSource, VirtualClock, stamps
 
 from edge_probe.capture.recovery import Safe
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
-from edge_probe.capture.timeline import SETTLE_S, TOLERANCE_S, Timeline
 from edge_probe.capture.writer import Writer
+from edge_probe.source.ring import Ring
+from edge_probe.source.timeline import SETTLE_S, TOLERANCE_S, Timeline
 
 HOURS = 24
 RATE = 1000

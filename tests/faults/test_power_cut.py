@@ -15,8 +15,8 @@ from support.numbered_source import VirtualClock
 from support.victim import BLOCK, RATE, Plan, Victim
 
 from edge_probe.capture.store import Store
-from edge_probe.capture.timeline import LATE_S
 from edge_probe.capture.writer import SYNC_S
+from edge_probe.source.timeline import LATE_S
 
 CHAIN = 8
 """Cuts of one file system."""

@@ -11,10 +11,10 @@ from faults.conftest import count, needs
 from support import ext4
 from support.numbered_source import VirtualClock
 
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
+from edge_probe.source.ring import Ring
 
 FORMAT = Format(48_000, 1, 2)
 SEGMENT_S = 60

@@ -16,11 +16,11 @@ from edge_probe.analysis.rules import Rules
 from edge_probe.analysis.store import Store as Detections
 from edge_probe.analysis.worker import Worker
 from edge_probe.bundle import Bundle
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
 from edge_probe.classify import ChunkAnalyser, Event, EventFinder, Run
+from edge_probe.source.ring import Ring
 from edge_probe.source.wav import HEADER_BYTES
 from edge_probe.spec import WindowSpec
 

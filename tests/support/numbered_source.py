@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_probe.capture.ring import Ring, Stamp
+from edge_probe.source.ring import Ring, Stamp
 from edge_probe.source.wav import HEADER_BYTES
 
 

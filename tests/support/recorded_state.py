@@ -1,19 +1,15 @@
 """State folders as the recorder's own parts make them, with detections beside."""
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
+from edge_probe.source.ring import Ring
 
 RATE = 1000
 BLOCK = 100
@@ -89,15 +85,3 @@ class Detections:
             "INSERT INTO chunk VALUES (?, 1, 0, ?, 0, ?, 1000, ?, ?)",
             (bundle, n, 1000 * n, state, reason),
         )
-
-
-@contextmanager
-def lock_held(state: Path) -> Iterator[None]:
-    """As long as a recorder lives there."""
-    fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)

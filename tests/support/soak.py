@@ -16,10 +16,10 @@ from pathlib import Path
 from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.capture.recovery import Safe
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
+from edge_probe.source.ring import Ring
 
 RATE = 100
 BLOCK = 30 * RATE

@@ -29,12 +29,12 @@ from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.recovery import Safe
-from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format, SegmentFile
 from edge_probe.capture.store import Store, Timing
-from edge_probe.capture.timeline import SETTLE_S, TOLERANCE_S
 from edge_probe.capture.writer import Writer
 from edge_probe.clock import Clock
+from edge_probe.source.ring import Ring
+from edge_probe.source.timeline import SETTLE_S, TOLERANCE_S
 
 RATE = 1000
 BLOCK = 100

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge_probe.capture.ring import Ring
+from edge_probe.source.ring import Ring
 
 BLOCK = 10
 N_BLOCKS = 4_000

@@ -21,7 +21,7 @@ from collections import deque
 from math import inf
 from typing import NamedTuple
 
-from edge_probe.capture.ring import Stamp
+from edge_probe.source.ring import Stamp
 
 TOLERANCE_S = 0.25
 FLAGGED_S = 0.02
@@ -69,6 +69,8 @@ class Timeline:
         self._rate_hz = rate_hz
         self._first = Stamp(0, 0, 0)  # counted from
         self._began_ns = 0
+        self.opened_ns: int | None = None
+        """Monotonic time of frame 0, for good once it is `settled`; None: nothing has come."""
         self._n_lost = 0
         self.settled = False
         """Whether losses are looked for by now."""
@@ -115,6 +117,7 @@ class Timeline:
         self._began_ns = self._began_ns or stamp.at_ns
         self.settled = stamp.at_ns - self._began_ns >= SETTLE_S * 1e9
         self._first, self._second = stamp, None
+        self.opened_ns = stamp.at_ns - round(stamp.n_delivered / self._rate_hz * 1e9)
 
     def time_ns(self, n_frames: int) -> int:
         """When the frame came before which there are so many, lost ones included; now or lately.

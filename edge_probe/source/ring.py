@@ -87,6 +87,11 @@ class Ring:
         return self._n_written
 
     @property
+    def n_flagged(self) -> int:
+        """Losses PortAudio itself has reported so far."""
+        return self._n_flagged
+
+    @property
     def fill(self) -> float:
         """Share of the room that is taken."""
         return (self._n_written - self._n_released) / len(self._data)
@@ -117,7 +122,7 @@ class Ring:
         return found
 
     def read(self, begin: int, end: int) -> NDArray[np.uint8]:
-        """Frames [begin, end) as bytes, (end - begin, frame_bytes); they stay in the ring.
+        """A copy of frames [begin, end) as bytes, (end - begin, frame_bytes); they stay here.
 
         Raises
         ------
@@ -128,9 +133,9 @@ class Ring:
             raise IndexError(
                 f"frames [{begin}, {end}) of [{self._n_released}, {self._n_written}) are asked for"
             )
-        positions = np.arange(begin, end) % len(self._data)
-        frames: NDArray[np.uint8] = self._data[positions]
-        return frames
+        at, n_frames = begin % len(self._data), end - begin
+        first = min(n_frames, len(self._data) - at)
+        return np.concatenate([self._data[at : at + first], self._data[: n_frames - first]])
 
     def release(self, position: int) -> None:
         """Give back the room of frames before ``position``: they are safe elsewhere."""

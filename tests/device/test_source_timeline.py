@@ -5,7 +5,7 @@ import random
 import pytest
 from support.numbered_source import stamps
 
-from edge_probe.capture.timeline import Timeline
+from edge_probe.source.timeline import Timeline
 
 RATE = 48_000
 BLOCK = RATE // 4
