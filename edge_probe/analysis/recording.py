@@ -70,6 +70,7 @@ class Recording:
         self._audio = folder / "audio"
         self._path = folder / "capture.sqlite"
         self._db: sqlite3.Connection | None = None
+        self._inode = 0
 
     def close(self) -> None:
         """Let go of it."""
@@ -173,8 +174,12 @@ class Recording:
         raise LostAudioError(f"{name}: was deleted", "deleted")
 
     def _ledger(self) -> sqlite3.Connection | None:
-        """Opened as soon as capture has made it."""
-        if self._db is None and self._path.exists():
+        """Opened as soon as capture has made it, and anew when capture has begun another one."""
+        inode = self._path.stat().st_ino if self._path.exists() else 0
+        if inode != self._inode:
+            self.close()
+            self._inode = inode
+        if self._db is None and inode:
             db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version > ledger.VERSION:

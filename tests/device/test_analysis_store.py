@@ -8,35 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.analysed_state import SoundCard, rows, small_bundle, work_off, worker_on
+from support.made_results import OPEN, batch, result
 
-from edge_probe.analysis.rows import DetectionRow, Key, Piece, Result, Stint, Try, WindowRow
+from edge_probe.analysis.rows import Key, Piece, Stint, Try
 from edge_probe.analysis.rules import Rules
 from edge_probe.analysis.stint import BEST
 from edge_probe.analysis.store import Store
 from edge_probe.analysis.worker import MAX_AT_ONCE
 from edge_probe.bundle import Bundle
 from edge_probe.classify import ChunkAnalyser
-from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 from edge_probe.spec import WindowSpec
-
-ROW = DetectionRow(
-    "background", 7, 9, None, 250.0, 0.1 + 0.2, True, 1.5, 0.5, 0, 0, 48, False, False
-)  # fmt: skip
-OPEN = {
-    3: OpenDetection(1, 2, 1),
-    5: OpenDetection(0, 4, 0, 2, 0.1 + 0.2, Box(1 / 3, 0.5, None, 7.0)),
-}
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return small_bundle(tmp_path_factory.mktemp("bundles") / "one", WindowSpec(3, 2, 0.1))
-
-
-def result(n: int, stint: Stint | None = None) -> Result:
-    window = WindowRow(n, 16 * n, 48, 0.5, bytes(64))
-    return Result(Piece(Key(1, 0, n, 0), 16 * n, 16), "done", None, (ROW,), (window,), stint)
 
 
 def count(path: Path, table: str) -> int:
@@ -90,18 +77,11 @@ def test_a_newer_or_damaged_file_is_refused(bundle: Bundle, tmp_path: Path) -> N
 
 def test_a_commit_of_a_full_batch_writes_little(bundle: Bundle, tmp_path: Path) -> None:
     """As many chunks as are done at once, a detection in every fourth, the tries of the next."""
-    path = tmp_path / "d.sqlite"
-    store = Store(path, bundle)
+    store = Store(tmp_path / "d.sqlite", bundle)
     wal = tmp_path / "d.sqlite-wal"
-    for batch in range(8):
+    for first_n in range(0, 8 * MAX_AT_ONCE, MAX_AT_ONCE):
         before = wal.stat().st_size if wal.exists() else 0
-        results = [
-            replace(result(n, Stint(0, n + 1, OPEN)), detections=(ROW,) * (n % 4 == 0))
-            for n in range(MAX_AT_ONCE * batch, MAX_AT_ONCE * (batch + 1))
-        ]
-        pieces = [replace(one.piece, key=one.piece.key._replace(channel=1)) for one in results]
-        tries = [Try(piece, 1) for piece in pieces]
-        store.commit(results, tries)
+        store.commit(*batch(first_n, MAX_AT_ONCE))
         assert 4096 < wal.stat().st_size - before <= 20 * 1024
 
 

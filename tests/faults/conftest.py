@@ -21,6 +21,7 @@ from edge_probe import __version__
 
 COUNTS = {
     "kills": 100,
+    "classifier_kills": 20,
     "cuts": 40,
     "replays": 200,
     "errors": 150,

@@ -12,7 +12,8 @@ from typing import Any
 from faults.conftest import count, needs
 from support.aftermath import Aftermath, check_visible
 from support.numbered_source import VirtualClock
-from support.victim import Plan, Victim
+from support.nursery import Victim
+from support.victim import Plan
 
 from edge_probe.capture.store import Store
 

@@ -12,7 +12,8 @@ from faults.conftest import count, needs
 from support import ext4
 from support.aftermath import Aftermath
 from support.numbered_source import VirtualClock
-from support.victim import BLOCK, RATE, Plan, Victim
+from support.nursery import Victim
+from support.victim import BLOCK, RATE, Plan
 
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import SYNC_S

@@ -18,7 +18,8 @@ from support.aftermath import Aftermath
 from support.block_log import Event, LoggedDisk, Replay
 from support.journal import Journal
 from support.numbered_source import VirtualClock
-from support.victim import Plan, Victim
+from support.nursery import Victim
+from support.victim import Plan
 
 from edge_probe.capture.store import Store
 

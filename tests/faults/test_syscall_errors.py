@@ -13,7 +13,8 @@ from faults.conftest import count, needs
 from support import strace
 from support.aftermath import Aftermath
 from support.journal import Journal, Said
-from support.victim import FORMAT, Plan, Victim
+from support.nursery import Victim
+from support.victim import FORMAT, Plan
 
 from edge_probe.source.wav import HEADER_BYTES
 

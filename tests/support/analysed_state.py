@@ -1,6 +1,7 @@
 """State folders with real audio in them, and what a classifier should have made of it."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from math import ceil
@@ -118,19 +119,24 @@ class Recorded:
     stream: int
     first_frame: int
     rate_hz: int
-    pcm: NDArray[np.int16]
+    pcm: NDArray[np.int16] | NDArray[np.int32]
+
+    def samples(self, channel: int) -> NDArray[np.float32]:
+        """Of one channel, full scale ±1."""
+        full = 2.0 ** (8 * self.pcm.itemsize - 1)
+        return (self.pcm[:, channel] / full).astype(np.float32)
 
 
 def recorded(state: Path) -> Iterator[Recorded]:
     """All runs, by another way than the classifier's."""
     with sqlite3.connect(f"file:{state}/capture.sqlite?mode=ro", uri=True) as db:
         found = db.execute(
-            "SELECT stream, first_frame, name, rate_hz, n_channels FROM segment"
+            "SELECT stream, first_frame, name, rate_hz, n_channels, sample_bytes FROM segment"
             " JOIN stream USING (stream) WHERE n_frames IS NOT NULL ORDER BY 1, 2"
         ).fetchall()
     run: Recorded | None = None
-    for stream, first_frame, name, rate_hz, n_channels in found:
-        pcm = np.fromfile(state / "audio" / name, "<i2", offset=HEADER_BYTES)
+    for stream, first_frame, name, rate_hz, n_channels, sample_bytes in found:
+        pcm = np.fromfile(state / "audio" / name, f"<i{sample_bytes}", offset=HEADER_BYTES)
         pcm = pcm.reshape(-1, n_channels)
         if run and run.stream == stream and run.first_frame + len(run.pcm) == first_frame:
             run = replace(run, pcm=np.concatenate([run.pcm, pcm]))
@@ -182,7 +188,7 @@ def events_of(
     analyser: ChunkAnalyser, run: Recorded, channel: int, holes: set[int]
 ) -> Iterator[Event]:
     """Events of a run whose chunks ``holes`` are left out."""
-    samples = (run.pcm[:, channel] / np.float32(2**15)).astype(np.float32)
+    samples = run.samples(channel)
     grid, chunk_s = analyser.grid(run.rate_hz), analyser.bundle.encoder.chunk_s
     n_chunks, n_model = grid.n_chunks(len(samples)), grid.n_model_samples(len(samples))
     finder, first = None, 0
@@ -200,3 +206,38 @@ def events_of(
         chunk = grid.chunk(n, samples[begin:end], n_model if end > len(samples) else None)
         if analyser.holds_tokens(chunk):
             yield from finder.push(analyser.summary(chunk), chunk.n_valid)
+
+
+def left_out(state: Path) -> set[tuple[int, int, int, int]]:
+    """Chunks that were not classified: stream, run_frame, n, channel."""
+    return set(rows(state, "SELECT stream, run_frame, n, channel FROM chunk WHERE state != 'done'"))
+
+
+def states(state: Path) -> Counter[str]:
+    """Chunks by what became of them."""
+    return Counter(dict(rows(state, "SELECT state, count(*) FROM chunk GROUP BY 1")))
+
+
+def check_account(state: Path) -> None:
+    """Chunks tile every run and channel; windows and detections stay within what is done."""
+    for run in recorded(state):
+        for channel in range(run.pcm.shape[1]):
+            where = run.stream, run.first_frame, channel
+            chunks = rows(
+                state, "SELECT first_frame, n_frames, state, n FROM chunk"
+                " WHERE (stream, run_frame, channel) = (?, ?, ?) ORDER BY n", *where,
+            )  # fmt: skip
+            ends = [run.first_frame, *(begin + n for begin, n, _, _ in chunks)]
+            assert [begin for begin, *_ in chunks] == ends[:-1]
+            assert ends[-1] == run.first_frame + len(run.pcm)
+            assert all(one[2] in ("done", "skipped", "quarantined") for one in chunks)
+            done = np.zeros(len(run.pcm), bool)
+            for begin, n, chunk_state, _ in chunks:
+                done[begin - run.first_frame :][:n] = chunk_state == "done"
+            windows = rows(
+                state, "SELECT first_frame, n_frames FROM score_cache"
+                " WHERE (stream, run_frame, channel) = (?, ?, ?) UNION ALL SELECT span_frame,"
+                " span_n_frames FROM detection WHERE (stream, run_frame, channel) = (?, ?, ?)",
+                *where, *where,
+            )  # fmt: skip
+            assert all(done[begin - run.first_frame :][:n].all() for begin, n in windows)

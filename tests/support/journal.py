@@ -31,6 +31,10 @@ class Said(IntEnum):
     """Stream, first frame, frames (-1: open), index of the cause."""
     ENDED = 6
     """Whether all of it is on the disk."""
+    COMMITTED = 7
+    """Number of the newest detection that is safe, results of chunks that this life made safe."""
+    IDLE = 8
+    """There is nothing to do."""
 
 
 class Journal:

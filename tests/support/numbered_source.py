@@ -17,6 +17,14 @@ from numpy.typing import NDArray
 from edge_probe.source.ring import Ring, Stamp
 from edge_probe.source.wav import HEADER_BYTES
 
+Frames = Callable[[int, int], NDArray[np.int32]]
+"""What a card gives from one number to another: each frame tells its own."""
+
+
+def numbers(begin: int, end: int) -> NDArray[np.int32]:
+    """The number itself."""
+    return np.arange(begin, end, dtype="<i4")
+
 
 @dataclass
 class VirtualClock:
@@ -51,6 +59,7 @@ class NumberedSource:
     drift: float = 0.0
     next_frame: int = 0
     first_number: int = 0
+    frames: Frames = numbers
     _base_ns: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +70,7 @@ class NumberedSource:
         for _ in range(n_blocks):
             self._pass(self.block)
             first = self.first_number + self.next_frame - self.block
-            frames = np.arange(first, first + self.block, dtype="<i4")
+            frames = self.frames(first, first + self.block)
             self.ring.push(frames.tobytes(), self.clock.now_ns)
 
     def lose(self, n_frames: int) -> None:
@@ -139,7 +148,9 @@ class Auditor:
             self.end += n_frames
 
 
-def account(state: Path, stream: int = 1, *, first_number: int = 0) -> list[tuple[int, int, str]]:
+def account(
+    state: Path, stream: int = 1, *, first_number: int = 0, frames: Frames = numbers
+) -> list[tuple[int, int, str]]:
     """Check that a stream is whole: no hole, no overlap, every frame in its place.
 
     Returns
@@ -153,11 +164,11 @@ def account(state: Path, stream: int = 1, *, first_number: int = 0) -> list[tupl
             gaps.append((first_frame, -1 if n_frames is None else n_frames, cause))
         else:
             assert n_frames is not None, f"{name} was not closed"
-            _check(state / "audio" / str(name), first_frame + first_number, n_frames)
+            _check(state / "audio" / str(name), first_frame + first_number, n_frames, frames)
         end += n_frames or 0
     return gaps
 
 
-def _check(path: Path, first_number: int, n_frames: int) -> None:
-    wanted = np.arange(first_number, first_number + n_frames)
+def _check(path: Path, first_number: int, n_frames: int, frames: Frames = numbers) -> None:
+    wanted = frames(first_number, first_number + n_frames)
     np.testing.assert_array_equal(samples(path), wanted, err_msg=path.name)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from support.victim import Plan, Victim
+from support.nursery import Victim
+from support.victim import Plan
 
 TOOLS = ("strace",)
 _CALL = re.compile(r"\d+ +(\w+)\((.*)\) += (-?\d+|\?)(.*)")

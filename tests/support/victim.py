@@ -1,31 +1,19 @@
 """A recorder to be killed: the real ring, writer and store on a numbered source, as fast as it can.
 
-It runs in a process of its own, forked from an interpreter that has everything loaded.
+It lives in a process of its own (`nursery`).
 """
 
-import atexit
 import logging
 import os
-import pickle
 import random
-import select
-import signal
-import subprocess
-import sys
-import threading
 import time
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from support.child import environment
 from support.journal import Journal, Said
-from support.numbered_source import NumberedSource, VirtualClock
+from support.numbered_source import Frames, NumberedSource, VirtualClock, numbers
 
 from edge_probe.capture.ledger import CAUSES
 from edge_probe.capture.recovery import Safe
@@ -67,11 +55,22 @@ class Plan:
     dies: bool = False
     """At its end, without a word."""
     wait: bool = False
-    """Until `Journal.allow`."""
+    """Until `Journal.let_go`."""
+    frames: Frames = numbers
+    pause_s: float = 0.0
+    """Real time between two blocks, for the sake of somebody who is slower."""
+    lingers: bool = False
+    """Until death, when all blocks have come."""
 
     @property
     def first_number(self) -> int:
         return self.run * RUN_FRAMES
+
+    def prepare(self) -> None:
+        """All it needs is loaded with this module."""
+
+    def live(self) -> None:
+        record(self)
 
 
 class TellingStore(Store):
@@ -114,7 +113,9 @@ def record(plan: Plan) -> None:
     journal = Journal(plan.journal)
     clock = VirtualClock(now_ns=plan.start_ns, kernel_id=plan.kernel_id)
     ring = Ring(round(plan.ring_s * RATE), FORMAT.frame_bytes)
-    source = NumberedSource(ring, clock, RATE, BLOCK, first_number=plan.first_number)
+    source = NumberedSource(
+        ring, clock, RATE, BLOCK, first_number=plan.first_number, frames=plan.frames
+    )  # fmt: skip
     stores: list[TellingStore] = []
 
     def open_store(safe: Safe) -> Store:
@@ -134,10 +135,13 @@ def record(plan: Plan) -> None:
         if block > SETTLED_BLOCKS and chance.random() < plan.losses:
             source.lose(chance.randrange(SHORTEST_LOSS, 3 * RATE))
         source.deliver()
+        time.sleep(plan.pause_s)
         n_delivered += BLOCK
         journal.say(Said.DELIVERED, n_delivered, source.next_frame)
         if writer.step() and stores:
             stores[0].say_synced()
+    while plan.lingers:
+        time.sleep(1)
     if plan.dies:
         os._exit(0)
     for _ in range(100):
@@ -145,76 +149,3 @@ def record(plan: Plan) -> None:
             journal.say(Said.ENDED, True)
             return
         clock.now_ns += 10**9
-
-
-class Victim:
-    """A process that runs a plan; it begins within milliseconds."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.journal = Journal(plan.journal)
-        self.pid = _nursery().bear(plan)
-        self._fd = os.pidfd_open(self.pid)
-        while not self.journal.has_begun:
-            assert not self.wait(0.001), "it never began"
-
-    def signal(self, number: int) -> None:
-        """Send a signal to this process, whoever may have its number by now."""
-        signal.pidfd_send_signal(self._fd, number)
-
-    def kill(self) -> None:
-        """kill -9, and wait for the end."""
-        assert not self.wait(0), "it came to its end before it was killed"
-        self.signal(signal.SIGKILL)
-        self.wait(None)
-        os.close(self._fd)
-
-    def end(self, timeout_s: float = 120) -> NDArray[np.int64]:
-        """Wait for the end; all that was said."""
-        assert self.wait(timeout_s), "it does not come to an end"
-        os.close(self._fd)
-        return self.journal.rows()
-
-    def wait(self, timeout_s: float | None) -> bool:
-        """Whether it comes to its end in this time."""
-        return bool(select.select([self._fd], [], [], timeout_s)[0])
-
-
-class _Nursery:
-    """An interpreter that has everything loaded and forks a victim for each plan it is given."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from support import victim; victim.breed()"],
-            env=environment(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        atexit.register(self._process.communicate)
-
-    def bear(self, plan: Plan) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._lock:
-            self._process.stdin.write(pickle.dumps(plan))
-            self._process.stdin.flush()
-            return int(self._process.stdout.readline())
-
-
-_nursery = cache(_Nursery)
-
-
-def breed() -> None:
-    """The nursery's side."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for their exit codes
-    with suppress(EOFError):
-        while True:
-            plan = pickle.load(sys.stdin.buffer)
-            if pid := os.fork():
-                print(pid, flush=True)
-                continue
-            try:
-                record(plan)
-            except BaseException:  # noqa: BLE001 - a child must never run on as its parent
-                traceback.print_exc()
-            finally:
-                os._exit(0)
