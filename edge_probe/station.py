@@ -131,9 +131,15 @@ class Station:
             self._supervisor.poll(self._clock.monotonic_ns())
         self._count_effort()
         counts = self._recorder.counts
-        notifier.progress(counts.n_stored)
-        notifier.status(f"{self._recorder.state}, {counts.stored_s / 3600:.1f} h recorded")
-        self._status.update(lambda: self._tell(self._recorder.state))
+        notifier.progress(counts.n_settled)
+        notifier.status(f"{self._state_word}, {counts.stored_s / 3600:.1f} h recorded")
+        self._status.update(lambda: self._tell(self._state_word))
+
+    @property
+    def _state_word(self) -> str:
+        """One of `edge_probe.alive.status.STATES`: a card without room is no recording."""
+        state = self._recorder.state
+        return "disk full" if state == "recording" and self._room.is_full else state
 
     def _count_effort(self) -> None:
         """Every hour, by a process that nobody waits for: after months it takes a while."""

@@ -23,7 +23,7 @@ JSON_NAME, PROMETHEUS_NAME = "status.json", "edge_probe.prom"
 EVERY_S = 10.0
 """Between two writes; each costs two small files that the card may never see."""
 
-STATES = ("starting", "recording", "no microphone", "disk fails", "stopped")
+STATES = ("starting", "recording", "no microphone", "disk fails", "disk full", "stopped")
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,8 +220,8 @@ class Writer:
             elif gap and gap.position <= limit:
                 store.gap(self.n_frames, gap.n_frames, gap.cause)
                 self._ring.release(self._position)
+                self.lost[gap.cause] += gap.n_frames  # first: others see both, and no gap is stored
                 self._n_lost += gap.n_frames
-                self.lost[gap.cause] += gap.n_frames
                 self._full_from = None
                 del self._gaps[0]
             else:

@@ -1,0 +1,71 @@
+"""The recorder as a whole, without a sound card: what it says of itself, and what it survives."""
+
+from pathlib import Path
+
+import pytest
+from support.numbered_source import NumberedSource, VirtualClock
+
+from edge_probe.capture.recorder import Wanted
+from edge_probe.capture.ring import Ring
+from edge_probe.capture.segment import Format
+from edge_probe.capture.writer import Writer
+from edge_probe.deployment.state import StateFolder
+from edge_probe.disk.room import Limits
+from edge_probe.disk.sample import Design
+from edge_probe.station import Orders, Station
+
+RATE = 1000
+BLOCK = 100
+MONO = Format(RATE, 1, 4)
+
+
+class Outpost(Station):
+    """A station whose microphone is a numbered source; there is no thread but the caller's."""
+
+    def __init__(self, state: Path, *, floor_bytes: int = 0) -> None:
+        self.clock = VirtualClock()
+        orders = Orders(
+            Wanted(None, RATE, 1, 4, 5.0), Limits("all", 10**15, floor_bytes),
+            Design(1, 5.0, 0.1), flac=False, gain_db=None, private_margin_s=None,
+            classifier=None, deployment_id="forest",
+        )  # fmt: skip
+        super().__init__(StateFolder(state), orders, self.clock)
+        ring = Ring(35 * RATE, MONO.frame_bytes)
+        self.source = NumberedSource(ring, self.clock, RATE, BLOCK)
+        self.writer = self._recorder.writer = Writer(
+            ring, MONO, "numbered", segment_s=5.0, open_store=self._open_store, clock=self.clock
+        )
+
+    def record(self, seconds: int) -> None:
+        for _ in range(seconds * RATE // BLOCK):
+            self.source.deliver()
+            assert self.writer.step()
+
+    @property
+    def said(self) -> str:
+        return self._tell(self._state_word).state
+
+    @property
+    def n_settled(self) -> int:
+        return self._recorder.counts.n_settled
+
+
+def test_a_full_card_is_not_called_recording_and_is_no_reason_to_restart(tmp_path: Path) -> None:
+    full = Outpost(tmp_path, floor_bytes=10**15)
+    full.record(10)
+    assert full.said == "disk full"
+    assert full._recorder.counts.stored_s == 0
+    for _ in range(4):  # as often as a watchdog of 30 s has to hear something
+        before = full.n_settled
+        full.record(20)
+        assert full.n_settled > before
+    assert full._recorder.counts.stored_s == 0
+    assert full.said == "disk full"
+
+
+def test_a_card_with_room_is_recording(tmp_path: Path) -> None:
+    station = Outpost(tmp_path)
+    station.record(10)
+    assert station.said == "recording"
+    assert station.n_settled == 10 * RATE
+    assert station._recorder.counts.stored_s == pytest.approx(10)
