@@ -150,10 +150,13 @@ class Station:
         if self._effort is None and self._clock.monotonic_ns() >= self._effort_ns:
             self._effort_ns = self._clock.monotonic_ns() + round(EFFORT_S * 1e9)
             command = [sys.executable, "-m", "edge_probe", "effort", str(self._state.path)]
-            self._effort = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-            )
-            os.setpriority(os.PRIO_PROCESS, self._effort.pid, 19)
+            try:
+                self._effort = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+                os.setpriority(os.PRIO_PROCESS, self._effort.pid, 19)
+            except OSError as error:
+                _log.warning("effort.csv is not written this hour: %s", error)
 
     def _stop(self) -> None:
         """Capture first; then nobody is waited for longer than it takes."""
@@ -224,7 +227,7 @@ class Station:
             return None
         try:
             return facts(self._state.path).last_detection
-        except (sqlite3.Error, EdgeProbeError) as error:
+        except (OSError, sqlite3.Error, EdgeProbeError) as error:
             _log.debug("the newest detection cannot be told: %s", error)
             return None
 

@@ -137,7 +137,8 @@ class StatusFiles:
         Parameters
         ----------
         fill : callable
-            Not called when nothing is due.
+            Not called when nothing is due. It may look at the disk: an OSError is as one of the
+            write.
         at_once : bool
             Due in any case: at a start, a stop, an alarm.
         """
@@ -145,9 +146,9 @@ class StatusFiles:
         if now_ns < self._next_ns and not at_once:
             return
         self._next_ns = now_ns + round(EVERY_S * 1e9)
-        status = fill()
-        written = Written(status, _utc(self._clock), now_ns, self._clock.boot())
         try:
+            status = fill()
+            written = Written(status, _utc(self._clock), now_ns, self._clock.boot())
             _replace(self._state / JSON_NAME, as_json(written))
             _replace(self._state / PROMETHEUS_NAME, exposition(status, written.utc))
         except OSError as error:

@@ -1,10 +1,15 @@
 """The recorder as a whole, without a sound card: what it says of itself, and what it survives."""
 
+import errno
+import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from support.numbered_source import NumberedSource, VirtualClock
 
+from edge_probe import station as station_module
+from edge_probe.alive.status import read_status
 from edge_probe.capture.recorder import Wanted
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format
@@ -27,7 +32,7 @@ class Outpost(Station):
         orders = Orders(
             Wanted(None, RATE, 1, 4, 5.0), Limits("all", 10**15, floor_bytes),
             Design(1, 5.0, 0.1), flac=False, gain_db=None, private_margin_s=None,
-            classifier=None, deployment_id="forest",
+            classifier=["true"], deployment_id="forest",
         )  # fmt: skip
         super().__init__(StateFolder(state), orders, self.clock)
         ring = Ring(35 * RATE, MONO.frame_bytes)
@@ -69,3 +74,32 @@ def test_a_card_with_room_is_recording(tmp_path: Path) -> None:
     assert station.said == "recording"
     assert station.n_settled == 10 * RATE
     assert station._recorder.counts.stored_s == pytest.approx(10)
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_disk_or_a_machine_that_fails_does_not_end_the_recorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station = Outpost(tmp_path)
+    station.record(5)
+    with monkeypatch.context() as failing:
+        failing.setattr(station_module, "disk_usage", fail)
+        station._status.update(lambda: station._tell("recording"), at_once=True)
+    assert read_status(tmp_path) is None
+    with monkeypatch.context() as failing:
+        failing.setattr(station_module, "facts", fail)
+        station._status.update(lambda: station._tell("recording"), at_once=True)
+    assert read_status(tmp_path) is not None, "the newest detection alone is not known"
+    station.clock.now_ns += 3601 * 10**9
+    with monkeypatch.context() as failing:
+        failing.setattr(subprocess, "Popen", fail)
+        station._count_effort()
+    assert station._effort is None
+    station.record(5)
+    station._status.update(lambda: station._tell("recording"), at_once=True)
+    written = read_status(tmp_path)
+    assert written
+    assert written.status.recorded_s == pytest.approx(10)
