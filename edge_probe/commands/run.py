@@ -26,6 +26,10 @@ def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
     return parse
 
 
+def _rate_hz(text: str) -> int:
+    return int(_number(8_000, 384_000)(text))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
     parser.add_argument("state", type=Path, metavar="STATE", help="folder for all that is kept")
@@ -35,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sound = parser.add_argument_group("microphone")
     sound.add_argument("--device", metavar="NAME", help="usb:VENDOR:PRODUCT, card:NAME or a name")
-    sound.add_argument("--rate", type=int, metavar="HZ", help="default: the device's own rate")
+    sound.add_argument("--rate", type=_rate_hz, metavar="HZ", help="default: the device's own rate")
     sound.add_argument("--channels", type=int, choices=range(1, 9), default=1, metavar="N")
     sound.add_argument("--bits", type=int, choices=(16, 24, 32), default=16, help="(default 16)")
     sound.add_argument("--segment", type=_number(1, 3600), default=60.0, metavar="S",
-                       help="length of a file (default 60)")  # fmt: skip
+                       help="length of a file (default 60), at most 4 GiB")  # fmt: skip
     disk = parser.add_argument_group("disk")
     disk.add_argument("--keep", choices=KEEP, default="all", help="what is not deleted; all: "
                       "nothing is, recording stops when the disk is full (default)")  # fmt: skip

@@ -43,6 +43,15 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
     assert not Path("state", "capture.sqlite").exists()
 
 
+@pytest.mark.parametrize("rate", ["0", "-48000", "44.1", "1000000", "4e3"])
+def test_a_rate_that_no_microphone_has_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(tmp_path), "--rate", rate])
+    assert "must be from 8000 to 384000" in capsys.readouterr().err
+
+
 def test_two_recorders_in_one_folder_are_one_too_many(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
