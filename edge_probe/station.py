@@ -24,7 +24,7 @@ from shutil import disk_usage
 from time import sleep
 
 from edge_probe import __version__
-from edge_probe.alive.facts import facts
+from edge_probe.alive.facts import last_detection
 from edge_probe.alive.notify import Notifier
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status, StatusFiles
 from edge_probe.analysis.backlog import behind_s
@@ -226,7 +226,7 @@ class Station:
         if self._supervisor is None:
             return None
         try:
-            return facts(self._state.path).last_detection
+            return last_detection(self._state.path)
         except (OSError, sqlite3.Error, EdgeProbeError) as error:
             _log.debug("the newest detection cannot be told: %s", error)
             return None

@@ -90,7 +90,7 @@ def test_a_disk_or_a_machine_that_fails_does_not_end_the_recorder(
         station._status.update(lambda: station._tell("recording"), at_once=True)
     assert read_status(tmp_path) is None
     with monkeypatch.context() as failing:
-        failing.setattr(station_module, "facts", fail)
+        failing.setattr(station_module, "last_detection", fail)
         station._status.update(lambda: station._tell("recording"), at_once=True)
     assert read_status(tmp_path) is not None, "the newest detection alone is not known"
     station.clock.now_ns += 3601 * 10**9
