@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from edge_probe.analysis.rules import Rules
     from edge_probe.deployment.settings import Settings
     from edge_probe.deployment.state import StateFolder
+    from edge_probe.disk.sample import Design
     from edge_probe.station import Orders
 
 KEEP = ("all", "sample+detections", "detections")
+
+STRATA = ((0.1, 1), (0.3, 2), (0.6, 5), (0.9, 10))
+"""Of the stratified sample: scores from here on, drawn so many times as often as the random one.
+High scores are rare, and say most about a threshold when people have listened to them."""
 
 
 def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
@@ -52,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     disk.add_argument("--floor", type=_number(0), default=1.0, metavar="GB",
                       help="that stay free on the disk (default 1)")  # fmt: skip
     disk.add_argument("--sample", type=_number(0, 1), default=0.01, metavar="P",
-                      help="share of windows in the random sample (default 0.01)")  # fmt: skip
+                      help="share of windows in the random sample (default 0.01); with a bundle,"
+                      " windows are also drawn by score, up to ten times as often")  # fmt: skip
     disk.add_argument("--no-flac", action="store_true", help="leave closed segments as WAV")
     disk.add_argument("--plan", type=_number(0.01, 10_000), metavar="DAYS",
                       help="say what so many days will do to the disk, and end")  # fmt: skip
@@ -141,8 +147,7 @@ def _orders(
 ) -> "Orders":
     from edge_probe.capture.recorder import Wanted
     from edge_probe.disk.room import Limits
-    from edge_probe.disk.sample import Design
-    from edge_probe.station import Orders, seed_of
+    from edge_probe.station import Orders
 
     deployment_id = settings.deployment_id if settings else None
     wanted = Wanted(
@@ -153,13 +158,25 @@ def _orders(
     return Orders(
         wanted,
         Limits(args.keep, _quota_bytes(args, state), floor_bytes),
-        Design(seed_of(deployment_id), min(10.0, args.segment), args.sample),
+        _design(args, deployment_id),
         flac=not args.no_flac,
         gain_db=settings.capture_gain_db if settings else None,
         private_margin_s=args.private_margin if args.private else None,
         classifier=_command(args) if args.bundle else None,
         deployment_id=deployment_id,
     )
+
+
+def _design(args: argparse.Namespace, deployment_id: str | None) -> "Design":
+    """Of the samples; without a bundle there are no scores to draw by."""
+    from edge_probe.disk.sample import Design, Stratum
+    from edge_probe.station import seed_of
+
+    strata = [Stratum(score, min(1.0, times * args.sample)) for score, times in STRATA]
+    return Design(
+        seed_of(deployment_id), min(10.0, args.segment), args.sample,
+        tuple(strata) if args.bundle else (),
+    )  # fmt: skip
 
 
 def _quota_bytes(args: argparse.Namespace, state: "StateFolder") -> int:
@@ -194,7 +211,7 @@ def _plan(args: argparse.Namespace, state: "StateFolder") -> int:
     )
     made = plan(Question(
         args.plan, Format(args.rate, args.channels, args.bits // 8), args.segment, args.keep,
-        max(0, room_bytes), flac=not args.no_flac,
+        max(0, room_bytes), flac=not args.no_flac, design=_design(args, None),
     ))  # fmt: skip
     print("\n".join(describe(made)))
     require_acceptance(made, args.accept_deletion)

@@ -1,5 +1,6 @@
 """``edge-probe run`` as its owner meets it: what it refuses, what it plans, what it hears."""
 
+import argparse
 import csv
 import json
 import subprocess
@@ -13,7 +14,9 @@ import soundfile as sf
 from support.virtual_microphone import VirtualMicrophone
 
 from edge_probe.cli import main
+from edge_probe.commands import run
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.deployment.state import StateFolder
 
 RATE = 44_100
 SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
@@ -55,8 +58,6 @@ def test_a_rate_that_no_microphone_has_is_refused(
 def test_two_recorders_in_one_folder_are_one_too_many(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edge_probe.deployment.state import StateFolder
-
     with StateFolder(tmp_path).lock():
         assert main(["run", str(tmp_path)]) == 1
     assert "is writing there" in capsys.readouterr().err
@@ -71,6 +72,20 @@ def test_a_plan_that_deletes_has_to_be_accepted(
     assert "the card is full after" in capsys.readouterr().out
     assert main([*words, "--accept-deletion"]) == 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bundle", [None, DEMO_BUNDLE])
+def test_where_there_are_scores_windows_are_drawn_by_them_too(
+    tmp_path: Path, bundle: Path | None
+) -> None:
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    args = parser.parse_args([str(tmp_path), "--sample", "0.04"])
+    args.bundle = bundle
+    design = run._orders(args, StateFolder(tmp_path), None).sample
+    assert design.probability == 0.04
+    drawn = [(stratum.score_from, stratum.probability) for stratum in design.strata]
+    assert drawn == ([(0.1, 0.04), (0.3, 0.08), (0.6, 0.2), (0.9, 0.4)] if bundle else [])
 
 
 def test_a_whole_station_hears_tells_and_keeps(
