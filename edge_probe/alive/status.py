@@ -140,7 +140,7 @@ class StatusFiles:
             Not called when nothing is due. It may look at the disk: an OSError is as one of the
             write.
         at_once : bool
-            Due in any case: at a start, a stop, an alarm.
+            Due in any case: at the end.
         """
         now_ns = self._clock.monotonic_ns()
         if now_ns < self._next_ns and not at_once:
