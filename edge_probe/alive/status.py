@@ -32,7 +32,7 @@ class Disk:
 
     free_bytes: int
     used_bytes: int
-    """By the state folder."""
+    """By closed segments."""
     quota_bytes: int | None
     """What the state folder may use; None: no limit but the floor."""
     days_left: float | None

@@ -174,7 +174,9 @@ class Room:
         return self._judge(over, below, now_ns)
 
     def draw(self, ledger: Ledger) -> None:
-        """Draw samples from what was recorded since the last time; also at the very end.
+        """Draw samples from what was recorded since the last time.
+
+        What is left when a recorder ends is drawn from by the next one in the same folder.
 
         Raises
         ------
