@@ -13,15 +13,43 @@ _TIMEX_BYTES = 256
 """More than struct timex has on any Linux; only its first field, modes = 0, matters."""
 
 
-def system_clock_trust() -> str:
-    """Trust level of the system clock: "ntp" while the kernel calls it synchronised, or "unset".
+RTC_TOLERANCE_S = 3600.0
+"""Two years of drift between clock chip and board; a chip that lost its power is years away."""
 
-    Source: adjtimex(2), return value ``TIME_ERROR``. Off Linux the answer is "unset".
+
+def system_clock_trust(root: Path = Path("/")) -> str:
+    """Trust level of the system clock: "ntp", "rtc" or "unset".
+
+    "ntp" while the kernel calls it synchronised (by a network or by a receiver: it does not say
+    which), "rtc" where the kernel set it from a clock chip at boot and that chip still agrees.
+    Off Linux the answer is "unset".
+
+    Source: adjtimex(2), return value ``TIME_ERROR``; ``hctosys`` and ``since_epoch`` of
+    Documentation/ABI/testing/sysfs-class-rtc in Linux.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds ``sys``.
     """
     if not sys.platform.startswith("linux"):
         return "unset"
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return "unset" if state in (-1, _TIME_ERROR) else "ntp"
+    if state not in (-1, _TIME_ERROR):
+        return "ntp"
+    return "rtc" if _is_set_by_chip(root / "sys/class/rtc") else "unset"
+
+
+def _is_set_by_chip(chips: Path) -> bool:
+    """A chip without power cannot be read, or begins in the year 1970 or 2000."""
+    for chip in chips.glob("rtc*"):
+        try:
+            if (chip / "hctosys").read_text(encoding="ascii").strip() == "1":
+                since_s = int((chip / "since_epoch").read_text(encoding="ascii"))
+                return abs(time.time() - since_s) <= RTC_TOLERANCE_S
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 class Clock(Protocol):

@@ -24,7 +24,7 @@ from shutil import disk_usage
 from time import sleep
 
 from edge_probe import __version__
-from edge_probe.alive.facts import facts
+from edge_probe.alive.facts import last_detection
 from edge_probe.alive.notify import Notifier
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status, StatusFiles
 from edge_probe.analysis.backlog import behind_s
@@ -131,9 +131,15 @@ class Station:
             self._supervisor.poll(self._clock.monotonic_ns())
         self._count_effort()
         counts = self._recorder.counts
-        notifier.progress(counts.n_stored)
-        notifier.status(f"{self._recorder.state}, {counts.stored_s / 3600:.1f} h recorded")
-        self._status.update(lambda: self._tell(self._recorder.state))
+        notifier.progress(counts.n_settled)
+        notifier.status(f"{self._state_word}, {counts.stored_s / 3600:.1f} h recorded")
+        self._status.update(lambda: self._tell(self._state_word))
+
+    @property
+    def _state_word(self) -> str:
+        """One of `edge_probe.alive.status.STATES`: a card without room is no recording."""
+        state = self._recorder.state
+        return "disk full" if state == "recording" and self._room.is_full else state
 
     def _count_effort(self) -> None:
         """Every hour, by a process that nobody waits for: after months it takes a while."""
@@ -144,10 +150,13 @@ class Station:
         if self._effort is None and self._clock.monotonic_ns() >= self._effort_ns:
             self._effort_ns = self._clock.monotonic_ns() + round(EFFORT_S * 1e9)
             command = [sys.executable, "-m", "edge_probe", "effort", str(self._state.path)]
-            self._effort = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-            )
-            os.setpriority(os.PRIO_PROCESS, self._effort.pid, 19)
+            try:
+                self._effort = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+                os.setpriority(os.PRIO_PROCESS, self._effort.pid, 19)
+            except OSError as error:
+                _log.warning("effort.csv is not written this hour: %s", error)
 
     def _stop(self) -> None:
         """Capture first; then nobody is waited for longer than it takes."""
@@ -217,8 +226,8 @@ class Station:
         if self._supervisor is None:
             return None
         try:
-            return facts(self._state.path).last_detection
-        except (sqlite3.Error, EdgeProbeError) as error:
+            return last_detection(self._state.path)
+        except (OSError, sqlite3.Error, EdgeProbeError) as error:
             _log.debug("the newest detection cannot be told: %s", error)
             return None
 

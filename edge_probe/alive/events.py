@@ -24,6 +24,9 @@ _PUT_ASIDE = "capture.sqlite.damaged-*"
 
 _CHUNK = "stream, run_frame, n, channel"
 
+_OPEN = -1
+"""Frames of a gap that is open."""
+
 AT_ONCE = 500
 """Rows of a kind that are held in memory."""
 
@@ -105,7 +108,7 @@ def newest(state: Path) -> Cursor:
     def look(capture: sqlite3.Connection) -> Cursor:
         keys = {**heard, "alarm": _newest_health(capture)}
         gap = capture.execute(
-            "SELECT stream, first_frame, n_frames IS NOT NULL FROM gap"
+            f"SELECT stream, first_frame, coalesce(n_frames, {_OPEN}) FROM gap"
             " ORDER BY stream DESC, first_frame DESC LIMIT 1"
         ).fetchone()
         if gap:
@@ -230,17 +233,19 @@ def _placed(capture: sqlite3.Connection, kind: str, row: dict[str, Any]) -> dict
 
 
 def _gaps(db: sqlite3.Connection, after: Key | None) -> Iterator[Found]:
-    """Gaps; one that is open is told at once, and again when its end is known."""
-    stream, first_frame, closed = after or (0, -1, 1)
+    """Gaps; one that is open, or still grows, is told at once, and again when its end is known."""
+    stream, first_frame, n_told = after or (0, -1, _OPEN)
     rows = db.execute(
         "SELECT stream, first_frame, n_frames, cause FROM gap"
-        " WHERE (stream, first_frame) > (:stream, :first) OR (NOT :closed"
-        " AND (stream, first_frame) = (:stream, :first) AND n_frames IS NOT NULL)"
+        " WHERE (stream, first_frame) > (:stream, :first) OR (stream, first_frame)"
+        " = (:stream, :first) AND n_frames != :told AND (:told = :open OR EXISTS (SELECT 1 FROM gap"
+        " AS later WHERE (later.stream, later.first_frame) > (:stream, :first)) OR EXISTS (SELECT 1"
+        " FROM segment WHERE (segment.stream, segment.first_frame) > (:stream, :first)))"
         " ORDER BY stream, first_frame LIMIT :most",
-        {"stream": stream, "first": first_frame, "closed": closed, "most": AT_ONCE},
+        {"stream": stream, "first": first_frame, "told": n_told, "open": _OPEN, "most": AT_ONCE},
     )
     for stream_, first, n_frames, cause in rows.fetchall():
-        key = (stream_, first, int(n_frames is not None))
+        key = (stream_, first, _OPEN if n_frames is None else n_frames)
         yield _when(db, "gap", stream_, first, n_frames) | {"cause": cause}, key
 
 

@@ -36,27 +36,53 @@ class Facts:
 def facts(state: Path) -> Facts:
     """What ``capture.sqlite`` and, if there is one, ``detections.sqlite`` tell.
 
+    Sums go over all of it: not to be asked every few seconds.
+
     Raises
     ------
     StateError
         One of them cannot be read.
     """
-    newest = None
-    detections = state / "detections.sqlite"
-    if detections.exists():
-        newest = read(detections, _newest_detection)
+    newest = _newest(state)
     return read(state / "capture.sqlite", lambda capture: _facts(capture, newest))
 
 
-def _newest_detection(detections: sqlite3.Connection) -> tuple[str, float, int, int] | None:
-    found: tuple[str, float, int, int] | None = detections.execute(
+def last_detection(state: Path) -> LastDetection | None:
+    """The newest one alone, which costs the same after months.
+
+    Raises
+    ------
+    StateError
+        A database cannot be read.
+    """
+    newest = _newest(state)
+    return newest and read(state / "capture.sqlite", lambda capture: _dated(capture, newest))
+
+
+Newest = tuple[str, float, int, int]
+"""Label, score, stream, first frame."""
+
+
+def _newest(state: Path) -> Newest | None:
+    path = state / "detections.sqlite"
+    return read(path, _newest_detection) if path.exists() else None
+
+
+def _newest_detection(detections: sqlite3.Connection) -> Newest | None:
+    found: Newest | None = detections.execute(
         "SELECT label, score, stream, first_frame FROM detection"
         " WHERE NOT suppressed ORDER BY rowid DESC LIMIT 1"
     ).fetchone()
     return found
 
 
-def _facts(capture: sqlite3.Connection, newest: tuple[str, float, int, int] | None) -> Facts:
+def _dated(capture: sqlite3.Connection, newest: Newest) -> LastDetection:
+    label, score, *place = newest
+    moment = moment_of(capture, *place)
+    return LastDetection(label, score, moment.utc if moment else None)
+
+
+def _facts(capture: sqlite3.Connection, newest: Newest | None) -> Facts:
     def one(query: str, *values: object) -> Any:
         row = capture.execute(query, values).fetchone()
         return row[0] if row else None
@@ -66,11 +92,6 @@ def _facts(capture: sqlite3.Connection, newest: tuple[str, float, int, int] | No
         f"SELECT cause, sum({_SECONDS}) FROM gap JOIN stream USING (stream)"
         " WHERE n_frames IS NOT NULL GROUP BY cause ORDER BY cause"
     ).fetchall()
-    last_detection = None
-    if newest is not None:
-        label, score, *place = newest
-        moment = moment_of(capture, *place)
-        last_detection = LastDetection(label, score, moment.utc if moment else None)
     return Facts(
         n_boots=one("SELECT count(*) FROM boot"),
         stream=stream,
@@ -83,5 +104,5 @@ def _facts(capture: sqlite3.Connection, newest: tuple[str, float, int, int] | No
             "SELECT trust FROM clock_anchor WHERE trust <> 'manual'"
             " ORDER BY boot DESC, monotonic_ns DESC LIMIT 1"
         ),
-        last_detection=last_detection,
+        last_detection=_dated(capture, newest) if newest else None,
     )

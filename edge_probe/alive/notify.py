@@ -35,7 +35,7 @@ class Notifier:
         self._clock = clock
         self._ping_every_ns = _watchdog_usec(environ) * 1000 // _PINGS_PER_TIMEOUT
         self._next_ping_ns = 0
-        self._n_stored = 0
+        self._n_settled = 0
         self._is_ready = False
         self._status = ""
         self._is_deaf = False
@@ -58,20 +58,21 @@ class Notifier:
         if self._socket is not None:
             self._socket.close()
 
-    def progress(self, n_stored: int) -> None:
+    def progress(self, n_settled: int) -> None:
         """Report how far recording is; to be called several times per watchdog timeout.
 
-        The first stored frame makes the service ready; afterwards the watchdog is fed when frames
+        The first settled frame makes the service ready; afterwards the watchdog is fed when frames
         were added since the last call, and only then.
 
         Parameters
         ----------
-        n_stored : int
-            Frames stored so far by this process, over all streams: it only grows.
+        n_settled : int
+            Frames that this process stored so far, or booked as lost for want of room, over all
+            streams.
         """
-        if n_stored <= self._n_stored:
+        if n_settled <= self._n_settled:
             return
-        self._n_stored = n_stored
+        self._n_settled = n_settled
         if not self._is_ready:
             self._is_ready = self._send("READY=1")
         now_ns = self._clock.monotonic_ns()

@@ -62,7 +62,7 @@ def _disk(status: "Status") -> list[str]:
     disk = status.disk
     return [
         _metric("disk_free_bytes", "gauge", "Free on the disk.", [({}, disk.free_bytes)]),
-        _metric("disk_used_bytes", "gauge", "Used by the state folder.", [({}, disk.used_bytes)]),
+        _metric("disk_used_bytes", "gauge", "Used by closed segments.", [({}, disk.used_bytes)]),
         _metric("disk_quota_bytes", "gauge", "What the state folder may use.",
                 [({}, disk.quota_bytes)]),
         _metric("disk_days_left", "gauge", "Days until the disk fills or audio is deleted.",

@@ -23,7 +23,7 @@ JSON_NAME, PROMETHEUS_NAME = "status.json", "edge_probe.prom"
 EVERY_S = 10.0
 """Between two writes; each costs two small files that the card may never see."""
 
-STATES = ("starting", "recording", "no microphone", "disk fails", "stopped")
+STATES = ("starting", "recording", "no microphone", "disk fails", "disk full", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Disk:
 
     free_bytes: int
     used_bytes: int
-    """By the state folder."""
+    """By closed segments."""
     quota_bytes: int | None
     """What the state folder may use; None: no limit but the floor."""
     days_left: float | None
@@ -137,17 +137,18 @@ class StatusFiles:
         Parameters
         ----------
         fill : callable
-            Not called when nothing is due.
+            Not called when nothing is due. It may look at the disk: an OSError is as one of the
+            write.
         at_once : bool
-            Due in any case: at a start, a stop, an alarm.
+            Due in any case: at the end.
         """
         now_ns = self._clock.monotonic_ns()
         if now_ns < self._next_ns and not at_once:
             return
         self._next_ns = now_ns + round(EVERY_S * 1e9)
-        status = fill()
-        written = Written(status, _utc(self._clock), now_ns, self._clock.boot())
         try:
+            status = fill()
+            written = Written(status, _utc(self._clock), now_ns, self._clock.boot())
             _replace(self._state / JSON_NAME, as_json(written))
             _replace(self._state / PROMETHEUS_NAME, exposition(status, written.utc))
         except OSError as error:

@@ -89,6 +89,7 @@ CREATE TABLE detection (
     suppressed INTEGER NOT NULL,
     private INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX detection_span ON detection (stream, span_frame);
 CREATE TABLE score_cache (
     bundle INTEGER NOT NULL REFERENCES bundle,
     stream INTEGER NOT NULL,

@@ -266,7 +266,8 @@ class Recorder:
 class Counts:
     """What became of frames."""
 
-    n_stored: int = 0
+    n_settled: int = 0
+    """Stored, or booked as lost because the disk had no room: of those that came, none waits."""
     stored_s: float = 0.0
     lost_s: Mapping[str, float] = field(default_factory=dict)
     """By cause."""
@@ -276,14 +277,15 @@ class Counts:
         """Those of a stream so far."""
         if writer is None:
             return cls()
-        n_stored = writer.n_frames - writer.lost.total()
-        lost_s = {cause: n / writer.rate_hz for cause, n in writer.lost.items()}
-        return cls(n_stored, n_stored / writer.rate_hz, lost_s)
+        n_lost = dict(writer.lost)  # at one go: the thread of the disk may add a cause
+        n_stored = writer.n_frames - sum(n_lost.values())
+        lost_s = {cause: n / writer.rate_hz for cause, n in n_lost.items()}
+        return cls(n_stored + n_lost.get("disk", 0), n_stored / writer.rate_hz, lost_s)
 
     def __add__(self, other: "Counts") -> "Counts":
         causes = self.lost_s.keys() | other.lost_s.keys()
         lost_s = {c: self.lost_s.get(c, 0.0) + other.lost_s.get(c, 0.0) for c in sorted(causes)}
-        return Counts(self.n_stored + other.n_stored, self.stored_s + other.stored_s, lost_s)
+        return Counts(self.n_settled + other.n_settled, self.stored_s + other.stored_s, lost_s)
 
 
 def choose(wanted: str | None) -> tuple[Device, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from edge_probe.source.wav import HEADER_BYTES, pcm_header
+from edge_probe.source.wav import HEADER_BYTES, MAX_DATA_BYTES, pcm_header
 
 PART = ".part"
 
@@ -26,6 +26,11 @@ class Format:
     def frame_bytes(self) -> int:
         """Bytes of all channels at one instant."""
         return self.n_channels * self.sample_bytes
+
+    def frames_of(self, segment_s: float) -> int:
+        """Frames of a segment so long, or as many as a WAV file holds."""
+        n_most = MAX_DATA_BYTES // self.frame_bytes
+        return max(1, min(n_most, round(segment_s * self.rate_hz)))
 
 
 @dataclass(frozen=True, slots=True, order=True)

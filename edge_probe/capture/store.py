@@ -44,8 +44,8 @@ class Store:
     make_room : callable, optional
         Asked before each segment; without it there is always room.
     health : deque of Row, optional
-        Rows wait there for the next transaction, so that they cost none of their own; it is
-        emptied when they are safe. To be filled by the thread that writes.
+        Rows wait there for the next transaction, so that they cost none of their own, and leave
+        it when they are safe. Another thread may add to it meanwhile.
 
     Raises
     ------
@@ -196,14 +196,17 @@ class Store:
         """Close the file that grows, then change the ledger in one transaction, its row first."""
         if self.segment is not None:
             self.segment.close()
+        told = tuple(self._health)
         with self._ledger.transaction():
             if self.segment is not None and self._place is not None:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
             clock = self._clock
             self._ledger.add_anchor(self.boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
-            self._ledger.add_health(self.boot, self._health)
+            self._ledger.add_health(self.boot, told)
             yield
-        self._health.clear()
+        for row in told:  # those alone: more may have come, and the oldest may have been dropped
+            if self._health and self._health[0] is row:
+                self._health.popleft()
         self.segment = self._place = None
 
     def _compact_utc(self) -> str:

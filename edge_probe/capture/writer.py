@@ -45,7 +45,7 @@ class Writer:
     device : str
         Identity of the microphone.
     segment_s : float
-        Length of a segment.
+        Length of a segment; less where that is more than 4 GiB.
     open_store : callable
         Opens a `Store`, given what is safe of the one before.
     clock : Clock
@@ -67,7 +67,7 @@ class Writer:
         self._ring = ring
         self.format = format_
         self._device = device
-        self._n_planned = max(1, round(segment_s * format_.rate_hz))
+        self._n_planned = format_.frames_of(segment_s)
         self._open_store = open_store
         self._clock = clock
         self._watch = watch
@@ -194,8 +194,8 @@ class Writer:
             elif gap := self._intake.gap:
                 store.gap(self.n_frames, gap.n_frames, gap.cause)
                 self._ring.release(self._position)
+                self.lost[gap.cause] += gap.n_frames  # first: others see both, and no gap is stored
                 self._n_lost += gap.n_frames
-                self.lost[gap.cause] += gap.n_frames
                 self._full_from = None
                 self._intake.pass_gap()
             else:

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from edge_probe.analysis.rules import Rules
     from edge_probe.deployment.settings import Settings
     from edge_probe.deployment.state import StateFolder
+    from edge_probe.disk.sample import Design
     from edge_probe.station import Orders
 
 KEEP = ("all", "sample+detections", "detections")
+
+STRATA = ((0.1, 1), (0.3, 2), (0.6, 5), (0.9, 10))
+"""Of the stratified sample: scores from here on, drawn so many times as often as the random one.
+High scores are rare, and say most about a threshold when people have listened to them."""
 
 
 def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
@@ -28,6 +33,10 @@ def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
     return parse
 
 
+def _rate_hz(text: str) -> int:
+    return int(_number(8_000, 384_000)(text))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
     add_state(parser)
@@ -37,11 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sound = parser.add_argument_group("microphone")
     sound.add_argument("--device", metavar="NAME", help="usb:VENDOR:PRODUCT, card:NAME or a name")
-    sound.add_argument("--rate", type=int, metavar="HZ", help="default: the device's own rate")
+    sound.add_argument("--rate", type=_rate_hz, metavar="HZ", help="default: the device's own rate")
     sound.add_argument("--channels", type=int, choices=range(1, 9), default=1, metavar="N")
     sound.add_argument("--bits", type=int, choices=(16, 24, 32), default=16, help="(default 16)")
     sound.add_argument("--segment", type=_number(1, 3600), default=60.0, metavar="S",
-                       help="length of a file (default 60)")  # fmt: skip
+                       help="length of a file (default 60), at most 4 GiB")  # fmt: skip
     disk = parser.add_argument_group("disk")
     disk.add_argument("--keep", choices=KEEP, default="all", help="what is not deleted; all: "
                       "nothing is, recording stops when the disk is full (default)")  # fmt: skip
@@ -50,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     disk.add_argument("--floor", type=_number(0), default=1.0, metavar="GB",
                       help="that stay free on the disk (default 1)")  # fmt: skip
     disk.add_argument("--sample", type=_number(0, 1), default=0.01, metavar="P",
-                      help="share of windows in the random sample (default 0.01)")  # fmt: skip
+                      help="share of windows in the random sample (default 0.01); with a bundle,"
+                      " windows are also drawn by score, up to ten times as often")  # fmt: skip
     disk.add_argument("--no-flac", action="store_true", help="leave closed segments as WAV")
     disk.add_argument("--plan", type=_number(0.01, 10_000), metavar="DAYS",
                       help="say what so many days will do to the disk, and end")  # fmt: skip
@@ -153,8 +163,7 @@ def _orders(
 ) -> "Orders":
     from edge_probe.capture.recorder import Wanted
     from edge_probe.disk.room import Limits
-    from edge_probe.disk.sample import Design
-    from edge_probe.station import Orders, seed_of
+    from edge_probe.station import Orders
 
     deployment_id = settings.deployment_id if settings else None
     wanted = Wanted(
@@ -165,13 +174,25 @@ def _orders(
     return Orders(
         wanted,
         Limits(args.keep, _quota_bytes(args, state), floor_bytes),
-        Design(seed_of(deployment_id), min(10.0, args.segment), args.sample),
+        _design(args, deployment_id),
         flac=not args.no_flac,
         gain_db=settings.capture_gain_db if settings else None,
         private_margin_s=args.private_margin if args.private else None,
         classifier=_command(args) if args.bundle else None,
         deployment_id=deployment_id,
     )
+
+
+def _design(args: argparse.Namespace, deployment_id: str | None) -> "Design":
+    """Of the samples; without a bundle there are no scores to draw by."""
+    from edge_probe.disk.sample import Design, Stratum
+    from edge_probe.station import seed_of
+
+    strata = [Stratum(score, min(1.0, times * args.sample)) for score, times in STRATA]
+    return Design(
+        seed_of(deployment_id), min(10.0, args.segment), args.sample,
+        tuple(strata) if args.bundle else (),
+    )  # fmt: skip
 
 
 def _quota_bytes(args: argparse.Namespace, state: "StateFolder") -> int:
@@ -206,7 +227,7 @@ def _plan(args: argparse.Namespace, folder: Path) -> int:
         room_bytes = min(room_bytes, round(args.quota * 1e9))
     made = plan(Question(
         args.plan, Format(args.rate, args.channels, args.bits // 8), args.segment, args.keep,
-        max(0, room_bytes), flac=not args.no_flac,
+        max(0, room_bytes), flac=not args.no_flac, design=_design(args, None),
     ))  # fmt: skip
     print("\n".join(describe(made)))
     require_acceptance(made, args.accept_deletion)

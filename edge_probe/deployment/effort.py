@@ -34,11 +34,13 @@ DETECTIONS_VERSION = 1
 
 HOUR_NS = 3600 * 10**9
 
-UNHEALTHY = (
-    "dead_microphone", "rerouted", "rate", "format", "muted", "agc", "gain",
-    "flat_line", "clipping", "dc", "stuck_bits", "resampled",
-)  # fmt: skip
-"""Alarms that say that audio is not what it should be; others concern board and disk."""
+UNHEALTHY = {
+    "": ("dead_microphone", "rerouted", "rate", "format", "gain"),
+    ".CHANNEL": ("flat_line", "clipping", "dc", "stuck_bits", "resampled"),
+    ".CONTROL": ("muted", "agc"),
+}
+"""Alarms that say that audio is not what it should be, by what their names end with; others concern
+board and disk."""
 
 _TOLD_NS = 61 * 10**9
 """An alarm is told once a minute, for the minute before it, a little late."""
@@ -154,7 +156,7 @@ def rows(
         sets = _sets(capture, wall, stream, until)
         done = _done(detections, stream) if detections else {}
         for channel in range(n_channels):
-            unhealthy = _unhealthy(capture, wall.streams[stream], channel)
+            unhealthy = _unhealthy(capture, wall.streams[stream], channel, sets.recorded)
             bundles = {bundle: done[at, bundle] for at, bundle in done if at == channel}
             for bundle, spans in sorted(bundles.items()) or [("", [])]:
                 heard = _Heard(stream, channel, bundle, spans, unhealthy)
@@ -293,14 +295,22 @@ def _done(detections: sqlite3.Connection, stream: int) -> Mapping[tuple[int, str
     return done
 
 
-def _unhealthy(capture: sqlite3.Connection, clock: StreamClock, channel: int) -> list[Span]:
+def _unhealthy(
+    capture: sqlite3.Connection, clock: StreamClock, channel: int, recorded: Sequence[Span]
+) -> list[Span]:
     """Frames of minutes in which an alarm said that this channel is not what it should be."""
-    names = [f"alarm.{name}{end}" for name in UNHEALTHY for end in ("", f".{channel}")]
+    if not recorded:
+        return []
+    names = [f"alarm.{name}" for name in UNHEALTHY[""]]
+    names += [f"alarm.{name}.{channel}" for name in UNHEALTHY[".CHANNEL"]]
+    controls = [f"alarm.{name}.*" for name in UNHEALTHY[".CONTROL"]]
     found = _query(
         capture, "health",
-        "SELECT monotonic_ns FROM health WHERE boot = ?"
-        f" AND name IN ({','.join('?' * len(names))}) ORDER BY monotonic_ns",
-        clock.boot, *names,
+        "SELECT monotonic_ns FROM health WHERE boot = ? AND monotonic_ns BETWEEN ? AND ?"
+        f" AND (name IN ({','.join('?' * len(names))}) OR name GLOB ? OR name GLOB ?)"
+        " ORDER BY monotonic_ns",
+        clock.boot, clock.monotonic_ns(0), clock.monotonic_ns(recorded[-1][1]) + _TOLD_NS,
+        *names, *controls,
     )  # fmt: skip
     return merged((clock.frame(told - _TOLD_NS), clock.frame(told)) for (told,) in found)
 

@@ -25,13 +25,18 @@ _OPEN = (
 _CHUNK = (
     "SELECT first_frame FROM chunk WHERE (bundle, stream, run_frame, n, channel) = (?, ?, ?, ?, ?)"
 )
+_LONGEST = (
+    "SELECT stream, max(span_n_frames), max(detection) FROM detection NOT INDEXED"
+    " WHERE detection > ? GROUP BY stream"
+)
 _DETECTED = (
-    "SELECT EXISTS (SELECT 1 FROM detection"
-    " WHERE stream = ? AND span_frame < ? AND span_frame + span_n_frames > ?)"
+    "SELECT EXISTS (SELECT 1 FROM detection WHERE stream = ? AND span_frame < ?"
+    " AND span_frame > ? AND span_frame + span_n_frames > ?)"
 )
 _PRIVATE = (
-    "SELECT stream, span_frame, span_n_frames FROM detection"
-    " WHERE private AND (stream, span_frame + span_n_frames) > (?, ?) ORDER BY 1, 2"
+    "SELECT stream, span_frame, span_n_frames FROM detection WHERE private"
+    " AND (stream, span_frame) > (?, ?) AND (stream, span_frame + span_n_frames) > (?, ?)"
+    " ORDER BY 1, 2"
 )
 _RUNS = (
     "SELECT bundle, chunk_s, window_chunks, (SELECT max(run_frame) FROM score_cache AS one"
@@ -69,6 +74,8 @@ class Findings:
         self._db: sqlite3.Connection | None = None
         self._complaint = ""
         self._is_blind = False
+        self._longest: dict[int, int] = {}  # frames of a detection, by stream
+        self._n_seen = 0  # detections that are in it
 
     def look_again(self) -> None:
         """Try to read a database that failed before; until then its audio stays unknown."""
@@ -88,7 +95,8 @@ class Findings:
         try:
             if not self.is_classified(segment.stream, end):
                 return "unknown"
-            ((found,),) = self._ask(_DETECTED, segment.stream, end, begin)
+            earliest = begin - self._n_longest(segment.stream)
+            ((found,),) = self._ask(_DETECTED, segment.stream, end, earliest, begin)
         except sqlite3.Error as error:
             self._complain(error)
             return "unknown"
@@ -156,7 +164,18 @@ class Findings:
         sqlite3.Error
             The classifier's database cannot be read.
         """
-        return self._ask(_PRIVATE, *place)
+        stream, frame = place
+        return self._ask(_PRIVATE, stream, frame - self._n_longest(stream), stream, frame)
+
+    def _n_longest(self, stream: int) -> int:
+        """Frames of the longest detection of a stream: one that began earlier does not reach.
+
+        Without it each look would go through the detections of all the months before.
+        """
+        for among, n_frames, newest in self._ask(_LONGEST, self._n_seen):
+            self._longest[among] = max(n_frames, self._longest.get(among, 0))
+            self._n_seen = max(self._n_seen, newest)
+        return self._longest.get(stream, 0)
 
     def close(self) -> None:
         """Let go of it."""
@@ -170,6 +189,7 @@ class Findings:
             if not self._path.exists():
                 return []
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            self._longest, self._n_seen = {}, 0  # it may be another one
             self._db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S)
         try:
             return self._db.execute(query, values).fetchall()

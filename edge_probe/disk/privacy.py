@@ -8,6 +8,7 @@ hear stays, and flash memory may hold old copies of overwritten blocks.
 import logging
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ from edge_probe.disk import rows
 from edge_probe.disk.encoder import Encoder
 from edge_probe.disk.findings import Findings
 from edge_probe.disk.rows import Segment
+from edge_probe.disk.transcode import ATTEMPTS, is_tight
+from edge_probe.errors import AudioError
 from edge_probe.source.wav import HEADER_BYTES
 
 _log = logging.getLogger(__name__)
@@ -103,6 +106,8 @@ class Privacy:
         self._encoder = encoder
         self._margin_s = margin_s
         self._must_stop = must_stop
+        self._n_failed: Counter[tuple[int, int]] = Counter()
+        self._done = rows.ORIGIN  # beyond what is kept where a file resists
 
     def step(self, ledger: Ledger) -> tuple[int, int]:
         """Overwrite what is known to be private by now.
@@ -118,20 +123,37 @@ class Privacy:
             The disk fails, or the classifier's database cannot be read.
         Abandoned
             ``must_stop`` said so.
-        AudioError
-            A FLAC segment cannot be encoded again.
         """
         db = ledger.connection
         rates = dict(db.execute("SELECT stream, rate_hz FROM stream").fetchall())
         margins = {stream: round(self._margin_s * rate_hz) for stream, rate_hz in rates.items()}
-        done = rows.progress(db, "privacy")
+        done = max(rows.progress(db, "privacy"), self._done)
         settled = self._settled(db, done, margins)
-        for segment, pieces in self._due(db, done, margins):
-            self._silence(ledger, segment, pieces)
-        if settled != done:
+        waits = [not self._is_through(ledger, *one) for one in self._due(db, done, margins)]
+        if any(waits):
+            return done
+        if settled != done and not self._n_failed:
             with ledger.transaction():
                 rows.set_progress(db, "privacy", settled)
+        self._done = settled
         return settled
+
+    def _is_through(self, ledger: Ledger, segment: Segment, pieces: Pieces) -> bool:
+        """Overwrite pieces; False: try again. A file that resists does not hold up the others."""
+        if self._n_failed[segment.place] == ATTEMPTS:
+            return True  # until the next start
+        if segment.name.endswith(".flac") and is_tight(self._audio, segment):
+            return False
+        try:
+            self._silence(ledger, segment, pieces)
+        except AudioError as error:
+            self._n_failed[segment.place] += 1
+            if self._n_failed[segment.place] == ATTEMPTS:
+                _log.error("what is private in %s stays in it: %s", segment.name, error.message)
+                return True
+            return False
+        self._n_failed.pop(segment.place, None)
+        return True
 
     def _settled(
         self, db: sqlite3.Connection, done: tuple[int, int], margins: dict[int, int]

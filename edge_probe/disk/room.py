@@ -37,6 +37,9 @@ RECOUNT_S = 3600.0
 RETRY_S = 10.0
 """After there was no room: looking costs time."""
 
+LOOKS_AT_ONCE = 2000
+"""Segments looked at in one go, some seconds on a small board: the ring fills meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -106,6 +109,7 @@ class Room:
         self._n_audio: int | None = None  # bytes of closed segments; None: to be measured
         self._counted = rows.ORIGIN  # segments up to here are in it
         self._passed: dict[str, tuple[int, int]] = {}  # before it none that holds this is left
+        self._n_looks = 0  # left for this time
         self._measured_ns = self._drawn_ns = 0
         self._full_until_ns: int | None = None
 
@@ -141,7 +145,8 @@ class Room:
         Returns
         -------
         bool
-            Whether there is room now.
+            Whether there is room now; if there may be some, but much has to be looked at, it is
+            to be asked again.
 
         Raises
         ------
@@ -158,15 +163,20 @@ class Room:
             over, below = self._lacking(ledger, now_ns, n_bytes)
             if max(over, below) > 0 and self._limits.keep != "all":
                 self.draw(ledger)
+                self._n_looks = LOOKS_AT_ONCE
                 freed = self._delete(ledger, over, below)
                 over, below = over - freed, below - freed
+                if max(over, below) > 0 and self._n_looks == 0:
+                    return False  # neither full nor not: the next call goes on from here
         except BaseException:
             self._n_audio, self._passed = None, {}
             raise
         return self._judge(over, below, now_ns)
 
     def draw(self, ledger: Ledger) -> None:
-        """Draw samples from what was recorded since the last time; also at the very end.
+        """Draw samples from what was recorded since the last time.
+
+        What is left when a recorder ends is drawn from by the next one in the same folder.
 
         Raises
         ------
@@ -243,6 +253,8 @@ class Room:
                 n_bytes = sum(segment.n_bytes for segment in oldest)
                 self._n_audio = (self._n_audio or 0) - n_bytes
                 freed += n_bytes
+            if self._n_looks == 0:
+                break  # what comes next in the order has to wait
         return freed
 
     def _oldest(self, ledger: Ledger, held: str, n_bytes: int) -> list[Segment]:
@@ -250,8 +262,9 @@ class Room:
         found: list[Segment] = []
         last = self._passed.get(held, rows.ORIGIN)
         for segment in rows.segments_after(ledger.connection, last):
-            if n_bytes <= 0 or len(found) == DELETIONS_AT_ONCE:
+            if n_bytes <= 0 or len(found) == DELETIONS_AT_ONCE or self._n_looks == 0:
                 break
+            self._n_looks -= 1
             holds = self._held(ledger, segment)
             if holds == "unknown" and held in ("nothing", "detections"):
                 last = segment.stream, segment.first_frame - 1

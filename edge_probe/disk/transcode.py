@@ -21,7 +21,7 @@ from edge_probe.errors import AudioError
 _log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""After them a segment stays WAV for good."""
+"""After them a segment stays as it is."""
 
 _FLAC_BYTES = (2, 3)
 """Per sample; libsndfile writes no 32-bit FLAC."""
@@ -30,6 +30,11 @@ _FLAC_BYTES = (2, 3)
 def is_loaded() -> bool:
     """Whether more programs want to run than there are processors, one of them being ours."""
     return os.getloadavg()[0] > (os.cpu_count() or 1) + 1
+
+
+def is_tight(audio: Path, segment: Segment) -> bool:
+    """Whether a FLAC might not fit beside the file of a segment."""
+    return shutil.disk_usage(audio).free < 2 * segment.n_bytes
 
 
 def repair(audio: Path, ledger: Ledger) -> None:
@@ -102,7 +107,7 @@ class Transcoder:
         """
         segment = self._following(ledger.connection)
         waits = segment is None or (settled is not None and segment.place > settled)
-        if waits or segment is None or self._must_stop() or self._is_tight(segment):
+        if waits or segment is None or self._must_stop() or is_tight(self._audio, segment):
             self._encoder.stop()  # its memory is of use to others
             return False
         flac = (self._audio / segment.name).with_suffix(".flac")
@@ -140,10 +145,6 @@ class Transcoder:
                 self._said = True
                 _log.info("32-bit segments stay WAV: FLAC holds at most 24 bits here")
         return None
-
-    def _is_tight(self, segment: Segment) -> bool:
-        """Whether the FLAC might not fit beside the WAV."""
-        return shutil.disk_usage(self._audio).free < 2 * segment.n_bytes
 
     def _give_up(self, ledger: Ledger, segment: Segment, error: AudioError) -> None:
         where, n_times = self._failed

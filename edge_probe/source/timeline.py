@@ -15,6 +15,9 @@ goes above the floor. So:
 
 In `FLOOR_S` the largest drift amounts to 2 ms: drift is not booked as a loss, and a step is not
 taken for drift.
+
+Losses below the tolerance, again and again, lift the floor with them. But no drift lifts it faster
+than `MAX_DRIFT`: what it rose beyond that since it was lowest is a loss, once it is `CREEP_S`.
 """
 
 from collections import deque
@@ -30,6 +33,9 @@ LATE_S = 0.7
 
 FLOOR_S = 10
 """Whole seconds."""
+
+CREEP_S = 0.5
+"""Where NTP daemons slew the clock away from the sound card, it is by less; more they step."""
 
 SETTLE_S = 2.0
 """Sound servers fill and empty their buffers when a stream starts: nothing is judged so early."""
@@ -76,6 +82,7 @@ class Timeline:
         """Whether losses are looked for by now."""
         self._floors: deque[tuple[float, float]] = deque(maxlen=FLOOR_S)
         self._second: tuple[float, float] | None = None  # floor of the second now running
+        self._ground: tuple[float, float] | None = None  # drift alone lifts the floor to it
         self._late: list[Stamp] = []  # blocks since the floor was last met
         self._lateness = 0.0  # frames, mean
         self._n_flagged, self._flagged_s = 0, -inf  # reports, and when the last one came
@@ -102,9 +109,9 @@ class Timeline:
             return self._book(flagged) if lasts_ns >= LATE_S * 1e9 else []
         self._late.clear()
         self._lateness += (max(0.0, excess) - self._lateness) / _LATENESS_BLOCKS
-        self._keep(at_s, missing)
+        is_next_second = self._keep(at_s, missing)
         self.certain = stamp.position
-        return []
+        return self._crept_in() if is_next_second else []
 
     def _tolerance(self, flagged: bool) -> float:
         """Frames."""
@@ -116,7 +123,7 @@ class Timeline:
         """Count from the newest block, until the stream is old enough."""
         self._began_ns = self._began_ns or stamp.at_ns
         self.settled = stamp.at_ns - self._began_ns >= SETTLE_S * 1e9
-        self._first, self._second = stamp, None
+        self._first, self._second, self._ground = stamp, None, None
         self.opened_ns = stamp.at_ns - round(stamp.n_delivered / self._rate_hz * 1e9)
 
     def time_ns(self, n_frames: int) -> int:
@@ -161,15 +168,32 @@ class Timeline:
         floors = [*self._floors, *([self._second] if self._second else [])]
         return min((low + per_s * (at_s - then_s) for then_s, low in floors), default=otherwise)
 
-    def _keep(self, at_s: float, missing: float) -> None:
+    def _keep(self, at_s: float, missing: float) -> bool:
+        """Take note of what is missing by the clock; whether another second has begun."""
         if self._second is None or int(at_s) == int(self._second[0]):
             if self._second is None or missing < self._second[1]:
                 self._second = at_s, missing
-            return
+            return False
         then_s, low = self._second
         self._drift.add(then_s, low / self._rate_hz)
         self._floors.append(self._second)
         self._second = at_s, missing
+        return True
+
+    def _crept_in(self) -> list[Loss]:
+        """What the floor rose beyond any drift, if that is enough to be sure; booked here."""
+        then_s, low = self._floors[-1]
+        ground_s, ground = self._ground or (then_s, low)
+        ground = min(low, ground + MAX_DRIFT * self._rate_hz * (then_s - ground_s))
+        self._ground = then_s, ground
+        n_frames = round(min(low for _, low in self._floors) - ground)
+        if n_frames < CREEP_S * self._rate_hz:
+            return []
+        self._n_lost += n_frames
+        self._floors = deque(((at, low - n_frames) for at, low in self._floors), maxlen=FLOOR_S)
+        if self._second is not None:
+            self._second = self._second[0], self._second[1] - n_frames
+        return [Loss(self.certain, n_frames, flagged=False)]
 
 
 class _Drift:

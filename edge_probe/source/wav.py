@@ -12,7 +12,8 @@ from edge_probe.errors import AudioError
 
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 HEADER_BYTES = _HEADER.size
-_MAX_DATA_BYTES = 2**32 - 1 - HEADER_BYTES
+MAX_DATA_BYTES = 2**32 - 1 - HEADER_BYTES
+"""Its sizes are numbers of 32 bits."""
 
 
 def pcm_header(rate_hz: int, n_channels: int, sample_bytes: int, n_data_bytes: int) -> bytes:
@@ -70,7 +71,7 @@ class WavWriter:
     def write(self, frames: NDArray[np.int16]) -> None:
         """Append frames: (n, n_channels) int16."""
         data = frames.astype("<i2", copy=False).tobytes()
-        if self._n_bytes + len(data) > _MAX_DATA_BYTES:
+        if self._n_bytes + len(data) > MAX_DATA_BYTES:
             raise self._failed("a WAV file cannot hold more than 4 GiB")
         try:
             self._file.write(data)

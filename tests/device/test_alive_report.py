@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +13,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.made_ledger import RATE, T0, MadeState
 from support.numbered_source import VirtualClock
 from support.recorded_state import RECORDING, Detections, Recording
 
+from edge_probe.alive import facts as facts_module
 from edge_probe.alive.duration import text_of
-from edge_probe.alive.facts import Facts
+from edge_probe.alive.facts import Facts, facts, last_detection
 from edge_probe.alive.page import MAX_LINE, one_line, page
 from edge_probe.alive.report import STALE_S, Report, look
 from edge_probe.alive.status import JSON_NAME, LastDetection, Status, StatusFiles, Written
 from edge_probe.cli import main
 from edge_probe.clock import SystemClock
+from edge_probe.database import read
 from edge_probe.errors import StateError
 from edge_probe.lock import hold
 
@@ -231,3 +236,36 @@ def test_asking_costs_no_numpy(tmp_path: Path, command: str) -> None:
         f"main({words!r}); sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_newest_detection_costs_the_same_after_months(tmp_path: Path) -> None:
+    """The recorder asks for it every ten seconds."""
+    made = MadeState(tmp_path)
+    made.reboot()
+    made.anchor(0, T0, "ntp")
+    stream = made.stream(opened_ns=0)
+    with made.ledger.transaction():
+        for n in range(10_000):
+            made.segment(stream, n * RATE, RATE)
+    detections = Detections(tmp_path)
+    detections.detect("Wren", 9_000 * RATE)
+    detections.detect("Ørret", suppressed=True)
+    n_steps = 0
+
+    def count() -> None:
+        nonlocal n_steps
+        n_steps += 1
+
+    def counted(path: Path, look: Callable[[sqlite3.Connection], object]) -> object:
+        def watched(db: sqlite3.Connection) -> object:
+            db.set_progress_handler(count, 100)
+            return look(db)
+
+        return read(path, watched)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(facts_module, "read", counted)
+        newest = last_detection(tmp_path)
+    assert n_steps < 100
+    assert newest == facts(tmp_path).last_detection
+    assert newest == LastDetection("Wren", 0.9, "2023-11-15T00:43:20.000Z")

@@ -78,6 +78,30 @@ def test_a_gap_that_is_open_is_told_at_once_and_again_when_it_ends(recording: Re
     assert tell(state, cursor)[0] == []
 
 
+def test_a_gap_that_grows_is_told_again_when_it_is_over(recording: Recording) -> None:
+    """As while the card is full: its row says how long it is so far."""
+    state, end = recording.state, 5000
+
+    def grow(n_frames: int) -> None:
+        ledger = Ledger(state / "capture.sqlite")
+        ledger.put_gap(1, end, n_frames, "disk")
+        ledger.close()
+
+    grow(20_000)
+    (begun,), cursor = tell(state)
+    assert (begun["cause"], begun["n_frames"]) == ("disk", 20_000)
+    for n_frames in (40_000, 60_000):
+        grow(n_frames)
+        assert tell(state, cursor)[0] == []
+    ledger = Ledger(state / "capture.sqlite")
+    ledger.put_gap(1, end + 60_000, 700, "stall")
+    ledger.close()
+    (over, other), cursor = tell(state, cursor)
+    assert (over["first_frame"], over["n_frames"]) == (end, 60_000)
+    assert other["n_frames"] == 700
+    assert tell(state, cursor)[0] == []
+
+
 def test_skips_that_follow_each_other_are_one_event(recording: Recording) -> None:
     detections = Detections(recording.state)
     for n, (state, reason) in enumerate(

@@ -1,6 +1,7 @@
 """From the ring to the disk: every frame in a segment or in a gap, whatever happens."""
 
 import sqlite3
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edge_probe.capture.segment import PART, Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import SYNC_S, Writer
 from edge_probe.source.ring import Ring
+from edge_probe.source.wav import HEADER_BYTES
 
 RATE = 1000
 BLOCK = 100
@@ -56,6 +58,23 @@ def test_segments_follow_each_other_without_a_seam(recording: Recording) -> None
     assert account(recording.state) == [(12300, -1, "schedule")]
     sizes = [n for _, n, cause, _ in stretches(recording.state, 1) if not cause]
     assert sizes == [5000, 5000, 2300]
+
+
+def test_an_hour_that_no_wav_file_holds_is_more_files(tmp_path: Path) -> None:
+    """384 kHz, 8 channels of 32 bits: 12 MB a second."""
+    format_, clock = Format(384_000, 8, 4), VirtualClock()
+    ring = Ring(38_400, format_.frame_bytes)
+    writer = Writer(
+        ring, format_, "wide", segment_s=3600, clock=clock,
+        open_store=lambda safe: Store(tmp_path, clock, safe),
+    )  # fmt: skip
+    ring.push(bytes(38_400 * format_.frame_bytes), clock.now_ns)
+    assert writer.step()
+    (part,) = (tmp_path / "audio").iterdir()
+    n_riff, n_data = struct.unpack("<4xI32xI", part.read_bytes()[:HEADER_BYTES])
+    assert n_data == 2**32 - 64  # whole frames
+    assert n_riff == n_data + 36
+    assert writer.end("schedule")
 
 
 def test_a_file_has_its_name_only_when_it_is_safe(recording: Recording) -> None:

@@ -150,6 +150,52 @@ def test_flac_is_encoded_again(tmp_path: Path, encoder: Encoder) -> None:
     found.close()
 
 
+def test_a_file_that_resists_does_not_hold_up_the_others(
+    card: MadeSegments, encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = MadeFindings(card.state)
+    for _ in range(3):
+        card.add_noise(3000)
+    transcoder = Transcoder(card.audio, encoder, never)
+    while transcoder.step(card.ledger):
+        pass
+    bad = card.audio / card.segments()[0].name
+    good = bad.read_bytes()
+    bad.write_bytes(good[: len(good) // 2])
+    found.detect(1000, 500, private=True)
+    found.detect(7000, 500, private=True)
+    found.classify(20_000, RATE)
+    own = privacy(card, encoder)
+    assert own.step(card.ledger) == (0, 0), "it may have been memory that was short"
+    assert noted(card) == set(range(6750, 7750))
+    own.step(card.ledger)
+    assert own.step(card.ledger) == (1, 6000), "FLAC does not wait for it for ever"
+    assert own.step(card.ledger) == (1, 6000)
+    assert sum("stays in it" in message for message in caplog.messages) == 1
+    bad.write_bytes(good)
+    assert privacy(card, encoder).step(card.ledger) == (1, 6000), "the next start tries again"
+    assert noted(card) == set(range(6750, 7750)) | set(range(750, 1750))
+    found.close()
+
+
+def test_flac_for_which_there_is_no_room_waits(
+    card: MadeSegments, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = MadeFindings(card.state)
+    card.add_noise(3000)
+    assert Transcoder(card.audio, encoder, never).step(card.ledger)
+    found.detect(1000, 500, private=True)
+    found.classify(20_000, RATE)
+    own = privacy(card, encoder)
+    with monkeypatch.context() as full:
+        full.setattr(privacy_module, "is_tight", lambda *_: True)
+        for _ in range(5):
+            assert own.step(card.ledger) == (0, 0)
+    assert own.step(card.ledger) == (1, 0)
+    assert noted(card) == set(range(750, 1750))
+    found.close()
+
+
 def test_a_kill_before_the_row_is_made_good(
     card: MadeSegments, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

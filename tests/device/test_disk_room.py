@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.made_segments import MadeFindings, MadeSegments
 
+from edge_probe.analysis import store as store_module
 from edge_probe.capture import segment as segment_module
 from edge_probe.capture.ledger import DELETIONS_AT_ONCE
 from edge_probe.capture.recovery import recover
@@ -117,6 +119,57 @@ def test_what_goes_first(card: MadeSegments) -> None:
         (2 * N_FRAMES, "floor", "sample"), (3 * N_FRAMES, "floor", "sample"),
     ]  # fmt: skip
     found.close()
+
+
+def test_months_of_detections_are_looked_through_in_portions(
+    card: MadeSegments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is looked, nothing is written: the ring must not fill."""
+    monkeypatch.setattr(room_module, "LOOKS_AT_ONCE", 4)
+    found = MadeFindings(card.state)
+    for n in range(14):
+        card.add(N_FRAMES)
+        if n != 10:
+            found.detect(n * N_FRAMES, 10)
+    found.classify(15 * N_FRAMES, RATE)
+    room = room_for(card, 14)
+    answers = [room.make(card.ledger, N_BYTES) for _ in range(3)]
+    assert answers == [False, False, True]
+    assert not room.is_full
+    assert card.deletions() == [(10 * N_FRAMES, "quota", "nothing")]
+    found.close()
+
+
+def test_a_look_at_one_segment_costs_the_same_after_months(card: MadeSegments) -> None:
+    card.add(N_FRAMES)
+    with closing(sqlite3.connect(card.state / "detections.sqlite")) as db:
+        for statement in store_module._TABLES.split(";\n"):
+            db.execute(statement)
+        db.execute("INSERT INTO bundle VALUES (1, 'x', 'x', 1, 1, 1)")
+        db.execute("INSERT INTO duty VALUES (1, 1, 1, 0, ?)", (10**9,))
+        db.executemany(
+            "INSERT INTO detection VALUES (NULL, 1, 1, 0, 0, 0, 'Wren', ?1, 9, 1, 2, 1, 1, 1, 1,"
+            " ?1, ?1, 9, 0, ?2)",
+            [(n * N_FRAMES // 2, n % 2) for n in range(2, 10_000)],
+        )
+        db.commit()
+    n_steps = 0
+
+    def count() -> None:
+        nonlocal n_steps
+        n_steps += 1
+
+    findings = Findings(card.state / "detections.sqlite")
+    (segment,) = card.segments()
+    assert findings.held(segment) == "nothing"
+    assert findings._db
+    findings._db.set_progress_handler(count, 100)
+    for _ in range(10):
+        assert findings.held(segment) == "nothing"
+        assert len(findings.private((1, 4_900 * N_FRAMES))) == 100
+    assert n_steps < 1000
+    assert findings.held(segment._replace(first_frame=1, n_frames=N_FRAMES)) == "detections"
+    findings.close()
 
 
 def test_a_detection_that_has_not_ended_makes_its_audio_unknown(card: MadeSegments) -> None:

@@ -203,9 +203,21 @@ def test_only_alarms_of_the_channel_make_its_minutes_unhealthy(tmp_path: Path) -
     made.segment(stream, 0, 600 * RATE)
     made.health(
         (1, 120 * S, "alarm.clipping.1"), (1, 180 * S, "alarm.clipping.1"),
-        (1, 400 * S, "alarm.muted"), (1, 300 * S, "alarm.hot"),
+        (1, 300 * S, "alarm.hot"), (1, 661 * S, "alarm.gain"),
     )  # fmt: skip
-    assert [row.frames.unhealthy for row in effort(tmp_path)] == [61 * RATE, (121 + 61) * RATE]
+    assert [row.frames.unhealthy for row in effort(tmp_path)] == [0, 121 * RATE]
+
+
+@pytest.mark.parametrize("alarm", ["gain", "rate", "agc.Auto Gain Control,0", "muted.Mic,0"])
+def test_alarms_of_the_card_make_all_its_channels_unhealthy(tmp_path: Path, alarm: str) -> None:
+    """Names as `edge_probe.health.mixer` gives them: those of a control end with its label."""
+    made = MadeState(tmp_path)
+    made.reboot()
+    made.anchor(0, T0 // HOUR_NS * HOUR_NS, "ntp")
+    for opened_s in (0, 1000):
+        made.segment(made.stream(opened_ns=opened_s * S, n_channels=2), 0, 600 * RATE)
+    made.health((1, 400 * S, f"alarm.{alarm}"))
+    assert [row.frames.unhealthy for row in effort(tmp_path)] == [61 * RATE] * 2 + [0] * 2
 
 
 KINDS = st.lists(

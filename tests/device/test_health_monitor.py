@@ -1,6 +1,7 @@
 """Health as the recorder sees it: rows that reach the ledger with its own transactions."""
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,28 @@ def test_rows_go_with_the_next_transaction_and_wait_for_one_that_failed(
     store.close()
     assert stored(recorder.state)[1:] == [(1, 2, "alarm.hot", 1, "1", "too hot; shade")]
     assert not waiting
+
+
+def test_rows_that_come_during_a_transaction_go_with_the_next_one(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main thread finds them, the thread of the disk keeps them."""
+    waiting = recorder.monitor.waiting
+    store = Store(recorder.state, recorder.clock, health=waiting)
+    keep = store._ledger.add_health
+
+    def keep_while_more_comes(boot: int, rows: Iterable[Row]) -> None:
+        keep(boot, rows)
+        waiting.append(Row(2, "rms.0", -21, "dBFS"))
+
+    waiting.append(Row(1, "rms.0", -20, "dBFS"))
+    with monkeypatch.context() as busy:
+        busy.setattr(store._ledger, "add_health", keep_while_more_comes)
+        store.begin_stream("numbered", MONO, 10**9)
+    assert [row.monotonic_ns for row in waiting] == [2]
+    store.gap(0, 10, "stall")
+    assert [row[1] for row in stored(recorder.state)] == [1, 2]
+    store.close()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

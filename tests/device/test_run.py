@@ -16,8 +16,10 @@ import soundfile as sf
 from support.virtual_microphone import VirtualMicrophone
 
 from edge_probe.cli import main
+from edge_probe.commands import run
 from edge_probe.commands.classify import DEMO_BUNDLE
 from edge_probe.commands.state import DEFAULT_STATE
+from edge_probe.deployment.state import StateFolder
 from edge_probe.lock import hold
 
 RATE = 44_100
@@ -46,6 +48,15 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
     assert said in error
     assert error.count("error:") == 1
     assert not Path("state", "capture.sqlite").exists()
+
+
+@pytest.mark.parametrize("rate", ["0", "-48000", "44.1", "1000000", "4e3"])
+def test_a_rate_that_no_microphone_has_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(tmp_path), "--rate", rate])
+    assert "must be from 8000 to 384000" in capsys.readouterr().err
 
 
 def test_two_recorders_in_one_folder_are_one_too_many(
@@ -97,6 +108,20 @@ def test_a_folder_this_user_may_not_make_is_told_with_a_way_out(
     error = capsys.readouterr().err
     assert f"{tmp_path / 'state'}: this user may not make it" in error
     assert "sudo install -d" in error
+
+
+@pytest.mark.parametrize("bundle", [None, DEMO_BUNDLE])
+def test_where_there_are_scores_windows_are_drawn_by_them_too(
+    tmp_path: Path, bundle: Path | None
+) -> None:
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    args = parser.parse_args([str(tmp_path), "--sample", "0.04"])
+    args.bundle = bundle
+    design = run._orders(args, StateFolder(tmp_path), None).sample
+    assert design.probability == 0.04
+    drawn = [(stratum.score_from, stratum.probability) for stratum in design.strata]
+    assert drawn == ([(0.1, 0.04), (0.3, 0.08), (0.6, 0.2), (0.9, 0.4)] if bundle else [])
 
 
 def test_a_whole_station_hears_tells_and_keeps(

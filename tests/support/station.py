@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from edge_probe.capture.device import ring_for
 from support.sound import sound
 
 from edge_probe import station
 from edge_probe.alive import status
 from edge_probe.analysis.supervise import Supervisor
 from edge_probe.capture import recorder
-from edge_probe.capture.device import ring_for
 from edge_probe.capture.recorder import Wanted
 from edge_probe.capture.segment import Format
 from edge_probe.clock import Clock, SystemClock
