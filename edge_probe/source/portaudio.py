@@ -79,10 +79,19 @@ def rescan() -> None:
     """Make PortAudio look for microphones again: its list is frozen otherwise.
 
     Closes every stream (sounddevice has no public call for it: issue 125 there).
+
+    Raises
+    ------
+    DeviceError
+        PortAudio does not start again; to be called once more later.
     """
     sounddevice = portaudio()
-    sounddevice._terminate()
-    sounddevice._initialize()
+    try:
+        if sounddevice._initialized:  # not after a call that failed
+            sounddevice._terminate()
+        sounddevice._initialize()
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(f"PortAudio: {error}", hint="is the sound system running?") from error
 
 
 class InputStream:
@@ -113,9 +122,13 @@ class InputStream:
         deliver: Deliver,
     ) -> None:
         sounddevice = portaudio()
+        # Streams of sounddevice are cycles of references, kept until the garbage collector comes
+        # by. Nothing large may hang on them: what is delivered to is let go by `close`.
+        self._deliver: Deliver | None = deliver
 
         def callback(data: Any, _n_frames: int, _time: Any, flags: Any) -> None:
-            deliver(data, flags.input_overflow)
+            if self._deliver is not None:
+                self._deliver(data, flags.input_overflow)
 
         try:
             self._stream = sounddevice.RawInputStream(
@@ -125,6 +138,7 @@ class InputStream:
             )  # fmt: skip
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
+            self._deliver = None
             raise DeviceError(
                 f"{device['name']}: cannot open {n_channels} channels of {8 * sample_bytes} bits "
                 f"at {rate_hz} Hz: {error}",
@@ -140,3 +154,4 @@ class InputStream:
         """Stop and let go, also of a device that is gone."""
         self._stream.abort(ignore_errors=True)
         self._stream.close(ignore_errors=True)
+        self._deliver = None
