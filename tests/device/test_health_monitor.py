@@ -102,9 +102,9 @@ def test_a_dead_microphone_is_told_within_seconds(recorder: Recorder) -> None:
     assert not recorder.monitor.alarms
 
 
-def reopen(recorder: Recorder) -> None:
+def reopen(recorder: Recorder, device: Device) -> None:
     recorder.monitor.closed()
-    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.monitor.opened(device, MONO)
 
 
 def test_a_dead_microphone_is_to_be_opened_anew_and_stays_an_alarm_until_it_lives(
@@ -118,7 +118,7 @@ def test_a_dead_microphone_is_to_be_opened_anew_and_stays_an_alarm_until_it_live
     recorder.hear(1, rms=0)
     assert recorder.monitor.lost() == "every sample has had the same value for 15 s"
     recorder.names()
-    reopen(recorder)
+    reopen(recorder, recorder.device())
     assert recorder.monitor.lost() is None
     recorder.monitor.step()
     assert recorder.monitor.dead_since_ns == died_ns
@@ -136,7 +136,8 @@ def test_a_dead_microphone_is_to_be_opened_anew_and_stays_an_alarm_until_it_live
 
 
 def test_an_input_that_is_silent_by_right_is_hardly_disturbed(recorder: Recorder) -> None:
-    recorder.monitor.opened(recorder.device(), MONO)
+    device = recorder.device("pulse")
+    recorder.monitor.opened(device, MONO)
     opened_ns, reopened_s = recorder.clock.now_ns, []
 
     def hear(seconds: int, rms: float = 0) -> None:
@@ -146,7 +147,7 @@ def test_an_input_that_is_silent_by_right_is_hardly_disturbed(recorder: Recorder
             if recorder.monitor.lost():
                 reopened_s.append((recorder.clock.now_ns - opened_ns) / 1e9)
                 opened_ns = recorder.clock.now_ns
-                reopen(recorder)
+                reopen(recorder, device)
 
     hear(3600)
     assert reopened_s == [15, 30, 60, 120, 240, 480, 600, 600, 600, 600]
@@ -191,7 +192,7 @@ def test_a_driver_that_closed_an_open_device_is_seen_within_seconds(recorder: Re
     recorder.alsa.stop(1)
     recorder.hear(2)
     assert "does not have it open any more" in (recorder.monitor.lost() or "")
-    reopen(recorder)  # a kernel that never told is believed
+    reopen(recorder, recorder.device())  # a kernel that never told is believed
     recorder.hear(5)
     assert recorder.monitor.lost() is None
 

@@ -48,7 +48,7 @@ def test_every_sample_is_recorded_or_in_a_gap_while_nothing_has_time(
     leave_work(state, live_s * BACKLOG_TIMES)
     n_losses, most_rss_mib = 0, 0.0
     with LiveRecorder(numbered, state, RATE, OPTIONS) as recorder:
-        recorder.wait_for("recording fieldmic", limit_s=60)
+        recorder.wait_for("recording fieldmic", limit_s=300)
         (classifier,) = children(recorder.process.pid)
         time.sleep(3)  # a sound server settles: nothing is judged so early
         with busy_machine():
@@ -77,7 +77,6 @@ def test_every_sample_is_recorded_or_in_a_gap_while_nothing_has_time(
         "classifier_wanted_processor": round(wanted, 2),
         "recorder_rss_mib": round(most_rss_mib, 1),
     }
-    print(results)
     assert found.unaccounted == []
     assert len(gaps) >= n_losses
     assert max(gap.error_s for gap in gaps) < MOST_ERROR_S
