@@ -14,7 +14,7 @@ RING_S = 30.0
 FIRST_S = 5.0
 """A sound card may take so long to give its first block."""
 
-SILENT_S = 2.5
+SILENT_S = 2.2
 """No block for so long: the microphone is lost, whatever PortAudio believes."""
 
 

@@ -72,7 +72,7 @@ def test_every_sample_is_recorded_or_in_a_gap_while_nothing_has_time(
         "lost_on_purpose": n_losses,
         "gaps": [gap.cause for gap in gaps],
         "gaps_s": round(sum(gap.n_frames for gap in gaps) / RATE, 2),
-        "gap_wrong_by_at_most_s": round(max(gap.error_s for gap in gaps), 3),
+        "gap_wrong_by_at_most_s": round(max((gap.error_s for gap in gaps), default=0.0), 3),
         "frames_unaccounted_for": sum(abs(jump.n_frames) for jump in found.unaccounted),
         "classifier_wanted_processor": round(wanted, 2),
         "recorder_rss_mib": round(most_rss_mib, 1),
