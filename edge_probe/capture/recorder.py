@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 STEP_S = 0.2
 """Between looks into the ring: what a kill -9 can take is little more."""
 
-SILENT_S = 2.5
-"""No block for so long: the microphone is lost."""
+SILENT_S = 2.2
+"""No block for so long: the microphone is lost, whatever PortAudio believes."""
 
-MAX_WAIT_S = 10.0
-"""Between attempts to open a microphone."""
+MAX_WAIT_S = 4.0
+"""Between attempts to open a microphone: one that is back records within 5 s."""
 
 MAX_STREAMS = 3
 """Streams whose audio may wait in memory while the disk fails."""
@@ -109,6 +109,9 @@ class Watch(Protocol):
     def closed(self) -> None:
         """No device is open."""
 
+    def lost(self) -> str | None:
+        """Why the device that is open is good for nothing and is to be opened anew, or None."""
+
     def feed(self, frames: memoryview) -> None:
         """Frames of the open device, in order, in the thread of the disk."""
 
@@ -135,6 +138,7 @@ class Recorder:
         self._disk = DiskThread()
         self._disk.daemon = True  # a disk that hangs must not keep the process
         self._input: InputStream | None = None
+        self._is_heard = False  # whether the open one has given anything
         self._wait_s = 0.0
         self._retry_ns = 0
         self._past = Counts()  # of streams that have ended
@@ -200,9 +204,15 @@ class Recorder:
             raise RuntimeError("the thread that writes to the disk has died")
         if self._input is None:
             self._open()
-        elif reason := self._input.lost(SILENT_S):
-            _log.error("microphone lost: %s", reason)
+        elif reason := self._input.lost(SILENT_S) or self._watch.lost():
+            if self._is_heard:
+                _log.error("microphone lost: %s", reason)
+            else:
+                self._fail(reason)
             self._close("device")
+        elif self._input.ring.last_stamp_ns and not self._is_heard:
+            self._is_heard, self._wait_s = True, 0.0
+            _log.info("recording %s", self.device)
 
     def stop(self) -> None:
         """Let what came be written, within `END_S`."""
@@ -218,13 +228,17 @@ class Recorder:
         if now_ns < self._retry_ns or self._disk.n_streams >= MAX_STREAMS:
             return
         try:
+            rescan()
             self._begin()
         except DeviceError as error:
-            if self._wait_s == 0:  # once, not every ten seconds for months
-                _log.error("no microphone: %s (%s); trying for ever", error.message, error.hint)
-            self._wait_s = min(MAX_WAIT_S, max(0.5, 2 * self._wait_s))
-            self._retry_ns = self._clock.monotonic_ns() + round(self._wait_s * 1e9)
-            rescan()
+            self._fail(f"{error.message} ({error.hint})")
+
+    def _fail(self, problem: str) -> None:
+        """Try again later; said once, not every few seconds for months."""
+        if self._wait_s == 0:
+            _log.error("no microphone: %s; trying for ever", problem)
+        self._wait_s = min(MAX_WAIT_S, max(0.5, 2 * self._wait_s))
+        self._retry_ns = self._clock.monotonic_ns() + round(self._wait_s * 1e9)
 
     def _begin(self) -> None:
         wanted = self._wanted
@@ -246,10 +260,7 @@ class Recorder:
             open_store=self._open_store, clock=self._clock, watch=self._watch.feed,
         )  # fmt: skip
         self._disk.add(self.writer)
-        self._wait_s = 0.0
-        _log.info(
-            "recording %s, %d Hz, %d channels", device.name, format_.rate_hz, format_.n_channels
-        )
+        self._is_heard = False
 
     def _close(self, cause: str) -> None:
         if self._input is None or self.writer is None:
@@ -259,7 +270,6 @@ class Recorder:
         self._past += Counts.of(self.writer)
         self._input = self.writer = self.device = None
         self._watch.closed()
-        rescan()
 
 
 @dataclass(frozen=True, slots=True)

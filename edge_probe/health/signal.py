@@ -8,6 +8,7 @@ look, the spectrum from its first twelfth of a second. 0 dBFS is the power of a 
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,21 @@ many steps have at most a third there."""
 _MIN_FLAT_RUNS = 3
 
 
+class Life(NamedTuple):
+    """Whether the samples of any channel change, as far as they were looked at; monotonic."""
+
+    is_alive: bool
+    since_ns: int
+    """Begin of the first look that found so."""
+    until_ns: int
+    """End of the last one."""
+
+    @property
+    def lasts_s(self) -> float:
+        """How long it has been so."""
+        return (self.until_ns - self.since_ns) * 1e-9
+
+
 class Signal:
     """Watches the frames of one stream.
 
@@ -55,8 +71,8 @@ class Signal:
         self._look = bytearray(self._n_look * format_.frame_bytes)
         self._at = 0  # bytes since the second began
         self._channels = self._new_minute()
-        self.dead_since_ns: int | None = None
-        """Monotonic time since when no channel has changed its value; None while one does."""
+        self.life: Life | None = None
+        """None before the first look."""
 
     def _new_minute(self) -> Sequence["_Channel"]:
         return [_Channel(self._format, self._spectrum) for _ in range(self._format.n_channels)]
@@ -81,11 +97,12 @@ class Signal:
         alive = False
         for channel, one in zip(self._channels, values.T, strict=True):
             alive |= channel.look(np.ascontiguousarray(one))
-        if alive:
-            self.dead_since_ns = None
-        elif self.dead_since_ns is None:
-            look_ns = round(self._n_look / self._format.rate_hz * 1e9)
-            self.dead_since_ns = self._clock.monotonic_ns() - look_ns
+        now_ns = self._clock.monotonic_ns()
+        if self.life is not None and self.life.is_alive == alive:
+            since_ns = self.life.since_ns
+        else:
+            since_ns = now_ns - round(self._n_look / self._format.rate_hz * 1e9)
+        self.life = Life(alive, since_ns, now_ns)
 
     def minute(self, now_ns: int) -> tuple[Sequence[Row], Sequence[Alarm]]:
         """Rows and alarms of what was looked at since the last call.

@@ -79,10 +79,19 @@ def rescan() -> None:
     """Make PortAudio look for microphones again: its list is frozen otherwise.
 
     Closes every stream (sounddevice has no public call for it: issue 125 there).
+
+    Raises
+    ------
+    DeviceError
+        PortAudio does not start again; to be called once more later.
     """
     sounddevice = portaudio()
-    sounddevice._terminate()
-    sounddevice._initialize()
+    try:
+        if sounddevice._initialized:  # not after a call that failed
+            sounddevice._terminate()
+        sounddevice._initialize()
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(f"PortAudio: {error}", hint="is the sound system running?") from error
 
 
 class InputStream:
@@ -119,10 +128,14 @@ class InputStream:
         self.ring = ring
         self._clock = clock
         self._opened_ns = clock.monotonic_ns()
+        # Streams of sounddevice are cycles of references, kept until the garbage collector comes
+        # by. Nothing large may hang on them: `close` takes the ring off.
+        self._filled = filled = [ring]
 
         def callback(data: Any, _n_frames: int, _time: Any, flags: Any) -> None:
             """Copy, stamp and count: nothing here may wait, allocate much or write."""
-            ring.push(data, clock.monotonic_ns(), flags.input_overflow)
+            for open_ring in filled:
+                open_ring.push(data, clock.monotonic_ns(), flags.input_overflow)
 
         try:
             self._stream = sounddevice.RawInputStream(
@@ -132,6 +145,7 @@ class InputStream:
             )  # fmt: skip
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
+            self._filled.clear()
             raise DeviceError(
                 f"{device['name']}: cannot open {n_channels} channels of {8 * sample_bytes} bits "
                 f"at {rate_hz} Hz: {error}",
@@ -158,3 +172,4 @@ class InputStream:
         """Stop and let go, also of a device that is gone; the ring keeps what came."""
         self._stream.abort(ignore_errors=True)
         self._stream.close(ignore_errors=True)
+        self._filled.clear()

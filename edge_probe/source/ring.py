@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +39,10 @@ class Ring:
     """
 
     def __init__(self, n_frames: int, frame_bytes: int) -> None:
-        # full, not zeros: its pages are there now, and not when the callback first meets them
-        self._data = np.full((n_frames, frame_bytes), 0, np.uint8)
+        # Not of the heap, which would keep the room of rings that are gone.
+        room = mmap(-1, n_frames * frame_bytes, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        self._data = np.frombuffer(room, np.uint8).reshape(n_frames, frame_bytes)
+        self._data[:] = 0  # its pages are there now, and not when the callback first meets them
         self._stamps = np.full((_N_STAMPS, len(Stamp._fields)), 0, np.int64)
         self._n_stamps = self._n_stamps_read = 0
         self._dropped: deque[tuple[int, int]] = deque()

@@ -14,7 +14,7 @@ from edge_probe.capture.store import Store
 from edge_probe.errors import DeviceError
 from edge_probe.health.identity import Device, devices
 from edge_probe.health.mixer import Mixer
-from edge_probe.health.monitor import MINUTE_NS, Monitor
+from edge_probe.health.monitor import MINUTE_NS, MOST_REOPEN_S, REOPEN_S, Monitor
 from edge_probe.health.row import Alarm, Row
 
 RATE = 1000
@@ -101,6 +101,101 @@ def test_a_dead_microphone_is_told_within_seconds(recorder: Recorder) -> None:
     recorder.hear(1)
     assert recorder.monitor.dead_since_ns is None
     assert not recorder.monitor.alarms
+
+
+def reopen(recorder: Recorder, device: Device) -> None:
+    recorder.monitor.closed()
+    recorder.monitor.opened(device, MONO)
+
+
+def test_a_dead_microphone_is_to_be_opened_anew_and_stays_an_alarm_until_it_lives(
+    recorder: Recorder,
+) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(10)
+    died_ns = recorder.clock.now_ns
+    recorder.hear(int(REOPEN_S) - 1, rms=0)
+    assert recorder.monitor.lost() is None
+    recorder.hear(1, rms=0)
+    assert recorder.monitor.lost() == "every sample has had the same value for 15 s"
+    recorder.names()
+    reopen(recorder, recorder.device())
+    assert recorder.monitor.lost() is None
+    recorder.monitor.step()
+    assert recorder.monitor.dead_since_ns == died_ns
+    assert [alarm.name for alarm in recorder.monitor.alarms] == ["dead_microphone"]
+    recorder.hear(3, rms=0)
+    assert not [name for name in recorder.names() if name.startswith("alarm.")]  # told already
+    recorder.monitor.closed()
+    recorder.clock.now_ns += MINUTE_NS
+    recorder.monitor.step()
+    assert "alarm.dead_microphone" in recorder.names()
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(1)
+    assert recorder.monitor.dead_since_ns is None
+    assert not recorder.monitor.alarms
+
+
+def test_an_input_that_is_silent_by_right_is_hardly_disturbed(recorder: Recorder) -> None:
+    device = recorder.device("pulse")
+    recorder.monitor.opened(device, MONO)
+    opened_ns, reopened_s = recorder.clock.now_ns, []
+
+    def hear(seconds: int, rms: float = 0) -> None:
+        nonlocal opened_ns
+        for _ in range(seconds):
+            recorder.hear(1, rms)
+            if recorder.monitor.lost():
+                reopened_s.append((recorder.clock.now_ns - opened_ns) / 1e9)
+                opened_ns = recorder.clock.now_ns
+                reopen(recorder, device)
+
+    hear(3600)
+    assert reopened_s == [15, 30, 60, 120, 240, 480, 600, 600, 600, 600]
+
+    reopened_s.clear()
+    for _ in range(5):  # a gate that opens for a minute now and then
+        hear(60, rms=100)
+        hear(120)
+    assert reopened_s == []
+    hear(int(MOST_REOPEN_S) + 1, rms=100)
+    opened_ns = recorder.clock.now_ns
+    hear(100)
+    assert reopened_s == [15, 30]
+
+
+def test_a_disk_that_hangs_does_not_make_a_microphone_dead(recorder: Recorder) -> None:
+    """Its thread is the one that looks at the sound."""
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(2, rms=0)
+    recorder.clock.now_ns += 60 * 10**9
+    recorder.monitor.step()
+    assert recorder.monitor.lost() is None
+
+
+def test_another_card_behind_an_open_device_is_seen_within_seconds(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(5)
+    assert recorder.monitor.lost() is None
+    recorder.alsa.unplug(1)
+    recorder.alsa.plug(1, "r4", "AudioMoth", "16d0:06f3", port="1-1.4")
+    recorder.hear(1)
+    assert recorder.monitor.lost() is None
+    recorder.hear(1)
+    assert "is now usb:16d0:06f3@1-1.4" in (recorder.monitor.lost() or "")
+    recorder.monitor.closed()
+    assert recorder.monitor.lost() is None
+
+
+def test_a_driver_that_closed_an_open_device_is_seen_within_seconds(recorder: Recorder) -> None:
+    recorder.monitor.opened(recorder.device(), MONO)
+    recorder.hear(5)
+    recorder.alsa.stop(1)
+    recorder.hear(2)
+    assert "does not have it open any more" in (recorder.monitor.lost() or "")
+    reopen(recorder, recorder.device())  # a kernel that never told is believed
+    recorder.hear(5)
+    assert recorder.monitor.lost() is None
 
 
 def test_another_card_than_was_chosen_is_refused(recorder: Recorder) -> None:

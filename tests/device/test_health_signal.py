@@ -9,7 +9,7 @@ from support.numbered_source import VirtualClock
 
 from edge_probe.capture.segment import Format
 from edge_probe.health.row import Alarm
-from edge_probe.health.signal import SILENT_DBFS, Signal, n_clipped, samples
+from edge_probe.health.signal import SILENT_DBFS, Life, Signal, n_clipped, samples
 
 RATE = 16_000
 MONO = Format(RATE, 1, 2)
@@ -204,16 +204,21 @@ def test_how_frames_are_cut_into_blocks_does_not_matter(pieces: list[int], forma
 def test_a_dead_microphone_is_seen_within_a_second_and_a_living_one_too() -> None:
     clock = VirtualClock()
     signal = Signal(MONO, clock)
+    assert signal.life is None
     second = packed(noise(RATE, 100), 2)
-    signal.feed(second)
-    assert signal.dead_since_ns is None
-    died_ns = clock.now_ns
-    for _ in range(3):
+    began_ns = clock.now_ns
+
+    def hear(frames: bytes) -> Life | None:
         clock.now_ns += 10**9
-        signal.feed(bytes(len(second)))
-        assert signal.dead_since_ns == died_ns
-    signal.feed(second)
-    assert signal.dead_since_ns is None
+        signal.feed(frames)
+        return signal.life
+
+    for n in (1, 2):
+        assert hear(second) == (True, began_ns, began_ns + n * 10**9)
+    died_ns = clock.now_ns
+    for n in (1, 2, 3):
+        assert hear(bytes(len(second))) == (False, died_ns, died_ns + n * 10**9)
+    assert hear(second) == (True, clock.now_ns - 10**9, clock.now_ns)
 
 
 def test_a_minute_without_frames_says_nothing() -> None:

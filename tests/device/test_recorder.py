@@ -1,18 +1,17 @@
 """The recorder over real PortAudio: what the microphone heard is on the disk, to the sample."""
 
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from support.live_recorder import LiveRecorder, children
 from support.numbered_source import stretches
 from support.virtual_microphone import VirtualMicrophone, first_sample
 
@@ -20,46 +19,24 @@ RATE = 48_000
 STARTS = 9600
 """Samples a player that starts may swallow: 0.2 s."""
 
+Record = Callable[..., LiveRecorder]
+
 
 @pytest.fixture
 def microphone(plugged: Callable[[int], VirtualMicrophone]) -> VirtualMicrophone:
     return plugged(RATE)
 
 
-class Recorder:
-    """``edge-probe run`` in a process of its own."""
+@pytest.fixture
+def record(microphone: VirtualMicrophone, tmp_path: Path) -> Iterator[Record]:
+    """Starts a recorder, by a program that runs it or directly."""
+    with ExitStack() as stack:
 
-    def __init__(
-        self, microphone: VirtualMicrophone, state: Path, before: Sequence[str] = ()
-    ) -> None:
-        self.state, self.watched = state, bool(before)
-        self.log = state.with_suffix(".log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", "edge_probe", "run", str(state), "--device",
-                 microphone.name, "--rate", str(RATE), "--segment", "4"],
-                env=microphone.environment, stderr=log,
-            )  # fmt: skip
+        def start(before: Sequence[str] = ()) -> LiveRecorder:
+            made = LiveRecorder(microphone, tmp_path / "state", RATE, before=before)
+            return stack.enter_context(made)
 
-    def wait_for(self, text: str, limit_s: float = 20) -> None:
-        """Until the log says so."""
-        end = time.monotonic() + limit_s
-        while text not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, f"no {text!r} in: {self.log.read_text()}"
-            time.sleep(0.05)
-
-    def stop(self) -> float:
-        """SIGTERM; returns the seconds it takes."""
-        begin = time.monotonic()
-        pids = [self.process.pid] if not self.watched else children(self.process.pid)
-        os.kill(int(pids[0]), signal.SIGTERM)
-        assert self.process.wait(timeout=10) == 0, self.log.read_text()
-        return time.monotonic() - begin
-
-    def rss_anon_kib(self) -> int:
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+)", text)[1])  # type: ignore[index]
+        yield start
 
 
 def tiles(state: Path, stream: int) -> list[tuple[int, int | None, str | None, str | None]]:
@@ -72,16 +49,16 @@ def tiles(state: Path, stream: int) -> list[tuple[int, int | None, str | None, s
 
 
 def test_what_was_played_is_kept_to_the_sample(
-    microphone: VirtualMicrophone, tmp_path: Path
+    microphone: VirtualMicrophone, record: Record, tmp_path: Path
 ) -> None:
     noise = (np.random.default_rng(0).normal(size=RATE * 8) * 3000).astype(np.int16)
     sf.write(tmp_path / "noise.wav", noise, RATE)
-    recorder = Recorder(microphone, tmp_path / "state")
+    recorder = record()
     recorder.wait_for("recording")
     time.sleep(3)  # a sound server settles
     player = microphone.play(tmp_path / "noise.wav", latency_ms=1000)
     assert player.wait(timeout=30) == 0
-    assert recorder.rss_anon_kib() < 36 * 1024
+    assert recorder.rss_anon_kib < 36 * 1024
     assert recorder.stop() < 2.5
     found = tiles(recorder.state, 1)
     assert [cause for _, _, cause, _ in found if cause] == ["schedule"]
@@ -93,21 +70,16 @@ def test_what_was_played_is_kept_to_the_sample(
 
 
 def test_a_lost_microphone_is_noticed_and_opened_again(
-    microphone: VirtualMicrophone, tmp_path: Path
+    microphone: VirtualMicrophone, record: Record
 ) -> None:
-    recorder = Recorder(microphone, tmp_path / "state")
+    recorder = record()
     recorder.wait_for("recording")
     time.sleep(3)
     microphone.unplug()
-    begin = time.monotonic()
-    recorder.wait_for("microphone lost")
-    assert time.monotonic() - begin < 3
+    assert recorder.wait_for("microphone lost") < 3
     time.sleep(2)
     microphone.plug()
-    begin = time.monotonic()
-    while recorder.log.read_text().count("recording fieldmic") < 2:
-        assert time.monotonic() - begin < 15, recorder.log.read_text()
-        time.sleep(0.1)
+    recorder.wait_for("recording fieldmic", 2)
     time.sleep(4)
     recorder.stop()
     *_, (_, lost, cause, _) = tiles(recorder.state, 1)
@@ -118,10 +90,10 @@ def test_a_lost_microphone_is_noticed_and_opened_again(
 
 
 def test_no_microphone_at_all_is_said_and_waited_for(
-    microphone: VirtualMicrophone, tmp_path: Path
+    microphone: VirtualMicrophone, record: Record
 ) -> None:
     microphone.unplug()
-    recorder = Recorder(microphone, tmp_path / "state")
+    recorder = record()
     recorder.wait_for("no microphone")
     microphone.plug()
     recorder.wait_for("recording fieldmic")
@@ -129,14 +101,12 @@ def test_no_microphone_at_all_is_said_and_waited_for(
     assert "Traceback" not in recorder.log.read_text()
 
 
-def test_nothing_listens_and_nothing_is_written_elsewhere(
-    microphone: VirtualMicrophone, tmp_path: Path
-) -> None:
+def test_nothing_listens_and_nothing_is_written_elsewhere(record: Record, tmp_path: Path) -> None:
     if lacking := [tool for tool in ("strace", "ss") if shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(lacking)} (Debian: strace, iproute2)")
     trace = tmp_path / "trace"
     watch = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=openat,open,creat"]
-    recorder = Recorder(microphone, tmp_path / "state", before=watch)
+    recorder = record(watch)
     recorder.wait_for("recording")
     time.sleep(4)
     sockets = subprocess.run(["ss", "-ltnup"], capture_output=True, text=True, check=True).stdout
@@ -149,8 +119,3 @@ def test_nothing_listens_and_nothing_is_written_elsewhere(
     # the client of the sound server keeps its cookie and shared memory where that server lives
     allowed = (str(recorder.state), str(tmp_path / "pulse"), "/dev/", "/proc/self/")
     assert not [path for path in written if not path.startswith(allowed)]
-
-
-def children(pid: int) -> list[str]:
-    """Processes a process has started."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

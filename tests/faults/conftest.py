@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.numbered_microphone import NumberedMicrophone
 
 from edge_probe import __version__
 
@@ -27,6 +28,8 @@ COUNTS = {
     "errors": 150,
     "soak_segments": 30 * 24 * 6,
     "budget_s": 300,
+    "losses": 4,
+    "live_s": 60,
 }
 """Defaults; each may be set in the environment as EDGE_PROBE_KILLS and so on."""
 
@@ -79,6 +82,18 @@ def memory_folder() -> Iterator[Path]:
     shm = Path("/dev/shm")
     with TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="edge-probe-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Iterator[NumberedMicrophone]:
+    """A microphone that numbers its frames; skips where that is not possible."""
+    if lacking := NumberedMicrophone.missing():
+        pytest.skip(lacking)
+    folder = tmp_path / "pulse"
+    folder.mkdir()
+    microphone = NumberedMicrophone(folder)
+    yield microphone
+    microphone.close()
 
 
 @pytest.fixture(scope="session")

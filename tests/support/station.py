@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from edge_probe.capture.device import ring_for
 from support.sound import sound
 
 from edge_probe import station
@@ -22,7 +21,6 @@ from edge_probe.alive import status
 from edge_probe.analysis.supervise import Supervisor
 from edge_probe.capture import recorder
 from edge_probe.capture.recorder import Wanted
-from edge_probe.capture.segment import Format
 from edge_probe.clock import Clock, SystemClock
 from edge_probe.deployment.state import StateFolder
 from edge_probe.disk.room import Limits
@@ -30,6 +28,8 @@ from edge_probe.disk.sample import Design
 from edge_probe.health import monitor
 from edge_probe.health.identity import Device
 from edge_probe.interrupt import Interrupted
+from edge_probe.lock import hold
+from edge_probe.source.ring import Ring
 
 RATE = 1000
 SEGMENT_S = 2.0
@@ -40,13 +40,15 @@ MINUTE_NS, EVERY_S = 5 * 10**9, 2.0
 
 
 class Microphone(threading.Thread):
-    """Gives the blocks that are due by its clock; in place of `edge_probe.capture.device.Input`."""
+    """Gives the blocks that are due by its clock; in place of `InputStream`."""
 
-    def __init__(self, _device: dict[str, Any], format_: Format, clock: Clock) -> None:
+    def __init__(
+        self, _device: dict[str, Any], ring: Ring, clock: Clock, *, rate_hz: int, **_format: int
+    ) -> None:
         super().__init__(daemon=True)
-        self.ring = ring_for(format_)
+        self.ring = ring
         self._clock = clock
-        self._block = round(BLOCK_S * format_.rate_hz)
+        self._block = round(BLOCK_S * rate_hz)
         self._block_ns = round(BLOCK_S * 1e9)
         self._n_blocks = 0
         self._closed = threading.Event()
@@ -62,7 +64,7 @@ class Microphone(threading.Thread):
                 frames = sound(begin, begin + self._block)
                 self.ring.push(frames.tobytes(), self._clock.monotonic_ns())
 
-    def lost(self) -> None:
+    def lost(self, _silent_s: float) -> None:
         """Never."""
 
     def close(self) -> None:
@@ -91,12 +93,12 @@ def main() -> None:
     supervisor = partial(Supervisor, hang_s=args.hang_s)
     with (
         mock.patch.multiple(
-            recorder, choose=lambda _: chosen, Input=Microphone, rescan=lambda: None
+            recorder, choose=lambda _: chosen, InputStream=Microphone, rescan=lambda: None
         ),
         mock.patch.object(station, "Supervisor", supervisor),
         mock.patch.object(monitor, "MINUTE_NS", MINUTE_NS),
         mock.patch.object(status, "EVERY_S", EVERY_S),
-        state.lock(), Interrupted() as interrupted,
+        hold(args.state), Interrupted() as interrupted,
     ):  # fmt: skip
         station.Station(state, orders, SystemClock()).run(
             lambda: interrupted() or os.getppid() != test

@@ -10,18 +10,13 @@ import numpy as np
 
 NEEDED = ("pulseaudio", "pactl", "paplay")
 
-SERVER = """
-load-module module-native-protocol-unix
-load-module module-null-sink sink_name=field rate={rate} channels=1 format=s16le
-"""
-
 ALSA = """
-pcm.fieldmic {
+pcm.fieldmic {{
     type pulse
-    device "field.monitor"
-    hint { show on
-           description "virtual field microphone" }
-}
+    device "{source}"
+    hint {{ show on
+           description "virtual field microphone" }}
+}}
 """
 
 
@@ -29,13 +24,18 @@ class VirtualMicrophone:
     """A PulseAudio server of its own; ``environment`` makes PortAudio see its microphone."""
 
     name = "fieldmic"
+    source = "field.monitor"
+    server = """
+load-module module-native-protocol-unix
+load-module module-null-sink sink_name=field rate={rate} channels=1 format=s16le
+"""
 
     def __init__(self, folder: Path, rate: int) -> None:
         run = folder / "run"
         run.mkdir(mode=0o700)
-        (folder / ".asoundrc").write_text(ALSA)
+        (folder / ".asoundrc").write_text(ALSA.format(source=self.source))
         script = folder / "server.pa"
-        script.write_text(SERVER.format(rate=rate))
+        script.write_text(self.server.format(rate=rate))
         self.environment = {
             **os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(run),
             "PULSE_RUNTIME_PATH": str(run / "pulse"),
