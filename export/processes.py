@@ -1,7 +1,9 @@
 """Worker processes that neither outlive the command nor take its Ctrl-C for theirs."""
 
+import ctypes
 import multiprocessing
 import os
+import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,9 @@ from contextlib import contextmanager
 
 OPEN_FILES = 8192
 """As many as macOS allows; the limit of a shell is 256 there and 1024 on Linux."""
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def allow_open_files() -> None:
@@ -21,6 +26,18 @@ def allow_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of tensors that are gone, where its C library is glibc's.
+
+    Otherwise every step of a training returns them to the kernel and has them cleared again, page
+    by page: 2.3 times the CPU time (128 clips of 250 tokens of 384 components a step).
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)  # as an unsigned number: never
 
 
 def available_cores() -> int:

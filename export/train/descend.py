@@ -15,6 +15,7 @@ from export.heads.head import Head
 from export.heads.maps import MapShape
 from export.heads.protobin import Protobin
 from export.metrics import quality
+from export.processes import keep_freed_memory
 from export.train.bags import Bags, Batch
 from export.train.loss import ASYMMETRIC, Loss
 
@@ -177,6 +178,7 @@ def descend(
     lengths = {(descent.recipe.epochs, descent.recipe.batch) for descent in descents}
     if len(lengths) > 1:
         raise ValueError(f"expected one (epochs, batch) of all heads, found {sorted(lengths)}")
+    keep_freed_memory()
     rng = np.random.default_rng(seed)
     batches = bags.batches(recipe.batch_size(len(bags)), rng)
     per_epoch = recipe.steps_per_epoch(len(bags))
