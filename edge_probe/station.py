@@ -24,13 +24,13 @@ from shutil import disk_usage
 from time import sleep
 
 from edge_probe import __version__
-from edge_probe.alive.facts import facts
+from edge_probe.alive.facts import last_detection
 from edge_probe.alive.notify import Notifier
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status, StatusFiles
 from edge_probe.analysis.backlog import behind_s
 from edge_probe.analysis.supervise import Supervisor
 from edge_probe.capture.recorder import Recorder, Wanted
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.store import Store
 from edge_probe.clock import Clock
 from edge_probe.deployment.state import StateFolder
@@ -98,10 +98,10 @@ class Station:
         self._effort: subprocess.Popen[bytes] | None = None
         self._effort_ns = self._began_ns + round(EFFORT_S * 1e9)
 
-    def _open_store(self, safe: Safe) -> Store:
+    def _open_store(self, remains: Remains) -> Store:
         self._room.prepare()
         return Store(
-            self._state.path, self._clock, safe, make_room=self._room.make,
+            self._state.path, self._clock, remains, make_room=self._room.make,
             health=self._monitor.waiting,
         )  # fmt: skip
 
@@ -217,7 +217,7 @@ class Station:
         if self._supervisor is None:
             return None
         try:
-            return facts(self._state.path).last_detection
+            return last_detection(self._state.path)
         except (sqlite3.Error, EdgeProbeError) as error:
             _log.debug("the newest detection cannot be told: %s", error)
             return None

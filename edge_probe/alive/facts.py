@@ -41,11 +41,27 @@ def facts(state: Path) -> Facts:
     StateError
         One of them cannot be read.
     """
-    newest = None
-    detections = state / "detections.sqlite"
-    if detections.exists():
-        newest = read(detections, _newest_detection)
+    newest = last_detection(state)
     return read(state / "capture.sqlite", lambda capture: _facts(capture, newest))
+
+
+def last_detection(state: Path) -> LastDetection | None:
+    """The newest one that was not suppressed; None: there is none.
+
+    It costs the same after a year: a recorder asks for it all the time.
+
+    Raises
+    ------
+    StateError
+        A database cannot be read.
+    """
+    detections = state / "detections.sqlite"
+    newest = read(detections, _newest_detection) if detections.exists() else None
+    if newest is None:
+        return None
+    label, score, *place = newest
+    moment = read(state / "capture.sqlite", lambda capture: moment_of(capture, *place))
+    return LastDetection(label, score, moment.utc if moment else None)
 
 
 def _newest_detection(detections: sqlite3.Connection) -> tuple[str, float, int, int] | None:
@@ -56,7 +72,7 @@ def _newest_detection(detections: sqlite3.Connection) -> tuple[str, float, int, 
     return found
 
 
-def _facts(capture: sqlite3.Connection, newest: tuple[str, float, int, int] | None) -> Facts:
+def _facts(capture: sqlite3.Connection, newest: LastDetection | None) -> Facts:
     def one(query: str, *values: object) -> Any:
         row = capture.execute(query, values).fetchone()
         return row[0] if row else None
@@ -66,11 +82,6 @@ def _facts(capture: sqlite3.Connection, newest: tuple[str, float, int, int] | No
         f"SELECT cause, sum({_SECONDS}) FROM gap JOIN stream USING (stream)"
         " WHERE n_frames IS NOT NULL GROUP BY cause ORDER BY cause"
     ).fetchall()
-    last_detection = None
-    if newest is not None:
-        label, score, *place = newest
-        moment = moment_of(capture, *place)
-        last_detection = LastDetection(label, score, moment.utc if moment else None)
     return Facts(
         n_boots=one("SELECT count(*) FROM boot"),
         stream=stream,
@@ -83,5 +94,5 @@ def _facts(capture: sqlite3.Connection, newest: tuple[str, float, int, int] | No
             "SELECT trust FROM clock_anchor WHERE trust <> 'manual'"
             " ORDER BY boot DESC, monotonic_ns DESC LIMIT 1"
         ),
-        last_detection=last_detection,
+        last_detection=newest,
     )

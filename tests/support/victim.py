@@ -28,7 +28,7 @@ from support.journal import Journal, Said
 from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe.capture.ledger import CAUSES
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.ring import Ring
 from edge_probe.capture.segment import Format, SegmentFile
 from edge_probe.capture.store import Store, Timing
@@ -77,8 +77,8 @@ class Plan:
 class TellingStore(Store):
     """Says what was acknowledged, after it was."""
 
-    def __init__(self, folder: Path, clock: Clock, safe: Safe, journal: Journal) -> None:
-        super().__init__(folder, clock, safe)
+    def __init__(self, folder: Path, clock: Clock, remains: Remains, journal: Journal) -> None:
+        super().__init__(folder, clock, remains)
         self._journal = journal
 
     def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile | None:
@@ -117,8 +117,8 @@ def record(plan: Plan) -> None:
     source = NumberedSource(ring, clock, RATE, BLOCK, first_number=plan.first_number)
     stores: list[TellingStore] = []
 
-    def open_store(safe: Safe) -> Store:
-        stores[:] = [TellingStore(plan.state, clock, safe, journal)]
+    def open_store(remains: Remains) -> Store:
+        stores[:] = [TellingStore(plan.state, clock, remains, journal)]
         return stores[0]
 
     writer = Writer(
