@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
 from edge_probe.bundle import Bundle
-from edge_probe.database import transaction
+from edge_probe.database import transaction, write_log_again
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
@@ -19,6 +19,9 @@ VERSION = 1
 
 _PAGE_BYTES = 1024
 """A commit touches four or five places; smaller pages, fewer bytes to the card."""
+
+_NEWEST = 256
+"""Chunks among which all those are that have no result: they were begun last, a few at once."""
 
 _TABLES = """
 CREATE TABLE bundle (
@@ -117,7 +120,7 @@ class Store:
     ------
     StateError
         It is of a newer version, or damaged.
-    sqlite3.Error
+    OSError, sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; `reopen` it.
     """
 
@@ -153,6 +156,7 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
+        write_log_again(db, self._path)
         with transaction(db):
             if version == 0:
                 for statement in _TABLES.split(";\n"):
@@ -262,6 +266,17 @@ class Store:
             (self._number, *key),
         ).fetchone()
         return int(found[0]) if found else 0
+
+    def forgive(self) -> None:
+        """Take one try back from every chunk without a result: no worker is known to have died."""
+        with transaction(self._db):
+            self._db.execute(
+                "UPDATE chunk SET n_attempts = n_attempts - 1 WHERE state = 'tried'"
+                " AND n_attempts > 0 AND (bundle, stream, run_frame, n, channel) IN"
+                " (SELECT bundle, stream, run_frame, n, channel FROM chunk WHERE bundle = ?"
+                "  ORDER BY stream DESC, run_frame DESC, n DESC, channel DESC LIMIT ?)",
+                (self._number, _NEWEST),
+            )
 
     def next_n(self, key: Key) -> int:
         """The chunk behind the last one that has a result, in the run and channel of a chunk."""
