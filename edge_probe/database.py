@@ -1,5 +1,6 @@
 """Databases of a state folder: changed all or nothing, read whether anybody writes or not."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from edge_probe.errors import StateError
 Found = TypeVar("Found")
 
 _BUSY_S = 5.0
+_BLOCK_BYTES = 1 << 16
 
 
 @contextmanager
@@ -25,6 +27,43 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that the file is no sound database."""
+    code = getattr(error, "sqlite_errorcode", 0)  # errors that SQLite did not raise have none
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # above: details
+
+
+def write_log_again(db: sqlite3.Connection, path: Path) -> None:
+    """Write the ``-wal`` file once more as it is read, and sync it, before anything joins it.
+
+    After a sync that failed, Linux reads from memory what never reached the disk and takes it for
+    written (Rebello et al., ATC 2020). Whoever opens the database then finds that transaction
+    whole and appends to it; after a power cut SQLite stops reading where it misses, and what was
+    appended is lost although its own sync succeeded.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        Not in a transaction.
+    path : Path
+        Of its database.
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        The disk fails.
+    """
+    log = path.with_name(path.name + "-wal")
+    with transaction(db):  # nobody else writes meanwhile
+        if not log.exists():
+            return
+        with log.open("r+b", buffering=0) as file:
+            at = 0
+            while block := os.pread(file.fileno(), _BLOCK_BYTES, at):
+                at += os.pwrite(file.fileno(), block, at)
+            os.fsync(file.fileno())
 
 
 def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:

@@ -30,7 +30,7 @@ from edge_probe.alive.status import Classifier, Disk, LastDetection, Status, Sta
 from edge_probe.analysis.backlog import behind_s
 from edge_probe.analysis.supervise import Supervisor
 from edge_probe.capture.recorder import Recorder, Wanted
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.store import Store
 from edge_probe.clock import Clock
 from edge_probe.deployment.state import StateFolder
@@ -98,10 +98,10 @@ class Station:
         self._effort: subprocess.Popen[bytes] | None = None
         self._effort_ns = self._began_ns + round(EFFORT_S * 1e9)
 
-    def _open_store(self, safe: Safe) -> Store:
+    def _open_store(self, remains: Remains) -> Store:
         self._room.prepare()
         return Store(
-            self._state.path, self._clock, safe, make_room=self._room.make,
+            self._state.path, self._clock, remains, make_room=self._room.make,
             health=self._monitor.waiting,
         )  # fmt: skip
 

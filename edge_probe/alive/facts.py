@@ -43,46 +43,38 @@ def facts(state: Path) -> Facts:
     StateError
         One of them cannot be read.
     """
-    newest = _newest(state)
+    newest = last_detection(state)
     return read(state / "capture.sqlite", lambda capture: _facts(capture, newest))
 
 
 def last_detection(state: Path) -> LastDetection | None:
-    """The newest one alone, which costs the same after months.
+    """The newest one that was not suppressed; None: there is none.
+
+    It costs the same after a year: a recorder asks for it all the time.
 
     Raises
     ------
     StateError
         A database cannot be read.
     """
-    newest = _newest(state)
-    return newest and read(state / "capture.sqlite", lambda capture: _dated(capture, newest))
+    detections = state / "detections.sqlite"
+    newest = read(detections, _newest_detection) if detections.exists() else None
+    if newest is None:
+        return None
+    label, score, *place = newest
+    moment = read(state / "capture.sqlite", lambda capture: moment_of(capture, *place))
+    return LastDetection(label, score, moment.utc if moment else None)
 
 
-Newest = tuple[str, float, int, int]
-"""Label, score, stream, first frame."""
-
-
-def _newest(state: Path) -> Newest | None:
-    path = state / "detections.sqlite"
-    return read(path, _newest_detection) if path.exists() else None
-
-
-def _newest_detection(detections: sqlite3.Connection) -> Newest | None:
-    found: Newest | None = detections.execute(
+def _newest_detection(detections: sqlite3.Connection) -> tuple[str, float, int, int] | None:
+    found: tuple[str, float, int, int] | None = detections.execute(
         "SELECT label, score, stream, first_frame FROM detection"
         " WHERE NOT suppressed ORDER BY rowid DESC LIMIT 1"
     ).fetchone()
     return found
 
 
-def _dated(capture: sqlite3.Connection, newest: Newest) -> LastDetection:
-    label, score, *place = newest
-    moment = moment_of(capture, *place)
-    return LastDetection(label, score, moment.utc if moment else None)
-
-
-def _facts(capture: sqlite3.Connection, newest: Newest | None) -> Facts:
+def _facts(capture: sqlite3.Connection, newest: LastDetection | None) -> Facts:
     def one(query: str, *values: object) -> Any:
         row = capture.execute(query, values).fetchone()
         return row[0] if row else None
@@ -104,5 +96,5 @@ def _facts(capture: sqlite3.Connection, newest: Newest | None) -> Facts:
             "SELECT trust FROM clock_anchor WHERE trust <> 'manual'"
             " ORDER BY boot DESC, monotonic_ns DESC LIMIT 1"
         ),
-        last_detection=_dated(capture, newest) if newest else None,
+        last_detection=newest,
     )

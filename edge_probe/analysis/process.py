@@ -31,6 +31,7 @@ def run_worker(
     backlog_s: float,
     rules: Rules | None = None,
     beat_fd: int | None = None,
+    forgive: bool = False,
     clock: Clock | None = None,
 ) -> None:
     """Classify what a recorder keeps, until SIGTERM or Ctrl-C; the chunk in hand is finished.
@@ -49,6 +50,8 @@ def run_worker(
     beat_fd : int, optional
         Pipe to the supervisor: a byte for every sign of life. When nobody reads it any more, the
         worker ends.
+    forgive : bool
+        Nobody saw how the worker before ended: it may have been stopped, or the power cut.
     clock : Clock, optional
 
     Raises
@@ -66,6 +69,8 @@ def run_worker(
         rules.check(bundle.labels)
         tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules)
         store = Store(state / "detections.sqlite", bundle)
+        if forgive:
+            store.forgive()
         worker = Worker(
             tools, store, backlog_s=backlog_s, clock=clock or SystemClock(), is_wanted=pulse
         )

@@ -10,8 +10,9 @@ from dataclasses import astuple
 from pathlib import Path
 
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
+from edge_probe.analysis.tables import TABLES
 from edge_probe.bundle import Bundle
-from edge_probe.database import transaction
+from edge_probe.database import transaction, write_log_again
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
@@ -20,89 +21,8 @@ VERSION = 1
 _PAGE_BYTES = 1024
 """A commit touches four or five places; smaller pages, fewer bytes to the card."""
 
-_TABLES = """
-CREATE TABLE bundle (
-    bundle INTEGER PRIMARY KEY,
-    sha256 TEXT NOT NULL UNIQUE,
-    id TEXT NOT NULL,
-    chunk_s REAL NOT NULL,
-    window_chunks INTEGER NOT NULL,
-    hop_chunks INTEGER NOT NULL
-) STRICT;
-CREATE TABLE label (
-    bundle INTEGER NOT NULL REFERENCES bundle,
-    class_index INTEGER NOT NULL,
-    label TEXT NOT NULL,
-    threshold_on REAL NOT NULL,
-    threshold_off REAL NOT NULL,
-    PRIMARY KEY (bundle, class_index)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE duty (
-    duty INTEGER PRIMARY KEY,
-    bundle INTEGER NOT NULL REFERENCES bundle,
-    stream INTEGER NOT NULL,
-    run_frame INTEGER NOT NULL,
-    first_frame INTEGER NOT NULL
-) STRICT;
-CREATE TABLE chunk (
-    bundle INTEGER NOT NULL REFERENCES bundle,
-    stream INTEGER NOT NULL,
-    run_frame INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    channel INTEGER NOT NULL,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('tried','done','skipped','quarantined')),
-    n_attempts INTEGER NOT NULL,
-    reason TEXT,
-    PRIMARY KEY (bundle, stream, run_frame, n, channel)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE stint (
-    bundle INTEGER NOT NULL REFERENCES bundle,
-    stream INTEGER NOT NULL,
-    run_frame INTEGER NOT NULL,
-    channel INTEGER NOT NULL,
-    first_n INTEGER NOT NULL,
-    next_n INTEGER NOT NULL,
-    open TEXT NOT NULL,
-    PRIMARY KEY (bundle, stream, run_frame, channel)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE detection (
-    detection INTEGER PRIMARY KEY,
-    bundle INTEGER NOT NULL REFERENCES bundle,
-    stream INTEGER NOT NULL,
-    run_frame INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    channel INTEGER NOT NULL,
-    label TEXT NOT NULL,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER NOT NULL,
-    low_hz REAL,
-    high_hz REAL,
-    score REAL NOT NULL,
-    calibrated INTEGER NOT NULL,
-    logit REAL NOT NULL,
-    threshold REAL NOT NULL,
-    window_frame INTEGER NOT NULL,
-    span_frame INTEGER NOT NULL,
-    span_n_frames INTEGER NOT NULL,
-    suppressed INTEGER NOT NULL,
-    private INTEGER NOT NULL
-) STRICT;
-CREATE INDEX detection_span ON detection (stream, span_frame);
-CREATE TABLE score_cache (
-    bundle INTEGER NOT NULL REFERENCES bundle,
-    stream INTEGER NOT NULL,
-    run_frame INTEGER NOT NULL,
-    first_n INTEGER NOT NULL,
-    channel INTEGER NOT NULL,
-    first_frame INTEGER NOT NULL,
-    n_frames INTEGER NOT NULL,
-    score REAL NOT NULL,
-    best BLOB NOT NULL,
-    PRIMARY KEY (bundle, stream, run_frame, first_n, channel)
-) STRICT, WITHOUT ROWID;
-"""
+_NEWEST = 256
+"""Chunks among which all those are that have no result: they were begun last, a few at once."""
 
 
 class Store:
@@ -118,7 +38,7 @@ class Store:
     ------
     StateError
         It is of a newer version, or damaged.
-    sqlite3.Error
+    OSError, sqlite3.Error
         From any method: the disk failed. Nothing is acknowledged then; `reopen` it.
     """
 
@@ -154,9 +74,10 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
+        write_log_again(db, self._path)
         with transaction(db):
             if version == 0:
-                for statement in _TABLES.split(";\n"):
+                for statement in TABLES.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
             self._number = self._register(db)
@@ -263,6 +184,17 @@ class Store:
             (self._number, *key),
         ).fetchone()
         return int(found[0]) if found else 0
+
+    def forgive(self) -> None:
+        """Take one try back from every chunk without a result: no worker is known to have died."""
+        with transaction(self._db):
+            self._db.execute(
+                "UPDATE chunk SET n_attempts = n_attempts - 1 WHERE state = 'tried'"
+                " AND n_attempts > 0 AND (bundle, stream, run_frame, n, channel) IN"
+                " (SELECT bundle, stream, run_frame, n, channel FROM chunk WHERE bundle = ?"
+                "  ORDER BY stream DESC, run_frame DESC, n DESC, channel DESC LIMIT ?)",
+                (self._number, _NEWEST),
+            )
 
     def next_n(self, key: Key) -> int:
         """The chunk behind the last one that has a result, in the run and channel of a chunk."""

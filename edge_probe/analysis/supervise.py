@@ -45,7 +45,8 @@ class Supervisor:
     Parameters
     ----------
     command : sequence of str
-        Program and arguments; ``--beat-fd N`` is added (see `edge_probe.analysis.process`).
+        Program and arguments; ``--beat-fd N`` is added, and ``--forgive`` for the first child (see
+        `edge_probe.analysis.process`).
     hang_s : float
         Silence after which it counts as hung: longer than a start and the slowest chunk.
     """
@@ -58,6 +59,7 @@ class Supervisor:
         self._beat_ns = self._next_ns = 0
         self._has_beaten = False
         self._is_hung = False
+        self._saw_one_end = False
         self._wait_s = 0.0
         self._crashes_ns: deque[int] = deque()
         self._n_starts = 0
@@ -87,6 +89,7 @@ class Supervisor:
         if code is not None:
             reason = f"hung for {self._hang_ns // 10**9} s" if self._is_hung else _why(code)
             self._reap()
+            self._saw_one_end = True
             self._crashed(now_ns, reason)
         elif now_ns - self._beat_ns > self._hang_ns:
             self._is_hung = True
@@ -120,7 +123,8 @@ class Supervisor:
             self._crashed(now_ns, f"cannot be started: {error}")
             return
         os.set_blocking(self._beats, False)
-        command = [*self._command, "--beat-fd", str(beat)]
+        forgive = () if self._saw_one_end else ("--forgive",)
+        command = [*self._command, *forgive, "--beat-fd", str(beat)]
         try:
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(beat,))
         except OSError as error:

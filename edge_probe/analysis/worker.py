@@ -205,7 +205,7 @@ class Worker:
                     self._store.reopen()
                 self._store.commit(self._results, tries)
                 break
-            except sqlite3.OperationalError as error:
+            except (OSError, sqlite3.OperationalError) as error:
                 if not self._is_wanted():
                     raise
                 if not fails:

@@ -3,7 +3,6 @@
 Only the capture process writes it; others attach it read-only.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -22,8 +21,6 @@ VERSION = 1
 
 _CACHE_KIB = 256
 """Rows are added at the end: more pages than a few only let the process grow."""
-
-_READ_BYTES = 1 << 20
 
 _STRETCHES = (
     "SELECT first_frame, n_frames, NULL AS cause, name FROM segment WHERE stream = :stream"
@@ -60,10 +57,6 @@ class Stream:
     """Fraction by which the sound card is slower than the clock."""
 
 
-class DamagedError(StateError):
-    """The database file is not sound."""
-
-
 class Ledger:
     """The open database.
 
@@ -76,22 +69,22 @@ class Ledger:
     ------
     StateError
         It is of a newer version.
-    DamagedError
-        It is not sound.
     OSError, sqlite3.Error
-        From any method: the disk failed. Nothing is acknowledged then; open it anew.
+        From any method: the disk failed, or the database is damaged. Nothing is acknowledged
+        then; open it anew.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._db = _open(path)
-        except DamagedError:
-            _read_through(path)
-            self._db = _open(path)
+        self._db = _open(path)
 
     def close(self) -> None:
         """Let go of it."""
         self._db.close()
+
+    def shorten_log(self) -> None:
+        """Empty the ``-wal`` file, if nobody looks at it now: the next one has less to do."""
+        self._db.execute("PRAGMA busy_timeout = 0")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -126,6 +119,18 @@ class Ledger:
             "INSERT INTO stream VALUES (?, ?, 'unknown', ?, ?, ?, 0, 0)",
             (place.stream, place.boot, format_.rate_hz, format_.n_channels, format_.sample_bytes),
         )
+
+    def take_up_stream(
+        self, stream: int, boot: int, device: str, format_: Format, opened_ns: int
+    ) -> None:
+        """Note a stream that goes on although it, or its end, is all that is known of it."""
+        self._db.execute(
+            "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (stream) DO UPDATE"
+            " SET boot = excluded.boot, device = excluded.device, opened_ns = excluded.opened_ns",
+            (stream, boot, device, format_.rate_hz, format_.n_channels, format_.sample_bytes,
+             opened_ns),
+        )  # fmt: skip
+        self._db.execute("DELETE FROM gap WHERE stream = ? AND n_frames IS NULL", (stream,))
 
     def set_timing(self, stream: int, opened_ns: int, drift: float) -> None:
         """Keep what is known better by now of a stream: time of frame 0, drift."""
@@ -194,13 +199,19 @@ class Ledger:
         ).fetchone()
         return found and Stream(found[0], found[1], Format(*found[2:5]), found[5], found[6])
 
-    def growing(self) -> list[tuple[Place, str]]:
-        """Segments that were not closed: where, and the name of the file."""
+    def growing(self) -> list[tuple[Place, Format, str]]:
+        """Segments that were not closed: where, how, and the name of the file.
+
+        In a stream only the last one can be; the others, half a million after a year, are not
+        looked at.
+        """
         found = self._db.execute(
-            "SELECT boot, stream, first_frame, name FROM segment JOIN stream USING (stream)"
-            " WHERE n_frames IS NULL"
+            "SELECT boot, stream, first_frame, rate_hz, n_channels, sample_bytes, name"
+            " FROM stream CROSS JOIN segment USING (stream)"  # in this order
+            " WHERE n_frames IS NULL AND first_frame ="
+            " (SELECT max(first_frame) FROM segment AS one WHERE one.stream = stream.stream)"
         )
-        return [(Place(*row[:3]), row[3]) for row in found]
+        return [(Place(*row[:3]), Format(*row[3:6]), row[6]) for row in found]
 
     def adopt_flac(self, place: Place, n_bytes: int) -> None:
         """Note the size of a segment's file that was found as FLAC."""
@@ -221,6 +232,11 @@ class Ledger:
             f"{_STRETCHES} ORDER BY first_frame DESC LIMIT 1", {"stream": stream}
         ).fetchone()
         return found and Stretch(*found)
+
+    def end_frame(self, stream: int) -> int:
+        """Behind the last segment or gap of a stream whose frames are known."""
+        last = self.last_stretch(stream)
+        return last.first_frame + (last.n_frames or 0) if last else 0
 
     def newest_time(self, stream: Stream) -> tuple[int, int]:
         """A frame of a stream and when it came: the first of its last segment, or frame 0."""
@@ -249,7 +265,14 @@ class Ledger:
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
-        version = _examine(db, path)
+        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StateError(
+                f"{path}: expected version {VERSION} or older, found {version}",
+                hint="it was made by a newer edge-probe: install that one",
+            )
+        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         if version == 0:
@@ -261,37 +284,3 @@ def _open(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _examine(db: sqlite3.Connection, path: Path) -> int:
-    """Version of a database that is sound and ours."""
-    try:
-        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")  # small before all of it is read
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        db.execute("PRAGMA journal_mode = WAL")
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        verdict, version = str(error), VERSION
-    if verdict != "ok":
-        raise DamagedError(f"{path}: damaged: {verdict}", hint="keep it and move it away")
-    if version > VERSION:
-        raise StateError(
-            f"{path}: expected version {VERSION} or older, found {version}",
-            hint="it was made by a newer edge-probe: install that one",
-        )
-    return int(version)
-
-
-def _read_through(path: Path) -> None:
-    """Tell a disk that fails, OSError, from a damaged database: SQLite calls both malformed.
-
-    Source: os_unix.c and vdbe.c of SQLite, ``SQLITE_IOERR_CORRUPTFS``.
-    """
-    for part in (path, path.with_name(path.name + "-wal")):
-        if part.exists():
-            with part.open("rb", buffering=0) as file:
-                at = 0
-                while n_bytes := len(os.pread(file.fileno(), _READ_BYTES, at)):
-                    at += n_bytes

@@ -4,18 +4,31 @@ Times, causes of gaps and health of before are lost with it; audio is not, and r
 """
 
 import logging
+import sqlite3
 import struct
 from pathlib import Path
 
-from edge_probe.capture.ledger import DamagedError, Ledger
-from edge_probe.capture.segment import Format, Place, frames_in
+from edge_probe.capture.ledger import Ledger
+from edge_probe.capture.recovery import Remains, recover
+from edge_probe.capture.segment import PART, Format, Place, finish_part, frames_in
+from edge_probe.database import is_damage, write_log_again
 from edge_probe.source.wav import HEADER_BYTES
 
 _log = logging.getLogger(__name__)
 
+_READ_BYTES = 1 << 20
 
-def open_ledger(folder: Path) -> Ledger:
-    """The ledger of a state folder; one that is damaged or gone is replaced.
+
+def open_ledger(folder: Path, remains: Remains) -> Ledger:
+    """The ledger of a state folder, in order; one that is damaged or gone is replaced.
+
+    All of it, half a gigabyte after a year, is read only once SQLite has met damage.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``audio/``.
+    remains : Remains
 
     Raises
     ------
@@ -25,19 +38,58 @@ def open_ledger(folder: Path) -> Ledger:
         The disk fails.
     """
     path = folder / "capture.sqlite"
+    if not remains.is_suspect:
+        try:
+            return _in_order(path, remains)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+    if damage := _damage(path):
+        _log.error("%s: damaged: %s; kept as %s", path, damage, _put_aside(path).name)
+    return _in_order(path, remains)
+
+
+def _in_order(path: Path, remains: Remains) -> Ledger:
+    audio, ledger = path.parent / "audio", Ledger(path)
     try:
-        ledger = Ledger(path)
-    except DamagedError as error:
-        _log.error("%s; kept as %s", error.message, _put_aside(path).name)
-        ledger = Ledger(path)
-    try:
+        write_log_again(ledger.connection, path)
         if ledger.last_stream() is None:
             with ledger.transaction():
-                _adopt(folder / "audio", ledger)
+                _adopt(audio, ledger, remains)
+        recover(audio, ledger, remains)
     except BaseException:
         ledger.close()
         raise
     return ledger
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a ledger, or None.
+
+    Raises
+    ------
+    OSError
+        The disk fails; SQLite calls that damage, too (``SQLITE_IOERR_CORRUPTFS`` of vdbe.c).
+    """
+    for part in (path, path.with_name(path.name + "-wal")):
+        if part.exists():
+            _read_through(part)
+    db = sqlite3.connect(path, timeout=5)
+    try:
+        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        verdict = str(error)
+    finally:
+        db.close()
+    return None if verdict == "ok" else verdict
+
+
+def _read_through(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        while file.read(_READ_BYTES):
+            pass
 
 
 def _put_aside(path: Path) -> Path:
@@ -51,24 +103,37 @@ def _put_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def _adopt(audio: Path, ledger: Ledger) -> None:
-    """Rows for boots, streams and segments that files speak of."""
-    seen = set()
-    for path in sorted(audio.iterdir()):
-        place, format_ = Place.of(path.name), _format_of(path)
+def _adopt(audio: Path, ledger: Ledger, remains: Remains) -> None:
+    """Rows for boots, streams and segments that files speak of; between them are gaps."""
+    streams = set()
+    for name in sorted(path.name for path in audio.iterdir()):
+        path, place = audio / name, Place.of(name)
+        format_ = _format_of(path) if place else None
         if place is None or format_ is None:
             continue
-        if place.stream not in seen:
-            ledger.adopt_stream(place, format_)
-            seen.add(place.stream)
         if path.suffix == ".flac" and path.with_suffix(".wav").exists():
             continue  # a leftover
-        ledger.begin_segment(place, 0, path.name.removesuffix(".part"))
+        n_frames = _frames(path, format_, remains.safe.get((place.stream, place.first_frame)))
+        if n_frames == 0:
+            continue
+        if place.stream not in streams:
+            ledger.adopt_stream(place, format_)
+            streams.add(place.stream)
+        ledger.begin_segment(place, 0, name.removesuffix(PART))
+        ledger.close_segment(place, n_frames)
         if path.suffix == ".flac":
-            ledger.close_segment(place, _flac_frames(path))
             ledger.adopt_flac(place, path.stat().st_size)
-        elif path.suffix == ".wav":
-            ledger.close_segment(place, frames_in(path, format_))
+    for stream in streams:
+        for first_frame, n_frames in ledger.holes(stream):
+            ledger.put_gap(stream, first_frame, n_frames, "power")
+        ledger.put_gap(stream, ledger.end_frame(stream), None, "power")
+
+
+def _frames(path: Path, format_: Format, n_safe: int | None) -> int:
+    """Frames of a segment's file, which is finished if it grew; 0: nothing is in it."""
+    if path.suffix == PART:
+        return finish_part(path, format_, n_safe)
+    return _flac_frames(path) if path.suffix == ".flac" else frames_in(path, format_)
 
 
 def _format_of(path: Path) -> Format | None:

@@ -4,6 +4,7 @@ The main thread opens microphones; one thread owns the disk and takes one stream
 """
 
 import logging
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from time import sleep
 from typing import Protocol
 
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
-from edge_probe.capture.writer import Writer, ring_for
+from edge_probe.capture.writer import HEALTH_S, Writer, ring_for
 from edge_probe.clock import Clock
 from edge_probe.errors import DeviceError
 from edge_probe.health.identity import Device, devices, match
@@ -52,10 +53,17 @@ class Wanted:
 
 
 class DiskThread(threading.Thread):
-    """Writes streams to the disk, one after the other."""
+    """Writes streams to the disk, one after the other.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keep_health : callable
+        Writes, while there is no stream, what else there is; False while the disk fails.
+    """
+
+    def __init__(self, keep_health: Callable[[], bool]) -> None:
         super().__init__(name="disk")
+        self._keep_health = keep_health
         self._waiting: deque[Writer] = deque()
         self._causes: dict[Writer, str] = {}
         self._stopping = False
@@ -85,10 +93,12 @@ class DiskThread(threading.Thread):
             self.step()
             if not self._stopping:
                 sleep(STEP_S)
+        self._keep_health()
 
     def step(self) -> None:
         """One step of the stream whose turn it is."""
         if not self._waiting:
+            self.healthy = self._keep_health()
             return
         writer = self._waiting[0]
         if writer not in self._causes:
@@ -124,23 +134,28 @@ class Recorder:
     wanted : Wanted
     clock : Clock
     open_store : callable
-        Opens a `Store`, given what is safe of the one before.
+        Opens a `Store`, given what remains of the one before.
     watch : Watch
     """
 
     def __init__(
-        self, wanted: Wanted, clock: Clock, open_store: Callable[[Safe], Store], watch: Watch
+        self,
+        wanted: Wanted,
+        clock: Clock,
+        open_store: Callable[[Remains], Store],
+        watch: Watch,
     ) -> None:
         self._wanted = wanted
         self._clock = clock
         self._open_store = open_store
         self._watch = watch
-        self._disk = DiskThread()
+        self._disk = DiskThread(self._keep_health)
         self._disk.daemon = True  # a disk that hangs must not keep the process
         self._input: InputStream | None = None
         self._is_heard = False  # whether the open one has given anything
         self._wait_s = 0.0
         self._retry_ns = 0
+        self._noted_ns = clock.monotonic_ns()  # when health was kept last, but for streams
         self._past = Counts()  # of streams that have ended
         self.boot = 0
         """Number of this boot of the machine; 0 until `start`."""
@@ -187,7 +202,7 @@ class Recorder:
         ------
         StateError
         """
-        store = self._open_store({})
+        store = self._open_store(Remains())
         self.boot = store.boot
         store.close()
         self._disk.start()
@@ -216,12 +231,30 @@ class Recorder:
 
     def stop(self) -> None:
         """Let what came be written, within `END_S`."""
+        if self._input is None:
+            self._noted_ns -= round(HEALTH_S * 1e9)  # no stream takes what waits
         self._close("schedule")
         self._disk.stop()
         if self._disk.ident is not None:
             self._disk.join(END_S)
         if self._disk.is_alive():
             _log.error("the disk did not take the end of the recording; the next start rescues it")
+
+    def _keep_health(self) -> bool:
+        """Without a stream nobody else brings to the disk why there is none."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._noted_ns < HEALTH_S * 1e9:
+            return self._disk.healthy
+        self._noted_ns = now_ns
+        try:
+            store = self._open_store(Remains())
+            store.keep_health()
+            store.close()
+        except (OSError, sqlite3.Error) as error:
+            if self._disk.healthy:
+                _log.error("the disk fails, health is kept in memory meanwhile: %s", error)
+            return False
+        return True
 
     def _open(self) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -269,6 +302,7 @@ class Recorder:
         self._disk.end(self.writer, cause)
         self._past += Counts.of(self.writer)
         self._input = self.writer = self.device = None
+        self._noted_ns = self._clock.monotonic_ns()
         self._watch.closed()
 
 

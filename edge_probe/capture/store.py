@@ -1,7 +1,7 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from edge_probe.capture.ledger import Ledger, Stream
 from edge_probe.capture.rebuild import open_ledger
-from edge_probe.capture.recovery import Safe, recover
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
 from edge_probe.clock import Clock
 from edge_probe.health.row import Row
@@ -39,13 +39,13 @@ class Store:
     folder : Path
         Holds ``audio/`` and ``capture.sqlite``; they are made if they are not there.
     clock : Clock
-    safe : mapping, optional
+    remains : Remains, optional
         What `abandon` of the store before returned.
     make_room : callable, optional
         Asked before each segment; without it there is always room.
     health : deque of Row, optional
-        Rows wait there for the next transaction, so that they cost none of their own, and leave
-        it when they are safe. Another thread may add to it meanwhile.
+        Rows wait there for the next transaction, so that they cost none of their own; any thread
+        may add to it. Those of a transaction that fails come back.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Store:
         self,
         folder: Path,
         clock: Clock,
-        safe: Safe | None = None,
+        remains: Remains | None = None,
         *,
         make_room: MakeRoom | None = None,
         health: deque[Row] | None = None,
@@ -78,11 +78,12 @@ class Store:
         self._place: Place | None = None
         self.segment: SegmentFile | None = None
         """The one that grows."""
-        self._ledger = open_ledger(folder)
+        self.noted_ns = clock.monotonic_ns()
+        """Monotonic time of the last transaction, or of the opening."""
+        self._ledger = open_ledger(folder, remains or Remains())
         try:
             self.boot = self._ledger.boot(clock.boot())
             """Number of this boot of the machine."""
-            recover(audio, self._ledger, safe or {})
         except BaseException:
             self._ledger.close()
             raise
@@ -104,12 +105,32 @@ class Store:
             if last := self._ledger.last_stream():
                 self._bridge(last, opened_ns)
             stream = self._ledger.add_stream(self.boot, device, format_, opened_ns)
-        self.continue_stream(stream, format_)
+        self._stream, self._format = stream, format_
         return stream
 
-    def continue_stream(self, stream: int, format_: Format) -> None:
-        """Go on with a stream that an abandoned store began."""
+    def continue_stream(
+        self, stream: int, device: str, format_: Format, opened_ns: int, first_frame: int
+    ) -> None:
+        """Go on with a stream that an abandoned store began.
+
+        Parameters
+        ----------
+        stream : int
+        device, format_, opened_ns
+            As for `begin_stream`.
+        first_frame : int
+            The next one. What a ledger that was begun anew meanwhile does not know of those before
+            becomes a gap.
+        """
         self._stream, self._format = stream, format_
+        known = self._ledger.stream(stream)
+        if known is not None and known.boot == self.boot:
+            return
+        with self._between_segments():
+            self._ledger.take_up_stream(stream, self.boot, device, format_, opened_ns)
+            end = self._ledger.end_frame(stream)
+            if end < first_frame:
+                self._ledger.put_gap(stream, end, first_frame - end, "power")
 
     def _bridge(self, last: Stream, opened_ns: int) -> None:
         """Close the gap after a stream; one that has none ended without a word."""
@@ -179,16 +200,22 @@ class Store:
         with self._between_segments():
             self._ledger.put_gap(self._stream, first_frame, n_frames, cause)
 
-    def abandon(self) -> Mapping[tuple[int, int], int]:
-        """Let go after a failure; returns what is safe of the segment that grew."""
+    def keep_health(self) -> None:
+        """Bring the rows of health that wait to the disk; the segment goes on."""
+        with self._transaction():
+            pass
+
+    def abandon(self) -> Remains:
+        """Let go after a failure."""
         self._ledger.close()
         if self.segment is None or self._place is None:
-            return {}
+            return Remains()
         self.segment.abandon()
-        return {(self._place.stream, self._place.first_frame): self.segment.n_synced}
+        return Remains({(self._place.stream, self._place.first_frame): self.segment.n_synced})
 
     def close(self) -> None:
         """Let go of a store whose streams have ended."""
+        self._ledger.shorten_log()
         self._ledger.close()
 
     @contextmanager
@@ -196,18 +223,26 @@ class Store:
         """Close the file that grows, then change the ledger in one transaction, its row first."""
         if self.segment is not None:
             self.segment.close()
-        told = tuple(self._health)
-        with self._ledger.transaction():
+        with self._transaction():
             if self.segment is not None and self._place is not None:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
-            clock = self._clock
-            self._ledger.add_anchor(self.boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
-            self._ledger.add_health(self.boot, told)
             yield
-        for row in told:  # those alone: more may have come, and the oldest may have been dropped
-            if self._health and self._health[0] is row:
-                self._health.popleft()
         self.segment = self._place = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One of the ledger, with the clocks and what is known of health by now."""
+        clock, ledger = self._clock, self._ledger
+        rows = [self._health.popleft() for _ in range(len(self._health))]
+        try:
+            with ledger.transaction():
+                ledger.add_anchor(self.boot, clock.monotonic_ns(), clock.utc_ns(), clock.trust())
+                ledger.add_health(self.boot, rows)
+                yield
+        except BaseException:
+            self._health.extendleft(reversed(rows))
+            raise
+        self.noted_ns = clock.monotonic_ns()
 
     def _compact_utc(self) -> str:
         if self._clock.trust() == "unset":

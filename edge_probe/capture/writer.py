@@ -4,11 +4,13 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store, Timing
 from edge_probe.clock import Clock
+from edge_probe.database import is_damage
 from edge_probe.source.intake import Intake
 from edge_probe.source.portaudio import BLOCK_S
 from edge_probe.source.ring import Ring
@@ -21,6 +23,9 @@ measured): at 48 kHz, 16 bits, mono that is 8 % on top of the audio, and 15 % ev
 
 RING_S = 30.0
 """Audio the ring holds while the disk stands still, besides what is not safe yet."""
+
+HEALTH_S = 600.0
+"""Health waits no longer for the transaction of a segment."""
 
 _RETRY_S = 1.0
 _WRITE_S = 1.0
@@ -47,7 +52,7 @@ class Writer:
     segment_s : float
         Length of a segment; less where that is more than 4 GiB.
     open_store : callable
-        Opens a `Store`, given what is safe of the one before.
+        Opens a `Store`, given what remains of the one before.
     clock : Clock
     watch : callable, optional
         Is shown every frame, in order, in the thread that calls `step`.
@@ -60,7 +65,7 @@ class Writer:
         device: str,
         *,
         segment_s: float,
-        open_store: Callable[[Safe], Store],
+        open_store: Callable[[Remains], Store],
         clock: Clock,
         watch: Callable[[memoryview], None] | None = None,
     ) -> None:
@@ -78,7 +83,7 @@ class Writer:
         self._timeline = self._intake.timeline
         self._store: Store | None = None
         self._is_failing = False
-        self._safe: Safe = {}
+        self._remains = Remains()  # of the store that failed last
         self._stream: int | None = None
         self._position = 0  # of the next frame to write
         self._segment_position = 0  # of the first frame of the segment that grows
@@ -151,7 +156,7 @@ class Writer:
                 _log.error("the disk fails, audio is kept in memory meanwhile: %s", error)
             self._is_failing = True
             self._retry_ns = now_ns + round(_RETRY_S * 1e9)
-            self._give_up()
+            self._give_up(error)
             return False
         if self._is_failing:
             _log.info("the disk works again")
@@ -159,23 +164,26 @@ class Writer:
         return True
 
     def _open(self, opened_ns: int) -> Store:
-        self._store = store = self._open_store(self._safe)
-        self._safe = {}
+        self._store = store = self._open_store(self._remains)
+        self._remains = Remains()
         if self._stream is None:
             self._stream = store.begin_stream(self._device, self.format, opened_ns)
         else:
-            store.continue_stream(self._stream, self.format)
+            store.continue_stream(
+                self._stream, self._device, self.format, opened_ns, self.n_frames
+            )  # fmt: skip
         return store
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: Exception | None = None) -> None:
         """Back to the last frame that is safe."""
-        if self._store is None:
-            return
-        self._safe = self._store.abandon()
-        if self._store.segment is not None:
-            self._position = self._segment_position + self._store.segment.n_synced
-            self._full_from = None
-        self._store = None
+        is_suspect = self._remains.is_suspect or (error is not None and is_damage(error))
+        if self._store is not None:
+            self._remains = self._store.abandon()
+            if self._store.segment is not None:
+                self._position = self._segment_position + self._store.segment.n_synced
+                self._full_from = None
+            self._store = None
+        self._remains = replace(self._remains, is_suspect=is_suspect)
 
     def _write_certain(self, store: Store) -> None:
         self._write(store)
@@ -184,6 +192,8 @@ class Writer:
             store.segment.sync()
             self._synced_ns = now_ns
             self._ring.release(self._position)
+        if now_ns - store.noted_ns >= HEALTH_S * 1e9:
+            store.keep_health()
 
     def _write(self, store: Store) -> None:
         """Frames and gaps, in order, as far as they are certain."""

@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="audio that may wait; older is skipped (default 600)")  # fmt: skip
     hear.add_argument("--classify-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)
+    hear.add_argument("--forgive", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,7 +134,7 @@ def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
 
     run_worker(
         state.path, args.bundle, backlog_s=args.backlog, rules=_rules(args, state),
-        beat_fd=args.beat_fd,
+        beat_fd=args.beat_fd, forgive=args.forgive,
     )  # fmt: skip
     return 0
 

@@ -221,10 +221,8 @@ def apply(path: Path, new: New) -> None:
 
     Raises
     ------
-    StateError
-        The database is damaged.
     sqlite3.Error
-        The disk fails; nothing has changed.
+        The disk fails, or the database is damaged; nothing has changed.
     """
     ledger = Ledger(path)
     try:

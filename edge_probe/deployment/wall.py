@@ -167,6 +167,8 @@ class StreamClock:
         self.boot = boot
         self.clock = clock
         self._frame_ns = frame_s * 1e9
+        self.rate_hz = 1 / frame_s
+        """By the clock."""
         self._knots: list[Knot] = []
         for knot in knots:
             last = self._knots[-1] if self._knots else None
@@ -275,8 +277,9 @@ class Wall:
             return None
         n_frames = clock.frame(end_ns) - first_frame
         if n_frames < 0:
-            # Within a boot a fraction of the drift's error; between boots the clocks are wrong.
-            return 0 if end.boot == clock.boot else None
+            # Within a boot a part of the drift's error; more than that, and the clocks are wrong,
+            # or times were lost with a ledger.
+            return 0 if end.boot == clock.boot and n_frames > -clock.rate_hz else None
         return n_frames
 
     def _carried(self, clock: BootClock, moment: Moment) -> int | None:

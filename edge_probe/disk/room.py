@@ -287,9 +287,9 @@ class Room:
         return self._findings.held(segment)
 
 
-def _size(path: os.PathLike[str]) -> int:
+def _size(path: Path | os.DirEntry[str]) -> int:
     """Bytes of a file; 0 if another thread or program has just renamed or removed it."""
     try:
-        return Path(path).stat().st_size
+        return path.stat().st_size
     except FileNotFoundError:
         return 0

@@ -107,6 +107,18 @@ def test_one_that_works_comes_back_at_once_and_rests_if_that_goes_on(
     assert watched.state == "record-only"
 
 
+def test_only_the_first_child_is_told_to_forgive(
+    watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    watched = watch(script(f"print(sys.argv[1:-1], file=open({str(told)!r}, 'a'))\n{BEAT}"))
+    for _ in range(2):
+        watched.until_state("running")
+        watched.until_state("waiting")
+        watched.now_ns += S
+    assert told.read_text() == "['--forgive', '--beat-fd']\n['--beat-fd']\n"
+
+
 def test_rare_crashes_never_stop_the_classifying(watch: Callable[..., Watched]) -> None:
     watched = watch(script(BEAT + "os.kill(os.getpid(), 9)"))
     for _ in range(MAX_CRASHES + 5):

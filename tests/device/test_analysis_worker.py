@@ -21,6 +21,7 @@ from support.analysed_state import (
 
 from edge_probe.analysis.rows import Result, Try
 from edge_probe.analysis.store import Store
+from edge_probe.analysis.worker import MAX_ATTEMPTS
 from edge_probe.bundle import Bundle
 from edge_probe.chunk import Chunk
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
@@ -154,3 +155,50 @@ def test_deaths_at_any_moment_change_nothing(
     assert detections(state) == expected(state, analyser)
     recorded_as_classified(state)
     assert {row[0] for row in rows(state, "SELECT DISTINCT state FROM chunk")} <= {"done"}
+
+
+@pytest.mark.parametrize("is_forgiven", [True, False])
+def test_deaths_that_were_not_its_fault_do_not_condemn_a_chunk(
+    analysers: list[MortalAnalyser], tmp_path: Path, is_forgiven: bool
+) -> None:
+    """Reboots, one after the other, while one and the same chunk is in work."""
+    analyser = analysers[0]
+    card = SoundCard(tmp_path)
+    card.noise(3000, 0)
+    card.end()
+    analyser.fate = Fate(encodings=40)
+    for _ in range(2 * MAX_ATTEMPTS):
+        with pytest.raises(Death):
+            work_off(worker_on(tmp_path, analyser))
+        if is_forgiven:
+            forgive(tmp_path, analyser)
+        analyser.fate = Fate(encodings=0)
+    analyser.fate = Fate()
+    work_off(worker_on(tmp_path, analyser))
+    states = dict(rows(tmp_path, "SELECT state, count(*) FROM chunk GROUP BY state"))
+    assert ("quarantined" in states) != is_forgiven
+    assert sum(states.values()) == 3000 // 16 + 1
+
+
+def forgive(state: Path, analyser: ChunkAnalyser) -> None:
+    store = Store(state / "detections.sqlite", analyser.bundle)
+    store.forgive()
+    store.close()
+
+
+def test_deaths_that_were_seen_count_on_after_one_that_was_not(
+    analysers: list[MortalAnalyser], tmp_path: Path
+) -> None:
+    analyser = analysers[0]
+    card = SoundCard(tmp_path)
+    card.noise(3000, 0)
+    card.end()
+    analyser.fate = Fate(encodings=40)
+    for n_deaths in range(1, MAX_ATTEMPTS + 1):
+        with pytest.raises(Death):
+            work_off(worker_on(tmp_path, analyser))
+        if n_deaths == 2:
+            forgive(tmp_path, analyser)
+        analyser.fate = Fate(encodings=0)
+    (worst,) = rows(tmp_path, "SELECT max(n_attempts) FROM chunk WHERE state = 'tried'")
+    assert worst == (MAX_ATTEMPTS - 1,)

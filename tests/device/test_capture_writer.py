@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.made_ledger import MadeState
 from support.numbered_source import NumberedSource, VirtualClock, account, stretches
 
+from edge_probe.capture.recovery import Remains, recover
 from edge_probe.capture.segment import PART, Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import SYNC_S, Writer
@@ -173,3 +175,25 @@ def test_a_drift_fitted_last_counts_for_the_gap_and_not_for_the_months_before(
     *_, (_, lost, cause) = account(tmp_path, 1)
     assert cause == "device"
     assert abs(lost - 10 * RATE) <= 4
+
+
+def test_opening_costs_the_same_after_months(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's virtual machine."""
+    made = MadeState(tmp_path)
+    made.reboot()
+    (tmp_path / "audio").mkdir()
+    stream = made.stream(opened_ns=0)
+    steps = []
+    for n in range(3000):
+        made.segment(stream, n * RATE, RATE)
+        if n in (30, 2999):
+            steps.append(0)
+
+            def count() -> None:
+                steps[-1] += 1
+
+            made.ledger.connection.set_progress_handler(count, 10)
+            recover(tmp_path / "audio", made.ledger, Remains())
+            made.ledger.last_stretch(stream)
+            made.ledger.connection.set_progress_handler(None, 0)
+    assert steps[1] <= steps[0] < 50

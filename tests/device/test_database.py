@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_probe.database import read
+from edge_probe.database import read, write_log_again
 from edge_probe.errors import StateError
 
 needs_mount = pytest.mark.skipif(
@@ -162,3 +162,23 @@ def test_where_it_cannot_be_read_the_way_out_is_told(path: Path) -> None:
         read(card / path.name, count)
     assert "copy the whole folder" in str(caught.value.hint)
     assert read(path, count) == 1  # the copy, so to speak
+
+
+def test_a_log_is_written_again_as_it_is_and_never_beside_a_writer(path: Path) -> None:
+    db = writer(path)
+    for _ in range(50):
+        add(db)
+    log = path.with_name(path.name + "-wal")
+    before = log.read_bytes()
+    os.utime(log, ns=(0, 0))
+    write_log_again(db, path)
+    assert log.read_bytes() == before
+    assert log.stat().st_mtime_ns > 0
+    other = writer(path)
+    other.execute("PRAGMA busy_timeout = 0")
+    db.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        write_log_again(other, path)
+    db.execute("ROLLBACK")
+    add(other)
+    assert count(db) == 51

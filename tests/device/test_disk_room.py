@@ -13,7 +13,7 @@ from support.made_segments import MadeFindings, MadeSegments
 from edge_probe.analysis import store as store_module
 from edge_probe.capture import segment as segment_module
 from edge_probe.capture.ledger import DELETIONS_AT_ONCE
-from edge_probe.capture.recovery import recover
+from edge_probe.capture.recovery import Remains, recover
 from edge_probe.capture.segment import PART, Format
 from edge_probe.disk import room as room_module
 from edge_probe.disk.findings import Findings
@@ -237,10 +237,10 @@ def test_a_kill_between_row_and_file_is_repaired(
     n_deleted = len(card.deletions())
     assert n_deleted
     assert all(path.exists() for path in paths)
-    recover(card.audio, card.ledger, {})
+    recover(card.audio, card.ledger, Remains())
     left = sorted(path.name for path in card.audio.iterdir())
     assert left == [path.name for path in paths[n_deleted:]]
-    recover(card.audio, card.ledger, {})
+    recover(card.audio, card.ledger, Remains())
     assert room.make(card.ledger, N_BYTES)
     assert len(card.deletions()) == n_deleted
 
@@ -259,7 +259,7 @@ def test_a_disk_that_fails_is_counted_anew(
         patched.setattr(segment_module, "sync_folder", fail)
         with pytest.raises(OSError, match="Input/output"):
             room.make(card.ledger, N_BYTES)
-    recover(card.audio, card.ledger, {})
+    recover(card.audio, card.ledger, Remains())
     n_deleted = len(card.deletions())
     assert room.make(card.ledger, N_BYTES)
     assert len(card.deletions()) == n_deleted

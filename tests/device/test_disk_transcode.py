@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.made_segments import MadeSegments, decoded
 
 from edge_probe.capture.rebuild import open_ledger
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import PART, Format
 from edge_probe.disk import rows, transcode
 from edge_probe.disk.encoder import Abandoned, Encoder
@@ -239,7 +240,7 @@ def test_a_damaged_ledger_finds_flac_again(card: MadeSegments, encoder: Encoder)
     leftover.with_suffix(".flac").write_bytes((card.audio / before[0].name).read_bytes())
     card.ledger.close()
     (card.state / "capture.sqlite").write_bytes(b"damaged" * 1000)
-    card.ledger = open_ledger(card.state)
+    card.ledger = open_ledger(card.state, Remains())
     assert card.segments() == before
 
 

@@ -1,14 +1,20 @@
 """Health as the recorder sees it: rows that reach the ledger with its own transactions."""
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from device.test_capture_writer import Recording
 from support.fake_alsa import FakeAlsa
 from support.numbered_source import VirtualClock
 
+from edge_probe.capture import recorder as capture_recorder
+from edge_probe.capture.recorder import Wanted
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.errors import DeviceError
@@ -259,7 +265,7 @@ def test_rows_go_with_the_next_transaction_and_wait_for_one_that_failed(
     assert len(waiting) == 1
     store.abandon()
     store = Store(recorder.state, recorder.clock, health=waiting)
-    store.continue_stream(1, MONO)
+    store.continue_stream(1, "numbered", MONO, 10**9, 0)
     store.gap(0, 10, "stall")
     store.close()
     assert stored(recorder.state)[1:] == [(1, 2, "alarm.hot", 1, "1", "too hot; shade")]
@@ -292,3 +298,68 @@ def test_rows_that_come_during_a_transaction_go_with_the_next_one(
 def test_a_row_that_no_database_holds_cannot_be_made(value: float) -> None:
     with pytest.raises(ValueError, match="is not finite"):
         Row(0, "x", value, "V")
+
+
+def test_rows_that_come_during_a_transaction_wait_for_the_next(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main thread adds them, the thread of the disk takes them."""
+    waiting = recorder.monitor.waiting
+    store = Store(recorder.state, recorder.clock, health=waiting)
+    store.begin_stream("numbered", MONO, 10**9)
+    waiting.append(Row(1, "rms.0", -20.5, "dBFS"))
+    put_gap = store._ledger.put_gap
+
+    def put_gap_slowly(*row: Any) -> None:
+        waiting.append(Row(2, "rms.0", -20.5, "dBFS"))
+        put_gap(*row)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(store._ledger, "put_gap", put_gap_slowly)
+        store.gap(0, 10, "stall")
+    assert [row[1] for row in stored(recorder.state)] == [1]
+    assert [row.monotonic_ns for row in waiting] == [2]
+    store.keep_health()
+    assert [row[1] for row in stored(recorder.state)] == [1, 2]
+    store.close()
+
+
+def test_without_a_stream_health_reaches_the_disk_all_the_same(recorder: Recorder) -> None:
+    waiting, clock = recorder.monitor.waiting, recorder.clock
+    fails = False
+
+    def open_store(remains: Remains) -> Store:
+        if fails:
+            raise sqlite3.OperationalError("disk I/O error")
+        return Store(recorder.state, clock, remains, health=waiting)
+
+    wanted = Wanted(None, RATE, 1, 2, 60.0)
+    capture = capture_recorder.Recorder(wanted, clock, open_store, recorder.monitor)
+    for minute in range(1, 41):
+        clock.now_ns += MINUTE_NS
+        waiting.append(Row(clock.now_ns, "soc_temperature", 50, "degC"))
+        fails = 15 <= minute < 25
+        capture._disk.step()
+        assert (capture.state == "disk fails") == (20 <= minute < 30)
+    assert len(stored(recorder.state)) == 40
+    waiting.append(Row(clock.now_ns + 1, "soc_temperature", 50, "degC"))
+    capture._disk.start()
+    capture.stop()
+    assert len(stored(recorder.state)) == 41
+
+
+def test_a_long_segment_does_not_hold_health_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_probe.capture.writer.HEALTH_S", 20.0)
+    recording = Recording(tmp_path, segment_s=3600)
+    health = deque([Row(1, "rms.0", -20.5, "dBFS")])
+    recording.open = lambda remains: Store(tmp_path, recording.clock, remains, health=health)
+    recording.record(50)
+    health.append(Row(2, "rms.0", -20.5, "dBFS"))
+    recording.record(140)
+    assert health
+    recording.record(70)
+    assert len(stored(tmp_path)) == 2
+    assert len(list((tmp_path / "audio").iterdir())) == 1  # that segment goes on
+    recording.end()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.numbered_source import Auditor, NumberedSource, VirtualClock, stamps
 
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
@@ -40,10 +40,10 @@ class Day:
             self.deliver()
             self.writer.step()
 
-    def open(self, safe: Safe) -> Store:
+    def open(self, remains: Remains) -> Store:
         if self.clock.now_ns < self.fails_until_ns:
             raise sqlite3.OperationalError("disk I/O error")
-        return Store(self.state, self.clock, safe)
+        return Store(self.state, self.clock, remains)
 
     def hour(self) -> None:
         end = self.source.next_frame + 3600 * RATE

@@ -32,6 +32,12 @@ OTHERS = {
 }  # fmt: skip
 """Calls that are not about what is on the disk."""
 
+PAGE_BYTES = 4096
+"""As the kernel keeps files in memory."""
+
+WAL_HEADER_BYTES = 32
+"""https://sqlite.org/fileformat2.html, 4.1"""
+
 LONG = 30
 """Calls that fail one after another: longer than the ring lasts, or until the call is avoided."""
 
@@ -98,6 +104,7 @@ def test_every_failing_call_is_survived(
         log = folder / "log"
         assert any(call.was_injected for call in strace.calls(log)), f"{fault} did not strike"
         check_distrust(log, folder / "state" / "audio")
+        check_chain(log)
         assert fault.times > 1 or lost_s == 0, f"{fault} cost {lost_s} s"
         shutil.rmtree(folder)
         return lost_s
@@ -113,6 +120,51 @@ def test_every_failing_call_is_survived(
         "most_lost_s_lasting": max(lost_s),
         "crashes": 0,
     }
+
+
+@pytest.mark.parametrize("at", [5, 9])
+def test_no_commit_follows_one_that_a_failed_sync_lost(
+    died: Path, memory_folder: Path, at: int
+) -> None:
+    """Neither the commit nor SQLite's last try when it is closed reaches the disk."""
+    fault = Fault("fdatasync", "EIO", at, LONG)
+    go_on(died, memory_folder / "failing", fault.inject)
+    assert check_chain(memory_folder / "failing" / "log") > 0
+
+
+def check_chain(log: Path) -> int:
+    """SQLite reads its log up to the first hole: a commit behind one was acknowledged for nothing.
+
+    A page whose sync failed is not on the disk until it is written anew and synced.
+
+    Returns
+    -------
+    int
+        Syncs of the log that failed with something to lose.
+    """
+    n_failed = 0
+    written: set[int] = set()
+    lost: set[int] = set()
+    for call in strace.calls(log):
+        if call.path is None or not call.path.endswith("-wal"):
+            continue
+        if call.name == "ftruncate" and call.result == 0:
+            written, lost = set(), set()
+        elif call.name == "pwrite64" and call.result > 0:
+            at = int(call.arguments.rsplit(", ", 1)[1])
+            if (at, call.result) == (0, WAL_HEADER_BYTES):  # what is behind it counts no more
+                lost = set()
+            pages = range(at // PAGE_BYTES, (at + call.result - 1) // PAGE_BYTES + 1)
+            written |= set(pages)
+            lost -= set(pages)
+        elif call.name in ("fsync", "fdatasync") and call.was_injected:
+            n_failed += bool(written)
+            lost |= written
+            written = set()
+        elif call.name in ("fsync", "fdatasync") and written:
+            assert min(lost, default=max(written)) >= max(written), "behind what was lost"
+            written = set()
+    return n_failed
 
 
 def check_distrust(log: Path, audio: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from support.numbered_source import NumberedSource, VirtualClock
 
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
@@ -33,10 +33,10 @@ def main(state: Path, days: int, segment_s: int) -> None:
     source = NumberedSource(ring, clock, RATE, BLOCK)
     fails_until_ns = 0
 
-    def open_store(safe: Safe) -> Store:
+    def open_store(remains: Remains) -> Store:
         if clock.now_ns < fails_until_ns:
             raise sqlite3.OperationalError("disk I/O error")
-        return Store(state, clock, safe)
+        return Store(state, clock, remains)
 
     writer = Writer(
         ring, FORMAT, "numbered", segment_s=segment_s, open_store=open_store, clock=clock

@@ -23,6 +23,7 @@ class Call(NamedTuple):
     name: str
     path: str | None
     """Of the file descriptor that is its first argument."""
+    arguments: str
     result: int
     was_injected: bool
 
@@ -63,7 +64,7 @@ def calls(log: Path) -> Iterator[Call]:
         if (match := _CALL.match(line)) and match[1] not in ("clock_nanosleep", "restart_syscall"):
             file = _FILE.match(match[2])
             result = -1 if match[3] == "?" else int(match[3])
-            yield Call(match[1], file and file[1], result, "INJECTED" in match[4])
+            yield Call(match[1], file and file[1], match[2], result, "INJECTED" in match[4])
 
 
 def how_often(log: Path) -> Counter[str]:

@@ -16,7 +16,7 @@ from support.journal import Journal, Said
 from support.numbered_source import Frames, NumberedSource, VirtualClock, numbers
 
 from edge_probe.capture.ledger import CAUSES
-from edge_probe.capture.recovery import Safe
+from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format, SegmentFile
 from edge_probe.capture.store import Store, Timing
 from edge_probe.capture.writer import Writer
@@ -76,8 +76,8 @@ class Plan:
 class TellingStore(Store):
     """Says what was acknowledged, after it was."""
 
-    def __init__(self, folder: Path, clock: Clock, safe: Safe, journal: Journal) -> None:
-        super().__init__(folder, clock, safe)
+    def __init__(self, folder: Path, clock: Clock, remains: Remains, journal: Journal) -> None:
+        super().__init__(folder, clock, remains)
         self._journal = journal
 
     def begin_segment(self, first_frame: int, n_planned: int, timing: Timing) -> SegmentFile | None:
@@ -118,8 +118,8 @@ def record(plan: Plan) -> None:
     )  # fmt: skip
     stores: list[TellingStore] = []
 
-    def open_store(safe: Safe) -> Store:
-        stores[:] = [TellingStore(plan.state, clock, safe, journal)]
+    def open_store(remains: Remains) -> Store:
+        stores[:] = [TellingStore(plan.state, clock, remains, journal)]
         return stores[0]
 
     writer = Writer(

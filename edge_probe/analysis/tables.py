@@ -1,0 +1,85 @@
+"""The tables of detections.sqlite (`SCHEMA.md` is normative)."""
+
+TABLES = """
+CREATE TABLE bundle (
+    bundle INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
+    chunk_s REAL NOT NULL,
+    window_chunks INTEGER NOT NULL,
+    hop_chunks INTEGER NOT NULL
+) STRICT;
+CREATE TABLE label (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    class_index INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    threshold_on REAL NOT NULL,
+    threshold_off REAL NOT NULL,
+    PRIMARY KEY (bundle, class_index)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE duty (
+    duty INTEGER PRIMARY KEY,
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL
+) STRICT;
+CREATE TABLE chunk (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('tried','done','skipped','quarantined')),
+    n_attempts INTEGER NOT NULL,
+    reason TEXT,
+    PRIMARY KEY (bundle, stream, run_frame, n, channel)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stint (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    first_n INTEGER NOT NULL,
+    next_n INTEGER NOT NULL,
+    open TEXT NOT NULL,
+    PRIMARY KEY (bundle, stream, run_frame, channel)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE detection (
+    detection INTEGER PRIMARY KEY,
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    low_hz REAL,
+    high_hz REAL,
+    score REAL NOT NULL,
+    calibrated INTEGER NOT NULL,
+    logit REAL NOT NULL,
+    threshold REAL NOT NULL,
+    window_frame INTEGER NOT NULL,
+    span_frame INTEGER NOT NULL,
+    span_n_frames INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL,
+    private INTEGER NOT NULL
+) STRICT;
+CREATE INDEX detection_span ON detection (stream, span_frame);
+CREATE TABLE score_cache (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    first_n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    first_frame INTEGER NOT NULL,
+    n_frames INTEGER NOT NULL,
+    score REAL NOT NULL,
+    best BLOB NOT NULL,
+    PRIMARY KEY (bundle, stream, run_frame, first_n, channel)
+) STRICT, WITHOUT ROWID;
+"""
