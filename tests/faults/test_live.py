@@ -20,6 +20,7 @@ from edge_probe.analysis.backlog import behind_s
 from edge_probe.bundle import open_bundle
 from edge_probe.capture.segment import Format
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.source.timeline import SETTLE_S
 
 OPTIONS = (
     "--bundle", str(DEMO_BUNDLE), "--backlog", "1e9", "--bits", "32", "--no-flac", "--floor", "0.01"
@@ -35,6 +36,11 @@ nothing missing that says little."""
 
 MOST_ERROR_S = 0.15
 """Of the length of a gap: a block, and a little for blocks that are late."""
+
+MOST_LATE = 0.01
+"""Share of the time that may be booked as lost though nothing is missing: blocks that are a quarter
+of a second late for 0.7 s, and come after all, are a loss by the clock. Two busy processes a core
+do not make them so late; a crowd of others beside this test has."""
 
 MOST_RSS_MIB = 36
 LEAST_WANTED = 0.7
@@ -67,19 +73,28 @@ def test_every_sample_is_recorded_or_in_a_gap_while_nothing_has_time(
 
     found = Whereabouts(state, first_stream=2)
     gaps = [gap for gap in found.gaps if gap.cause != "schedule"]
+    early = [jump for jump in found.unaccounted if jump.frame < SETTLE_S * RATE]
+    missing = found.unaccounted[len(early) :]
+    real = [gap for gap in gaps if gap.n_missing]
+    late_s = sum(gap.n_frames for gap in gaps if not gap.n_missing) / RATE
     results["live, nothing has time"] = {
         "recorded_s": round(found.n_recorded / RATE, 1),
         "lost_on_purpose": n_losses,
         "gaps": [gap.cause for gap in gaps],
         "gaps_s": round(sum(gap.n_frames for gap in gaps) / RATE, 2),
-        "gap_wrong_by_at_most_s": round(max((gap.error_s for gap in gaps), default=0.0), 3),
-        "frames_unaccounted_for": sum(abs(jump.n_frames) for jump in found.unaccounted),
+        "gap_wrong_by_at_most_s": round(max((gap.error_s for gap in real), default=0.0), 3),
+        "late_taken_for_lost_s": round(late_s, 2),
+        "frames_missing_before_anything_is_judged": sum(jump.n_frames for jump in early),
+        "frames_unaccounted_for": sum(
+            abs(jump.n_frames) for jump in found.unaccounted[len(early) :]
+        ),
         "classifier_wanted_processor": round(wanted, 2),
         "recorder_rss_mib": round(most_rss_mib, 1),
     }
-    assert found.unaccounted == []
-    assert len(gaps) >= n_losses
-    assert max(gap.error_s for gap in gaps) < MOST_ERROR_S
+    assert missing == []
+    assert len(real) >= n_losses
+    assert max(gap.error_s for gap in real) < MOST_ERROR_S
+    assert late_s < MOST_LATE * live_s
     assert found.n_recorded > 0.8 * live_s * RATE
     assert waiting_s > live_s
     assert wanted > LEAST_WANTED
