@@ -63,7 +63,8 @@ class Field:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process.poll() is None:  # the classifier ends when it is alone
+        if self._process.poll() is None:
+            self.signal_classifier(signal.SIGKILL)  # alone it would end by itself, unless stopped
             self._process.kill()
         self._process.communicate()
 
