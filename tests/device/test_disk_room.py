@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.made_segments import MadeFindings, MadeSegments
 
-from edge_probe.analysis import store as store_module
+from edge_probe.analysis.tables import TABLES
 from edge_probe.capture import segment as segment_module
 from edge_probe.capture.ledger import DELETIONS_AT_ONCE
 from edge_probe.capture.recovery import Remains, recover
@@ -143,7 +143,7 @@ def test_months_of_detections_are_looked_through_in_portions(
 def test_a_look_at_one_segment_costs_the_same_after_months(card: MadeSegments) -> None:
     card.add(N_FRAMES)
     with closing(sqlite3.connect(card.state / "detections.sqlite")) as db:
-        for statement in store_module._TABLES.split(";\n"):
+        for statement in TABLES.split(";\n"):
             db.execute(statement)
         db.execute("INSERT INTO bundle VALUES (1, 'x', 'x', 1, 1, 1)")
         db.execute("INSERT INTO duty VALUES (1, 1, 1, 0, ?)", (10**9,))
