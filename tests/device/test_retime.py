@@ -1,5 +1,6 @@
 """Wall time put right by hand, and the lock that keeps a recorder from being disturbed."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from edge_probe.database import read
 from edge_probe.deployment.state import replace_file
 from edge_probe.deployment.wall import Wall, utc_text
 from edge_probe.errors import StateError
-from edge_probe.lock import hold
+from edge_probe.lock import hold, holder
 
 DAY = 86400
 
@@ -193,6 +194,19 @@ def test_the_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with hold(tmp_path):
         pass
+
+
+def test_a_full_disk_does_not_keep_the_lock_from_holding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with hold(tmp_path):
+        pass
+    monkeypatch.setattr(os, "pwrite", is_full)
+    with hold(tmp_path):
+        assert holder(tmp_path) == 0  # not the number that was left behind
 
 
 def test_readers_refuse_a_newer_version_and_cannot_write(made: MadeState) -> None:
