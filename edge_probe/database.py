@@ -98,18 +98,25 @@ def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int =
         except sqlite3.Error as error:
             if before.resting and _signs(path) != before:
                 continue
-            raise StateError(
-                f"{path}: cannot be read: {error}",
-                hint="copy the whole folder to where it can be written, then look at the copy",
-            ) from error
+            raise StateError(f"{path}: cannot be read: {error}", hint=_way_out(error)) from error
         if not before.resting or _signs(path) == before:
             return found
+
+
+def _way_out(error: sqlite3.Error) -> str:
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return "it is damaged: the command .recover of sqlite3 reads what is left of it"
+        case sqlite3.SQLITE_ERROR:
+            return "it lacks what a recorder writes: was it made by another program?"
+        case _:
+            return "copy the whole folder to where it can be written, then look at the copy"
 
 
 def _read(
     path: Path, query: str, look: Callable[[sqlite3.Connection], Found], version: int
 ) -> Found:
-    uri = f"file:{quote(str(path.absolute()))}?{query}"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{query}"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
     try:
         db.execute("BEGIN")  # one moment for all that is looked at

@@ -45,9 +45,10 @@ def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class Interrupted:
-    """Whether Ctrl-C or SIGTERM came, asked by a loop that looks often.
+    """Whether Ctrl-C, SIGTERM or the end of the terminal came, asked by a loop that looks often.
 
-    Within the context both signals do nothing else. To be used in the main thread.
+    Within the context these signals do nothing else. Who started us with ``nohup`` wants no end
+    with the terminal. To be used in the main thread.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,11 @@ class Interrupted:
         def stop(_number: int, _frame: object) -> None:
             self._stopped = True
 
-        self._before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # POSIX only
+        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+            numbers.append(hangup)
+        self._before = {number: signal.signal(number, stop) for number in numbers}
         return self
 
     def __exit__(

@@ -54,8 +54,11 @@ def hold(folder: Path, name: str = LOCK) -> Iterator[None]:
                 f"{folder}: process {_number_in(fd) or 'unknown'} is writing there",
                 hint="stop it first, or use another folder",
             )
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        try:
+            n_bytes = os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        except OSError:
+            n_bytes = 0  # a full disk: the lock holds all the same
+        os.ftruncate(fd, n_bytes)
         yield
     finally:
         os.close(fd)

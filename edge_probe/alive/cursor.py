@@ -69,7 +69,7 @@ def load(path: Path) -> Cursor | None:
         The file holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     return Cursor.parse(text.strip())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 
 from edge_probe.bundle import Label
 from edge_probe.errors import StateError
@@ -41,9 +42,10 @@ class Rules:
         """
         known = {label.text for label in labels}
         if unknown := sorted(self.private - known):
+            near = get_close_matches(unknown[0], known, n=1)
             raise StateError(
                 f"expected labels of the bundle as private classes, found {unknown[0]!r}",
-                hint="write it as in labels.txt of the bundle",
+                hint=f"did you mean {near[0]}?" if near else "labels.txt of the bundle has them",
             )
 
     def is_suppressed(self, label: str, stream: int, frame: int, score: float) -> bool:

@@ -54,7 +54,8 @@ class Place:
     @classmethod
     def of(cls, name: str) -> Self | None:
         """The place a file name tells, or None if it is none of ours."""
-        match = re.fullmatch(r"(\d{5,})-(\d{6,})-(\d{12,})_\w+\.(?:wav|wav\.part|flac)", name)
+        numbers = "([0-9]{5,18})-([0-9]{6,18})-([0-9]{12,18})"  # SQLite counts to 19 digits
+        match = re.fullmatch(rf"{numbers}_\w+\.(?:wav|wav\.part|flac)", name)
         return cls(*map(int, match.groups())) if match else None
 
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         return new, [*retime.changes(capture, new)]
 
     state = StateFolder(args.state)
-    with nullcontext() if args.dry_run else hold(state.path):
+    with nullcontext() if args.dry_run or not state.capture.exists() else hold(state.path):
         new, changes = read(state.capture, look)
         for change in changes:
             print(change)

@@ -1,7 +1,8 @@
 """``edge-probe run``: the recorder, to be left in a forest."""
 
 import argparse
-import math
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +24,18 @@ STRATA = ((0.1, 1), (0.3, 2), (0.6, 5), (0.9, 10))
 High scores are rare, and say most about a threshold when people have listened to them."""
 
 
-def _number(least: float, most: float = math.inf) -> Callable[[str], float]:
-    def parse(text: str) -> float:
+MAX_GB = 1e6
+"""Above any card."""
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def number(text: str) -> float:  # argparse shows its name
         value = float(text)
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"must be from {least:g} to {most:g}")
         return value
 
-    return parse
+    return number
 
 
 def _rate_hz(text: str) -> int:
@@ -54,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     disk = parser.add_argument_group("disk")
     disk.add_argument("--keep", choices=KEEP, default="all", help="what is not deleted; all: "
                       "nothing is, recording stops when the disk is full (default)")  # fmt: skip
-    disk.add_argument("--quota", type=_number(1e-3), metavar="GB", help="of the state folder "
-                      "(default: all but the floor)")  # fmt: skip
-    disk.add_argument("--floor", type=_number(0), default=1.0, metavar="GB",
+    disk.add_argument("--quota", type=_number(1e-3, MAX_GB), metavar="GB",
+                      help="of the state folder (default: all but the floor)")  # fmt: skip
+    disk.add_argument("--floor", type=_number(0, MAX_GB), default=1.0, metavar="GB",
                       help="that stay free on the disk (default 1)")  # fmt: skip
     disk.add_argument("--sample", type=_number(0, 1), default=0.01, metavar="P",
                       help="share of windows in the random sample (default 0.01); with a bundle,"
@@ -72,9 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="overwrite the audio of this class with zeros")  # fmt: skip
     hear.add_argument("--private-margin", type=_number(0, 600), default=5.0, metavar="S",
                       help="before and after it (default 5)")  # fmt: skip
-    hear.add_argument("--backlog", type=_number(1), default=600.0, metavar="S",
+    hear.add_argument("--backlog", type=_number(1, 1e9), default=600.0, metavar="S",
                       help="audio that may wait; older is skipped (default 600)")  # fmt: skip
     hear.add_argument("--classify-only", action="store_true", help=argparse.SUPPRESS)
+    hear.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)
     hear.add_argument("--forgive", action="store_true", help=argparse.SUPPRESS)
 
@@ -92,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         if path and not path.is_file():
             raise EdgeProbeError(f"{path}: no such file", hint="give a bundle's folder, and files")
     state = StateFolder(args.state)
+    if args.check_only:
+        return _check(args, state)
     if args.classify_only:
         return _classify(args, state)
     if args.keep != "all" and not args.accept_deletion and not args.plan:
@@ -106,8 +114,17 @@ def _make(folder: Path) -> None:
     """The state folder, if it is not there yet."""
     from edge_probe.errors import StateError
 
+    if (folder / "manifest.json").exists():
+        raise StateError(
+            f"{folder}: expected a folder for recordings, found a bundle",
+            hint="edge-probe run STATE --bundle BUNDLE",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StateError(
+            f"{folder}: expected a folder, found something else", hint="give another name"
+        ) from error
     except PermissionError as error:
         raise StateError(
             f"{folder}: this user may not make it",
@@ -118,20 +135,48 @@ def _make(folder: Path) -> None:
 def _record(args: argparse.Namespace, state: "StateFolder") -> int:
     from edge_probe.clock import SystemClock
     from edge_probe.deployment.settings import adopt
+    from edge_probe.errors import StateError
     from edge_probe.interrupt import Interrupted
     from edge_probe.lock import hold
+    from edge_probe.log import never_wait
     from edge_probe.station import Station
 
     _make(state.path)
-    with hold(state.path), Interrupted() as interrupted:
-        settings = adopt(args.deployment, state) if args.deployment else None
-        Station(state, _orders(args, state, settings), SystemClock()).run(interrupted)
+    with hold(state.path):
+        if args.bundle and not state.capture.exists():
+            # By a process of its own: the recorder is to stay small. Only before the first
+            # recording: after a power cut audio comes first, whatever became of the bundle.
+            command = [*_command(args), "--check-only"]
+            if code := subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+                return code
+        never_wait()
+        with Interrupted() as interrupted:
+            settings = adopt(args.deployment, state) if args.deployment else None
+            try:
+                Station(state, _orders(args, state, settings), SystemClock()).run(interrupted)
+            except sqlite3.Error as error:
+                raise StateError(
+                    f"{state.path}: the disk fails: {error}", hint="look at its free space"
+                ) from error
+    return 0
+
+
+def _check(args: argparse.Namespace, state: "StateFolder") -> int:
+    """Whether process B could work."""
+    from edge_probe.bundle import open_bundle
+    from edge_probe.classify import ChunkAnalyser
+
+    bundle = open_bundle(args.bundle)
+    _rules(args, state).check(bundle.labels)
+    ChunkAnalyser(bundle, "low-memory")
     return 0
 
 
 def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
     from edge_probe.analysis.process import run_worker
+    from edge_probe.log import never_wait
 
+    never_wait()
     run_worker(
         state.path, args.bundle, backlog_s=args.backlog, rules=_rules(args, state),
         beat_fd=args.beat_fd, forgive=args.forgive,
@@ -164,13 +209,17 @@ def _orders(
 ) -> "Orders":
     from edge_probe.capture.recorder import Wanted
     from edge_probe.disk.room import Limits
+    from edge_probe.health.identity import cards, refuse_unstable
     from edge_probe.station import Orders
 
     deployment_id = settings.deployment_id if settings else None
-    wanted = Wanted(
-        args.device or (settings.microphone if settings else None), args.rate, args.channels,
-        args.bits // 8, args.segment,
-    )  # fmt: skip
+    device: str | None = args.device
+    if device is None and settings is not None:
+        device = settings.microphone
+    if device is not None:
+        # One that is not there is waited for; one that cannot be is not.
+        refuse_unstable(device, (card.identity for card in cards().values()))
+    wanted = Wanted(device, args.rate, args.channels, args.bits // 8, args.segment)
     floor_bytes = round(args.floor * 1e9)
     return Orders(
         wanted,

@@ -8,7 +8,7 @@ from what the recorder read, so doing it twice is doing it once.
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from re import fullmatch
@@ -24,6 +24,7 @@ MAX_RATE = 1e-3
 """Monotonic clocks are within 200 ppm; two moments that tell more are not both right."""
 
 _LAST_NS = 2**63 - 1
+"""In the year 2262."""
 
 New = Mapping[int, Sequence[Anchor]]
 """Readings by hand, by boot."""
@@ -99,7 +100,8 @@ def _by_hand(anchor: Anchor, offset_ns: int) -> Anchor:
     utc_ns = anchor.utc_ns + offset_ns
     if not 0 <= utc_ns <= _LAST_NS:
         raise StateError(
-            f"{utc_text(anchor.utc_ns)} and {offset_ns * 1e-9:g} s: expected a time after 1970",
+            f"{utc_text(anchor.utc_ns)} and {offset_ns * 1e-9:g} s: expected a time from 1970"
+            " to 2261",
             hint="the offset is true time minus the recorder's, in seconds",
         )
     return Anchor(anchor.monotonic_ns, utc_ns, BY_HAND)
@@ -148,8 +150,8 @@ def _refuse_contradiction(boot: int, a: Anchor, b: Anchor) -> None:
 
 def _place(capture: sqlite3.Connection, where: str) -> tuple[int, int]:
     """Stream and frame that a text means."""
-    by_number = fullmatch(r"(\d+):(\d+)", where)
-    by_file = fullmatch(r"(.+?\.(?:wav|flac))(?:\+(\d+(?:\.\d+)?))?", where)
+    by_number = fullmatch(r"([0-9]{1,18}):([0-9]{1,18})", where)
+    by_file = fullmatch(r"(.+?\.(?:wav|flac))(?:\+([0-9]{1,10}(?:\.[0-9]+)?))?", where)
     place = Place.of(Path(by_file[1]).stem + ".wav") if by_file else None
     if by_number:
         stream, frame, seconds = int(by_number[1]), int(by_number[2]), 0.0
@@ -180,16 +182,17 @@ def _place(capture: sqlite3.Connection, where: str) -> tuple[int, int]:
 
 def _moment(text: str, when: str) -> int:
     try:
-        moment = datetime.fromisoformat(when)
-    except ValueError:
-        moment = datetime.min
-    if moment.tzinfo is None or moment < datetime(1970, 1, 1, tzinfo=UTC):
+        since = datetime.fromisoformat(when) - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, TypeError):  # TypeError: without an offset from UTC
+        since = timedelta(-1)
+    utc_ns = (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+    if not 0 <= utc_ns <= _LAST_NS:
         raise StateError(
-            f"{text}: expected a time with Z or an offset from UTC, found {when or 'none'}",
+            f"{text}: expected a time from 1970 to 2261 with Z or an offset from UTC, found "
+            f"{when or 'none'}",
             hint="for example 2026-11-24T17:30:00Z or 2026-11-24T18:30:00+01:00",
         )
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+    return utc_ns
 
 
 def changes(capture: sqlite3.Connection, new: New) -> list[Change]:

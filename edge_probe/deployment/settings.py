@@ -12,7 +12,7 @@ from re import fullmatch
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
-from edge_probe.deployment.state import StateFolder, replace_file
+from edge_probe.deployment.state import StateFolder, put_aside, replace_file
 from edge_probe.errors import DeploymentError
 
 _log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def parse_settings(data: bytes, where: str) -> Settings:
             f"{where}: expected UTF-8, found other bytes at {error.start}",
             hint="save it as UTF-8 text",
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers and brackets without end, too
         raise DeploymentError(
             f"{where}: not TOML: {error}",
             hint='lines are key = value: text in "quotes", numbers with a decimal point',
@@ -159,19 +159,21 @@ def adopt(source: Path, state: StateFolder) -> Settings:
     A file of the same deployment replaces the copy and what changed is logged; one of another
     deployment is refused: a state folder belongs to one.
 
+    Nothing that became of the copy on the card keeps a recorder from starting: one that is not
+    valid is put aside.
+
     Raises
     ------
     DeploymentError
-        Either file is not valid, or they are of two deployments.
+        The file is not valid, or the copy is of another deployment.
     OSError
         The disk fails; the old copy is still there.
     """
     data = _bytes(source)
     settings = parse_settings(data, str(source))
-    if state.deployment.exists():
-        if state.deployment.read_bytes() == data:
-            return settings
-        kept = read_settings(state.deployment)
+    if state.deployment.exists() and state.deployment.read_bytes() == data:
+        return settings
+    if kept := _kept(state):
         if kept.deployment_id != settings.deployment_id:
             raise DeploymentError(
                 f"{source}: expected deployment_id {kept.deployment_id}, to which {state.path} "
@@ -182,6 +184,18 @@ def adopt(source: Path, state: StateFolder) -> Settings:
             _log.warning("%s: %s", state.deployment, change)
     replace_file(state.deployment, data)
     return settings
+
+
+def _kept(state: StateFolder) -> Settings | None:
+    """What the copy says; None if there is none, or none that can be read any more."""
+    if not state.deployment.exists():
+        return None
+    try:
+        return read_settings(state.deployment)
+    except DeploymentError as error:
+        aside = put_aside(state.deployment)
+        _log.error("%s; kept as %s", error.message, aside.name)
+        return None
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -255,7 +269,8 @@ def _project(name: str, value: object) -> Mapping[str, Scalar]:
     if not isinstance(value, dict):
         raise _wrong(name, "a table", value, "write [project] and its keys below it")
     for key, item in value.items():
-        if not isinstance(item, Scalar):
+        _text(f"{name}: a key", key)
+        if not isinstance(item, Scalar) or (isinstance(item, float) and not math.isfinite(item)):
             raise _wrong(f"{name}.{key}", "text, a number, true or false", item)
         if isinstance(item, str):
             _text(f"{name}.{key}", item)

@@ -72,7 +72,10 @@ class SpeciesList:
                     f"did you mean {near[0]}?" if near else "edge-probe info shows its labels",
                 )
             season = _Season(*_days(where, first, last), _score(where, min_score))
-            seasons.setdefault(label, []).append(season)
+            told = seasons.setdefault(label, [])
+            if any(season[:2] == other[:2] for other in told):
+                _refuse(f"{where}: {label} has these days already", "keep one of the rows")
+            told.append(season)
         if not seasons:
             _refuse(f"{path}: no species in it", "every detection would be suppressed")
         return cls(seasons)

@@ -133,19 +133,47 @@ def match(wanted: str, among: Sequence[Device]) -> Device:
     Raises
     ------
     DeviceError
-        None, several, or a number, which would mean another microphone after a boot.
+        None, several, or what `refuse_unstable` refuses.
     """
-    listed = "; ".join(f'"{device.identity}"' for device in among) or "none"
-    if _NUMBER.fullmatch(wanted.strip()):
-        raise DeviceError(
-            f"microphone {wanted!r}: expected a name, found a number, which changes with each boot",
-            hint=f"microphones here: {listed}",
-        )
+    listed = [device.identity for device in among]
+    refuse_unstable(wanted, listed)
     found = [device for device in among if _is(wanted, device, among)]
     if len({device.card.number if device.card else ~device.index for device in found}) == 1:
         return min(found, key=lambda device: device.pcm)
     problem = f"{len(found)} microphones match" if found else "no such microphone"
-    raise DeviceError(f"microphone {wanted!r}: {problem}", hint=f"microphones here: {listed}")
+    raise DeviceError(f"microphone {wanted!r}: {problem}", hint=_here(listed))
+
+
+def _here(identities: Iterable[str]) -> str:
+    return "microphones here: " + ("; ".join(f'"{one}"' for one in identities) or "none")
+
+
+def refuse_unstable(wanted: str, identities: Iterable[str]) -> None:
+    """See that a text can mean one microphone for months, whether that is there now or not.
+
+    Parameters
+    ----------
+    wanted : str
+        As for `match`.
+    identities : iterable of str
+        Of what is there, for the hint.
+
+    Raises
+    ------
+    DeviceError
+        It is empty, a number, which would mean another microphone after a boot, or no USB name.
+    """
+    if not wanted.strip() or _NUMBER.fullmatch(wanted.strip()):
+        raise DeviceError(
+            f"microphone {wanted!r}: expected a name; a number changes with each boot",
+            hint=_here(identities),
+        )
+    if wanted.startswith("usb:") and not _USB.fullmatch(wanted):
+        raise DeviceError(
+            f"microphone {wanted!r}: expected usb:VENDOR:PRODUCT in hexadecimal digits, with"
+            " :SERIAL or @PORT where there are twins",
+            hint=_here(identities),
+        )
 
 
 def _is(wanted: str, device: Device, among: Sequence[Device]) -> bool:

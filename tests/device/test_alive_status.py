@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 from hypothesis import given, settings
@@ -150,6 +151,7 @@ def test_a_disk_that_fails_stops_nobody_and_is_told_once(
     files = StatusFiles(state, clock)
     for _ in range(3):
         files.update(lambda: RECORDING, at_once=True)
+    files.update(lambda: _look_at(state), at_once=True)
     assert len(caplog.records) == 1
     state.mkdir()
     files.update(lambda: RECORDING, at_once=True)
@@ -160,6 +162,11 @@ def test_a_disk_that_fails_stops_nobody_and_is_told_once(
     files.update(lambda: RECORDING, at_once=True)
     assert len(caplog.records) == 2
     assert not list(state.glob("*.tmp"))
+
+
+def _look_at(folder: Path) -> Status:
+    disk_usage(folder)
+    return RECORDING
 
 
 def test_its_age_survives_a_stepped_clock_and_a_boot() -> None:

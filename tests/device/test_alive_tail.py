@@ -254,9 +254,10 @@ def test_a_cursor_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     for row in range(3):
         save(path, Cursor("first", {"detection": (row,)}))
         assert load(path) == Cursor("first", {"detection": (row,)})
-    path.write_text("")
-    with pytest.raises(StateError, match="expected a cursor"):
-        load(path)
+    for damaged in (b"", b"\xff\xfe\0"):
+        path.write_bytes(damaged)
+        with pytest.raises(StateError, match="expected a cursor"):
+            load(path)
 
 
 def test_the_command_goes_on_where_it_was(

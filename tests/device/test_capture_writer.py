@@ -88,6 +88,15 @@ def test_a_file_has_its_name_only_when_it_is_safe(recording: Recording) -> None:
     assert not list(audio.glob(f"*{PART}"))
 
 
+@pytest.mark.parametrize("name", ["00001-{0}-000000000000_x.wav.part", "00001-000001-{0}_x.wav"])
+def test_a_name_with_absurd_numbers_is_not_ours(recording: Recording, name: str) -> None:
+    recording.record(3)
+    recording.end()
+    (recording.state / "audio" / name.format(10**20)).write_bytes(bytes(100))
+    Store(recording.state, recording.clock).close()
+    assert account(recording.state) == [(300, -1, "schedule")]
+
+
 def test_frames_the_card_lost_are_booked_where_they_were(recording: Recording) -> None:
     recording.record(300)
     recording.source.lose(777)

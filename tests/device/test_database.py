@@ -109,8 +109,9 @@ def test_an_error_of_a_reader_that_was_overtaken_is_not_told(path: Path) -> None
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" * 64])
 def test_what_is_no_database_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(StateError, match="cannot be read"):
+    with pytest.raises(StateError, match="cannot be read") as caught:
         read(path, count)
+    assert ".recover" in str(caught.value.hint)
     with pytest.raises(StateError, match="no such file"):
         read(path.with_name("other"), count)
 
@@ -182,3 +183,20 @@ def test_a_log_is_written_again_as_it_is_and_never_beside_a_writer(path: Path) -
     db.execute("ROLLBACK")
     add(other)
     assert count(db) == 51
+
+
+def test_a_database_of_another_program_is_told_as_such(path: Path) -> None:
+    writer(path).close()
+    with pytest.raises(StateError, match="no such table") as caught:
+        read(path, lambda db: db.execute("SELECT * FROM stream").fetchall())
+    assert "another program" in str(caught.value.hint)
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff um\xc3\xa4? #1\n"))
+    folder.mkdir()
+    db = writer(folder / "a.sqlite")
+    add(db)
+    assert read(folder / "a.sqlite", count) == 1
+    db.close()
+    assert read(folder / "a.sqlite", count) == 1

@@ -64,6 +64,10 @@ def test_byte_order_mark_and_crlf_are_accepted() -> None:
         ('habitat = ""', "habitat", None),
         ("project = 3", "expected a table, found 3", "[project]"),
         ("project.a.b = 3", "project.a: expected text", None),
+        ("project.a = nan", "project.a: expected text", None),
+        ('project."a\\n" = 3', "project: a key", None),
+        ("latitude = " + "9" * 5000, "not TOML", None),
+        ("latitude = " + "[" * 5000, "not TOML", None),
     ],
 )
 def test_what_cannot_be_meant_is_refused(line: str, message: str, hint: str | None) -> None:
@@ -118,3 +122,17 @@ def test_the_copy_is_the_file_and_changes_are_told(
         adopt(source, state)
     assert read_settings(state.deployment).deployment_id == "a"
     assert [path.name for path in state.path.iterdir()] == ["deployment.toml"]
+
+
+def test_a_damaged_copy_keeps_no_recorder_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state, source = StateFolder(tmp_path / "state"), tmp_path / "my.toml"
+    state.path.mkdir()
+    source.write_bytes(b'deployment_id = "a"\n')
+    for n, damaged in enumerate([b"\0" * 20, b"deployment_id"], start=1):
+        state.deployment.write_bytes(damaged)
+        assert adopt(source, state).deployment_id == "a"
+        assert state.deployment.read_bytes() == source.read_bytes()
+        assert (state.path / f"deployment.toml.damaged-{n}").read_bytes() == damaged
+        assert f"kept as deployment.toml.damaged-{n}" in caplog.text

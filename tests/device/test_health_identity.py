@@ -82,6 +82,14 @@ def test_a_number_is_refused(alsa: FakeAlsa, wanted: str) -> None:
     assert "usb:0d8c:0014@1-1.3" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("wanted", ["", " ", "usb:0d8c", "usb:c-media:0014", "usb:0d8c:0014@4"])
+def test_a_name_that_nothing_can_have_is_refused(alsa: FakeAlsa, wanted: str) -> None:
+    alsa.plug(1, "Device", "USB PnP Sound Device", C_MEDIA)
+    with pytest.raises(DeviceError, match=r"expected (a name|usb:VENDOR)") as caught:
+        match(wanted, listed(alsa, 1))
+    assert "usb:0d8c:0014@1-1.3" in str(caught.value.hint)
+
+
 def test_what_is_no_card_goes_by_its_name(alsa: FakeAlsa) -> None:
     assert match("pulse", listed(alsa)).index == 7
     with pytest.raises(DeviceError, match="no such microphone"):

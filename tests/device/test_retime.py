@@ -1,5 +1,6 @@
 """Wall time put right by hand, and the lock that keeps a recorder from being disturbed."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from edge_probe.database import read
 from edge_probe.deployment.state import replace_file
 from edge_probe.deployment.wall import Wall, utc_text
 from edge_probe.errors import StateError
-from edge_probe.lock import hold
+from edge_probe.lock import hold, holder
 
 DAY = 86400
 
@@ -116,10 +117,14 @@ def test_effort_that_is_there_is_made_anew(made: MadeState) -> None:
     [
         (["--offset", "nan"], "expected less"),
         (["--offset", "1e300"], "expected less"),
-        (["--offset", "-1000000000"], "after 1970"),
+        (["--offset", "-1000000000"], "from 1970 to 2261"),
         (["--offset", "1", "--boot", "9"], "boot 9: nothing"),
-        (["--anchor", "1:0=2026-05-01T00:00:00"], "expected a time with Z"),
+        (["--anchor", "1:0=2026-05-01T00:00:00"], "with Z or an offset"),
+        (["--anchor", "1:0=9999-12-31T23:59:59-23:00"], "expected a time from 1970 to 2261"),
         (["--anchor", "1:0"], "expected the name"),
+        (["--anchor", f"{10**19}:0=2026-05-01T00:00:00Z"], "expected the name"),
+        (["--anchor", f"00001-000001-000000000000_x.wav+{10**400}=2026-05-01T00:00:00Z"],
+         "expected the name"),
         (["--anchor", "=2026-05-01T00:00:00Z"], "expected the name"),
         (["--anchor", "9:0=2026-05-01T00:00:00Z"], "not in the recording"),
         (["--anchor", f"1:{DAY * RATE + 1}=2026-05-01T00:00:00Z"], "not in the recording"),
@@ -158,7 +163,7 @@ def test_a_folder_without_a_recording_is_refused(
     assert retime(tmp_path / "none", "--offset", "1") == 1
     assert retime(tmp_path / "none", "--offset", "1", "--dry-run") == 1
     assert capsys.readouterr().err.count("error: ") == 3
-    assert not (tmp_path / "capture.sqlite").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_living_recorder_is_not_disturbed_and_a_killed_one_leaves_no_lock(
@@ -189,6 +194,19 @@ def test_the_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with hold(tmp_path):
         pass
+
+
+def test_a_full_disk_does_not_keep_the_lock_from_holding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with hold(tmp_path):
+        pass
+    monkeypatch.setattr(os, "pwrite", is_full)
+    with hold(tmp_path):
+        assert holder(tmp_path) == 0  # not the number that was left behind
 
 
 def test_readers_refuse_a_newer_version_and_cannot_write(made: MadeState) -> None:

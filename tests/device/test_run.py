@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import soundfile as sf
@@ -35,16 +36,26 @@ SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
         (["--bundle", str(DEMO_BUNDLE), "--species", "no.csv"], "no.csv: no such file"),
         (["--plan", "30"], "needs a sample rate"),
         (["--deployment", "wrong.toml"], "did you mean deployment_id?"),
+        (["--bundle", "tampered"], "labels.txt: expected sha256"),
+        (["--bundle", str(DEMO_BUNDLE), "--private", "Sea wave"], "did you mean Sea waves?"),
+        (["--bundle", str(DEMO_BUNDLE), "--species", "wrong.csv"], "did you mean Rooster?"),
+        (["--device", "2"], "a number changes with each boot"),
+        (["--device", ""], "expected a name"),
+        (["--device", "usb:0d8c"], "expected usb:VENDOR:PRODUCT"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
     words: list[str], said: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     Path("wrong.toml").write_text('deployment_i = "wood"')
+    Path("wrong.csv").write_text("label,from_mmdd,to_mmdd,min_score\nRoster,,,\n")
+    copytree(DEMO_BUNDLE, "tampered")
+    labels = Path("tampered", "labels.txt")
+    labels.write_bytes(labels.read_bytes().replace(b"Rooster", b"Booster"))
     assert main(["run", "state", *words]) == 1
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
     assert said in error
     assert error.count("error:") == 1
     assert not Path("state", "capture.sqlite").exists()
@@ -59,6 +70,29 @@ def test_a_rate_that_no_microphone_has_is_refused(
     assert "must be from 8000 to 384000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [
+    ["--quota", "inf"], ["--quota", "0"],
+    ["--floor", "inf"], ["--floor", "-1"], ["--segment", "nan"], ["--segment", "0"],
+    ["--channels", "0"], ["--bits", "20"], ["--backlog", "inf"], ["--sample", "2"],
+])  # fmt: skip
+def test_a_number_that_cannot_be_meant_is_refused(tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(tmp_path / "state"), *words])
+    assert caught.value.code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_a_folder_is_taken_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["run", str(tmp_path / "file")]) == 1
+    assert main(["run", str(tmp_path / "file" / "state")]) == 1
+    assert capsys.readouterr().err.count("expected a folder, found something else") == 2
+    n_files = len(list(DEMO_BUNDLE.iterdir()))
+    assert main(["run", str(DEMO_BUNDLE)]) == 1
+    assert "found a bundle" in capsys.readouterr().err
+    assert len(list(DEMO_BUNDLE.iterdir())) == n_files
+
+
 def test_two_recorders_in_one_folder_are_one_too_many(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +104,7 @@ def test_two_recorders_in_one_folder_are_one_too_many(
 def test_a_plan_that_deletes_has_to_be_accepted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["run", str(tmp_path), "--rate", "48000", "--quota", "1", "--floor", "0"]
+    words = ["run", str(tmp_path / "new"), "--rate", "48000", "--quota", "1", "--floor", "0"]
     words += ["--plan", "30", "--keep", "detections"]
     assert main(words) == 1
     assert "the card is full after" in capsys.readouterr().out
@@ -165,6 +199,32 @@ def test_a_whole_station_hears_tells_and_keeps(
     heard = sum(float(row["classified_s"]) + float(row["skipped_s"]) for row in rows)
     assert heard == pytest.approx(sum(float(row["recorded_s"]) for row in rows), abs=1e-5)
     assert heard > 16
+
+
+def test_a_recorder_without_room_does_not_call_itself_recording(
+    tmp_path: Path, plugged: Callable[[int], VirtualMicrophone]
+) -> None:
+    microphone = plugged(RATE)
+    edge_probe = [sys.executable, "-m", "edge_probe"]
+    command = [*edge_probe, "run", tmp_path / "state", "--device", microphone.name,
+               "--rate", RATE, "--segment", 10, "--quota", 0.001]  # fmt: skip
+    told = [""]
+
+    def is_full() -> bool:
+        words = [*edge_probe, "status", str(tmp_path / "state"), "--one-line"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        told.append(done.stdout)
+        return "disk full" in done.stdout and done.returncode == 1
+
+    with (tmp_path / "log").open("wb") as log:
+        station = subprocess.Popen([*map(str, command)], env=microphone.environment, stderr=log)
+    try:
+        _until(lambda: "there is no room" in (tmp_path / "log").read_text())
+        _until(is_full)
+        assert "NOT RECORDING; the recorder runs but does not record: disk full" in told[-1]
+    finally:
+        station.terminate()
+        assert station.wait(timeout=20) == 0
 
 
 def _until(done: Callable[[], bool], limit_s: float = 60) -> None:

@@ -81,6 +81,7 @@ def test_what_spreadsheets_write_is_accepted(tmp_path: Path) -> None:
         (HEAD + "noise,0229,,\n", "to_mmdd: expected a day", "0315"),
         (HEAD + "noise,1 May,0630,\n", "from_mmdd: expected a day", "0315"),
         (HEAD + 'noise,"0229\n', "line 2", '""'),
+        (HEAD + "noise,,,0.5\nnoise,0101,1231,0.9\n", "line 3: noise has these days", "one of"),
         (HEAD.encode() + b"M\xfcller,,,\n", "expected UTF-8", "UTF-8"),
     ],
 )  # fmt: skip
