@@ -84,10 +84,10 @@ def measure(
     -------
     list of dict
         One row per precision and linear layer of a protobin head, else one: ``bits, layer,
-        validation, test`` (macro mAP in percent), ``validation_resampled`` (of the usual linear
-        layer of a protobin head: its `resampled_maps` in percent), ``auroc, top_1, low, high`` (of
-        the test, ``low`` and `high` a 95 % bootstrap interval by source recording), ``per_class``,
-        ``n_parameters, prototype_bytes, linear_bytes, parity``.
+        validation, test`` (macro mAP in percent), ``auroc, top_1, low, high`` (of the test,
+        ``low`` and `high` a 95 % bootstrap interval by source recording), ``per_class``,
+        ``n_parameters, prototype_bytes, linear_bytes, parity``; with ``intervals`` also
+        ``validation_resampled`` (`resampled_maps` in percent).
     """
     module = _trained(parts, head, trial, n_own, seed)
     about = {"n_parameters": n_parameters(module)}
@@ -107,7 +107,7 @@ def measure(
             "linear_bytes": layer_bytes(device.linear), "parity": _parity(device, parts.validation),
         }  # fmt: skip
         usual = device.linear.kind in ("int8", "int8-grouped")
-        rows.append(row | _judge(partial(device_logits, device), parts, intervals and usual, usual))
+        rows.append(row | _judge(partial(device_logits, device), parts, intervals and usual))
     return rows
 
 
@@ -164,12 +164,7 @@ def _parity(head: DeviceHead, bags: Bags) -> Row:
     return {"passed": all(stage.passed for stage in stages), "error": error}
 
 
-def _judge(
-    logits: Callable[[Bags], NDArray[np.floating]],
-    parts: Parts,
-    intervals: bool,
-    resampled: bool = False,
-) -> Row:
+def _judge(logits: Callable[[Bags], NDArray[np.floating]], parts: Parts, intervals: bool) -> Row:
     """Quality on validation and test clips."""
     heard = logits(parts.validation)
     given, targets = logits(parts.test), parts.test.targets
@@ -183,15 +178,14 @@ def _judge(
         "low": None,
         "high": None,
     }
-    if resampled:
-        maps = resampled_maps(
-            heard, parts.validation.targets, parts.validation_groups, n_resamples=N_RESAMPLES
-        )
-        row["validation_resampled"] = [_in_percent(value) for value in maps]
     if intervals:
         sure = average_precision_intervals(
             given, targets, parts.test_groups, n_resamples=N_RESAMPLES
         )
+        maps = resampled_maps(
+            heard, parts.validation.targets, parts.validation_groups, n_resamples=N_RESAMPLES
+        )
+        row["validation_resampled"] = [_in_percent(value) for value in maps]
         per_class = zip(map(_in_percent, sure.low), map(_in_percent, sure.high), strict=True)
         row |= {"low": _in_percent(sure.macro_low), "high": _in_percent(sure.macro_high)}
         row["per_class_intervals"] = list(per_class)

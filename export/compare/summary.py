@@ -33,7 +33,7 @@ def table(rows: Sequence[Row]) -> list[Row]:
 
     Figures in percent are means over seeds, ``*_sd`` their standard deviation; ``delta`` is the
     test mAP above that of the linear layer on the mean token; ``parity`` the worst of them;
-    ``validation_resampled`` the mean over seeds of each resample.
+    ``validation_resampled`` are those of the first seed.
     """
     lines: dict[tuple[Any, ...], Row] = {}
     for row in rows:
@@ -45,8 +45,7 @@ def table(rows: Sequence[Row]) -> list[Row]:
         entry["n_seeds"] = len(of)
         entry["validation_by_seed"] = {row["seed"]: row["validation"] for row in of}
         if "validation_resampled" in of[0]:
-            resampled = np.asarray([row["validation_resampled"] for row in of], np.float64)
-            entry["validation_resampled"] = resampled.mean(axis=0).tolist()
+            entry["validation_resampled"] = of[0]["validation_resampled"]
         for name in _AVERAGED:
             values = [row[name] for row in of if row[name] is not None]
             entry[name] = round(mean(values), 3) if values else None
@@ -126,8 +125,9 @@ def _doubt(exact: Row, entry: Row) -> float:
 
     Two one-sided bounds, added as independent errors are: of the mean over training seeds (t
     interval, Student 1908) and over the clips that happened to be validation (bootstrap of the
-    difference on the same resamples, Efron 1979). One seed tells nothing of the first; infinite
-    where there are too few clips to resample.
+    difference on the same resamples, Efron 1979; of the first seed, whose difference varies more
+    than the mean over seeds does, so this errs to the safe side). One seed tells nothing of the
+    former; infinite where there are too few clips to resample.
     """
     if entry is exact:
         return 0.0
@@ -139,7 +139,9 @@ def _doubt(exact: Row, entry: Row) -> float:
     of_seeds = 0.0
     if len(losses) > 1:
         of_seeds = t.ppf(CERTAINTY, len(losses) - 1) * stdev(losses) / sqrt(len(losses))
-    lost = np.subtract(exact["validation_resampled"], entry["validation_resampled"])
+    lost = np.subtract(*(
+        np.asarray(each["validation_resampled"], np.float64) for each in (exact, entry)
+    ))  # fmt: skip
     doubt = float(hypot(of_seeds, norm.ppf(CERTAINTY) * lost.std(ddof=1)))
     return doubt if np.isfinite(doubt) else inf
 
