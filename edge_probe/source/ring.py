@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from mmap import ACCESS_COPY, mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class Ring:
 
     def __init__(self, n_frames: int, frame_bytes: int) -> None:
         # Not of the heap, which would keep the room of rings that are gone.
-        room = mmap(-1, n_frames * frame_bytes, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        room = mmap(-1, n_frames * frame_bytes, access=ACCESS_COPY)  # private, on any system
         self._data = np.frombuffer(room, np.uint8).reshape(n_frames, frame_bytes)
         self._data[:] = 0  # its pages are there now, and not when the callback first meets them
         self._stamps = np.full((_N_STAMPS, len(Stamp._fields)), 0, np.int64)

@@ -60,3 +60,12 @@ def test_callback_and_reader_lose_nothing_between_them(eager_threads: None) -> N
         expected[at:] += n_frames
     np.testing.assert_array_equal(numbers, expected)
     assert len(numbers) + sum(n for _, n in gaps) == N_BLOCKS * BLOCK
+
+
+def test_a_stretch_across_the_end_of_the_memory_is_one() -> None:
+    ring = Ring(10, 4)
+    for first in (0, 7):
+        ring.push(np.arange(first, first + 7, dtype="<i4").tobytes(), 0)
+        got = ring.read(first, first + 7)
+        ring.release(first + 7)
+        np.testing.assert_array_equal(got.view("<i4").ravel(), np.arange(first, first + 7))
