@@ -4,6 +4,7 @@
 # make bench  figures of this machine
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours
+# make bench-privacy  how much synthetic speech a private class takes out, a quarter of an hour
 # make wheels  for any machine (NumPy), x86-64 and AArch64 (kernels in C)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test faults bench bench-kernels bench-probing wheels clean
+.PHONY: demo test faults bench bench-kernels bench-privacy bench-probing wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -34,6 +35,9 @@ bench: $(VENV)/.all
 bench-kernels: $(VENV)/.all
 	@$(PIP) -e '.[export,bench]'
 	$(BIN)/python benchmarks/bench_kernels.py
+
+bench-privacy: $(VENV)/.all
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_privacy.py
 
 bench-probing: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_probing.py

@@ -1,6 +1,7 @@
 """The benchmarks run, and the figures with a limit keep it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -148,3 +149,93 @@ def test_probing_data_share_no_source_recording(shared: Path, tmp_path: Path) ->
     tested = {int(clip.group) for clip in songs if clip.split == "test"}
     assert tested == set(range(95, 135))
     assert len(songs) == 1353
+
+
+def test_small_part_of_the_privacy_benchmark(shared: Path, tmp_path: Path) -> None:
+    """A head is taught, hears speech on the recorder's own road, and its audio becomes zeros."""
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not here: apt-get install espeak-ng")
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "bench_privacy.py", "--smoke", "--work", tmp_path],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    spoken, quiet = (row for row in json.loads(done.stdout)["rows"] if row["site"] == "all")
+    assert (spoken["snr_db"], quiet["snr_db"]) == (10.0, None)
+    assert spoken["n_utterances"] >= 4
+    assert spoken["speech_zeroed"]["value"] > max(0.5, quiet["other_zeroed"]["value"])
+    assert "speech_zeroed" not in quiet
+
+
+def test_privacy_figures_count_what_is_left() -> None:
+    import numpy as np
+    from privacy_figures import figures, outcome
+    from scenes import Scene
+    from speech import RATE_HZ
+
+    def seconds(*spans: tuple[float, float]) -> np.ndarray:
+        at = np.arange(10 * RATE_HZ) / RATE_HZ
+        inside: np.ndarray = np.any([(begin <= at) & (at < end) for begin, end in spans], axis=0)
+        return inside
+
+    speech = seconds((2, 4), (6, 6.5), (7, 8))
+    spans = tuple((round(b * RATE_HZ), round(e * RATE_HZ)) for b, e in ((2, 4), (6, 8)))
+    scene = Scene("wood", "heard", np.ones(10 * RATE_HZ, np.int16), speech, spans)
+    of_it = outcome(scene, ~seconds((3, 5), (6.25, 7.25)))
+    assert of_it.speech_s == pytest.approx(3.5, abs=1e-3)
+    assert of_it.speech_zeroed_s == pytest.approx(1.5, abs=1e-3)
+    assert of_it.other_s == pytest.approx(6.5, abs=1e-3)
+    assert of_it.other_zeroed_s == pytest.approx(1.5, abs=1e-3)
+    assert of_it.left_s == pytest.approx((1.0, 0.75), abs=1e-3)
+    whole = outcome(Scene("hill", "other", scene.pcm, speech, spans), ~seconds((0, 10)))
+    row = figures([of_it, whole])
+    assert row["speech_zeroed"] == {"value": 0.7143, "low": 0.4286, "high": 1.0}
+    assert row["utterances_left"]["value"] == 0.5
+    assert (row["by_clip_median"], row["by_clip_worst"]) == (0.7143, 0.4286)
+
+
+def test_levels_of_speech_are_those_of_the_band_of_speech() -> None:
+    import numpy as np
+    from scenes import gain
+    from speech import RATE_HZ, Line, Utterance, activity
+
+    at = np.arange(2 * RATE_HZ) / RATE_HZ
+    tone = np.sin(2 * np.pi * 1000 * at)
+    tone[: RATE_HZ // 2] = 0
+    utterance = Utterance(Line("en", "m1", "", 150, 50), tone, activity(tone))
+    assert utterance.active.sum() == pytest.approx(1.5 * RATE_HZ, rel=0.01)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(at))
+    rumble = 3 * np.sin(2 * np.pi * 40 * at)
+    in_band = 0.1**2 * (3400 - 300) / (RATE_HZ / 2)
+    for snr_db in (-10, 0, 10):
+        wanted = np.sqrt(10 ** (snr_db / 10) * in_band / 0.5)
+        assert gain(utterance, noise + rumble, snr_db) == pytest.approx(wanted, rel=0.05)
+
+
+def test_only_short_pauses_are_speech() -> None:
+    import numpy as np
+    from speech import RATE_HZ, activity
+
+    samples = np.sin(np.arange(2 * RATE_HZ) * 0.3)
+    samples[round(0.5 * RATE_HZ) : round(0.65 * RATE_HZ)] = 0
+    samples[round(1.2 * RATE_HZ) : round(1.6 * RATE_HZ)] = 0
+    active = activity(samples)
+    assert active[: round(1.2 * RATE_HZ)].all()
+    assert active.mean() == pytest.approx(1.6 / 2, abs=0.01)
+
+
+def test_privacy_is_tested_on_voices_texts_and_places_that_nobody_trained_on(shared: Path) -> None:
+    import field_audio
+    import numpy as np
+    from speech import lines
+
+    parts = [lines(part, np.random.default_rng(0)) for part in ("train", "test")]
+    for field in ("language", "variant", "text"):
+        train, test = ({getattr(line, field) for line in part} for part in parts)
+        assert len(train) >= 6
+        assert train.isdisjoint(test)
+    heard = field_audio.training_paths(shared)
+    tested = [path for _, paths in field_audio.test_places(shared) for path in paths]
+    assert set(heard).isdisjoint(tested)
+    assert len(tested) == len(set(tested))
+    assert all(path.is_file() for path in heard + tested)

@@ -90,3 +90,24 @@ def test_figures_in_readme_are_the_measured_ones() -> None:
 
     native = (ROOT / "edge_probe" / "head" / "native" / "README.md").read_text(encoding="utf-8")
     assert kernel_tables.of_ours(results["kernels"]) == table.in_document(native)
+
+
+def test_privacy_figures_are_the_measured_ones_and_promise_nothing() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import privacy_figures
+    import table
+
+    path = ROOT / "benchmarks" / "results" / "privacy.json"
+    assert path.stat().st_size <= 100_000
+    disk = (ROOT / "edge_probe" / "disk" / "README.md").read_text(encoding="utf-8")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert privacy_figures.render(result) == table.in_document(disk)
+    faint = [
+        row["speech_zeroed"]["value"]
+        for row in result["rows"]
+        if row["setting"] == "defaults" and row["site"] == "all" and (row["snr_db"] or 0) < 0
+    ]
+    assert len(faint) == 4
+    assert max(faint) < 0.5, "the README says that most speech below 0 dB stays"
+    for text in (README, disk):
+        assert "reduces, does not guarantee" in " ".join(text.split())

@@ -22,6 +22,10 @@ _OPEN = (
     "SELECT stream, run_frame, channel, first_n, hop_chunks, open"
     " FROM stint JOIN bundle USING (bundle) WHERE bundle = ? AND open != '[]'"
 )
+_STINTS = (
+    "SELECT stream, run_frame, channel, max(first_n, next_n - window_chunks)"
+    " FROM stint JOIN bundle USING (bundle) WHERE bundle = ?"
+)
 _CHUNK = (
     "SELECT first_frame FROM chunk WHERE (bundle, stream, run_frame, n, channel) = (?, ?, ?, ?, ?)"
 )
@@ -110,13 +114,37 @@ class Findings:
         sqlite3.Error
             Its database cannot be read.
         """
+        bundle, done = self._progress()
+        return min([done, *self._open(bundle)]) >= (stream, end)
+
+    def _progress(self) -> tuple[int, tuple[int, int]]:
+        """The bundle on duty, and the place of its newest chunk: those before have results."""
         duty = self._ask(_DUTY)
         if not duty:
-            return False
+            return 0, ORIGIN
         bundle, *began = duty[0]
         newest = self._ask(_NEWEST, bundle)
-        done = max(tuple(began), newest[0] if newest else ORIGIN)
-        return min([done, *self._open(bundle)]) >= (stream, end)
+        return bundle, max(tuple(began), newest[0] if newest else ORIGIN)
+
+    def heard_again(self) -> tuple[int, int]:
+        """Place from which on the classifier may read audio again; what is before it, never.
+
+        The last chunks of a stint are read again by the next worker, if this one dies. A chunk
+        reads a little of what lies before it (`edge_probe.chunk`); that is not counted here.
+
+        Raises
+        ------
+        sqlite3.Error
+            Its database cannot be read.
+        """
+        bundle, done = self._progress()
+        places = [done]
+        for stream, run_frame, channel, n in self._ask(_STINTS, bundle):
+            places += [
+                (stream, frame)
+                for (frame,) in self._ask(_CHUNK, bundle, stream, run_frame, n, channel)
+            ]
+        return min(places)
 
     def _open(self, bundle: int) -> list[tuple[int, int]]:
         """Where detections begin that have not ended; they have no row yet."""

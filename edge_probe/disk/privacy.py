@@ -1,6 +1,8 @@
 """Zeros where somebody spoke: private intervals of the classifier, widened, in kept segments.
 
 Overwriting comes before the row that says so: after a crash it is done again, with the same result.
+Nothing is overwritten that the classifier may still hear, or hear again after a crash: zeros would
+hide from it what else there is.
 It reduces what is kept of people; it does not guarantee anything. What the classifier does not
 hear stays, and flash memory may hold old copies of overwritten blocks.
 """
@@ -30,6 +32,10 @@ Pieces = list[tuple[int, int]]
 
 _ZEROS = bytes(1 << 16)
 _SEGMENTS_AT_ONCE = 500
+
+_CONTEXT_S = 0.5
+"""A chunk is resampled from audio that begins a little before it (`edge_probe.chunk`), at most
+0.26 s where recorder and encoder have 8 kHz or more."""
 
 
 def merged(intervals: Iterable[tuple[int, int]]) -> Pieces:
@@ -128,8 +134,10 @@ class Privacy:
         rates = dict(db.execute("SELECT stream, rate_hz FROM stream").fetchall())
         margins = {stream: round(self._margin_s * rate_hz) for stream, rate_hz in rates.items()}
         done = max(rows.progress(db, "privacy"), self._done)
-        settled = self._settled(db, done, margins)
-        waits = [not self._is_through(ledger, *one) for one in self._due(db, done, margins)]
+        stream, frame = self._findings.heard_again()
+        heard = stream, frame - round(_CONTEXT_S * rates.get(stream, 0))
+        settled = self._settled(db, done, margins, heard)
+        waits = [not self._is_through(ledger, *one) for one in self._due(db, done, margins, heard)]
         if any(waits):
             return done
         if settled != done and not self._n_failed:
@@ -156,26 +164,39 @@ class Privacy:
         return True
 
     def _settled(
-        self, db: sqlite3.Connection, done: tuple[int, int], margins: dict[int, int]
+        self,
+        db: sqlite3.Connection,
+        done: tuple[int, int],
+        margins: dict[int, int],
+        heard: tuple[int, int],
     ) -> tuple[int, int]:
         """The last segment whose surroundings are classified; asked before what is private."""
         for segment in islice(rows.segments_after(db, done), _SEGMENTS_AT_ONCE):
             end = segment.end_frame + margins[segment.stream]
-            if not self._findings.is_classified(segment.stream, end):
+            is_heard = heard >= (segment.stream, segment.end_frame)
+            if not is_heard or not self._findings.is_classified(segment.stream, end):
                 break
             done = segment.place
         return done
 
     def _due(
-        self, db: sqlite3.Connection, done: tuple[int, int], margins: dict[int, int]
+        self,
+        db: sqlite3.Connection,
+        done: tuple[int, int],
+        margins: dict[int, int],
+        heard: tuple[int, int],
     ) -> Iterator[tuple[Segment, Pieces]]:
-        """Segments with what is still to be overwritten in them."""
+        """Segments with what can be overwritten in them now: all before a place."""
         intervals: dict[int, list[tuple[int, int]]] = {}
         for stream, first, n_frames in self._findings.private(
             (done[0], done[1] - margins.get(done[0], 0))
         ):
             margin = margins.get(stream, 0)
-            intervals.setdefault(stream, []).append((first - margin, first + n_frames + margin))
+            begin, end = first - margin, first + n_frames + margin
+            if stream == heard[0]:
+                end = min(end, heard[1])
+            if stream <= heard[0] and begin < end:
+                intervals.setdefault(stream, []).append((begin, end))
         for stream, found in intervals.items():
             private = merged(found)
             for segment in {

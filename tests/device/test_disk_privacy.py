@@ -9,9 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.analysed_state import (
+    SoundCard,
+    detections,
+    expected,
+    small_bundle,
+    work_off,
+    worker_on,
+)
 from support.made_segments import MadeFindings, MadeSegments, decoded
 
+from edge_probe.analysis.rules import Rules
 from edge_probe.capture.segment import Format
+from edge_probe.classify import ChunkAnalyser
 from edge_probe.disk import privacy as privacy_module
 from edge_probe.disk import rows
 from edge_probe.disk.chores import Chores
@@ -20,10 +30,13 @@ from edge_probe.disk.findings import Findings
 from edge_probe.disk.privacy import Privacy, merged, without
 from edge_probe.disk.transcode import Transcoder
 from edge_probe.source.wav import HEADER_BYTES
+from edge_probe.spec import WindowSpec
 
 RATE = 1000
 MARGIN_S = 0.25
 MARGIN = 250
+FAR = 10**6
+"""Frames; a classifier that came so far hears nothing here again."""
 
 
 def never() -> bool:
@@ -89,6 +102,8 @@ def test_zeros_are_exact_whenever_they_become_known(
 ) -> None:
     card = MadeSegments(tmp_path_factory.mktemp("card"), Format(RATE, n_channels, n_bytes))
     found = MadeFindings(card.state)
+    found.classify(FAR, RATE)
+    found.hold_open(0, RATE)  # so that more may become private everywhere
     made = [card.add_noise(n_frames) for n_frames in sizes]
     n_frames = sum(sizes)
     wanted = np.concatenate([frames for _, frames in made])
@@ -115,7 +130,7 @@ def test_a_margin_reaches_into_audio_that_comes_later(card: MadeSegments, encode
     found.classify(1000, RATE)
     own = privacy(card, encoder)
     assert own.step(card.ledger) == (0, 0), "what follows may be private up to here"
-    assert noted(card) == set(range(650, 1000))
+    assert noted(card) == set(), "the classifier may hear it again"
     path, frames = card.add_noise(1000)
     found.classify(2000, RATE)
     assert own.step(card.ledger) == (1, 0)
@@ -137,6 +152,7 @@ def test_flac_is_encoded_again(tmp_path: Path, encoder: Encoder) -> None:
     _, frames = card.add_noise(20_000)
     assert Transcoder(card.audio, encoder, never).step(card.ledger)
     found.detect(8000, 400, private=True)
+    found.classify(FAR, 8000)
     own = privacy(card, encoder)
     own.step(card.ledger)
     own.step(card.ledger)
@@ -202,6 +218,7 @@ def test_a_kill_before_the_row_is_made_good(
     found = MadeFindings(card.state)
     path, frames = card.add_noise(3000)
     found.detect(1000, 500, private=True)
+    found.classify(FAR, RATE)
 
     class Killed(BaseException): ...
 
@@ -226,6 +243,7 @@ def test_what_was_deleted_is_left_alone(card: MadeSegments, encoder: Encoder) ->
     path, _ = card.add_noise(3000)
     path.unlink()
     found.detect(1000, 500, private=True)
+    found.classify(FAR, RATE)
     privacy(card, encoder).step(card.ledger)
     assert not path.exists()
     assert noted(card) == set(range(750, 1750))
@@ -238,6 +256,7 @@ def test_chores_wait_for_a_database_that_cannot_be_read(
     found = MadeFindings(card.state)
     path, frames = card.add_noise(3000)
     found.detect(1000, 500, private=True)
+    found.classify(3000, RATE)
     locker = sqlite3.connect(card.state / "detections.sqlite", isolation_level=None)
     locker.execute("BEGIN EXCLUSIVE")
     chores = Chores(card.state, margin_s=MARGIN_S, flac=True, is_busy=never)
@@ -268,3 +287,54 @@ def test_chores_end_at_once(card: MadeSegments) -> None:
     chores.join(5)
     assert not chores.is_alive()
     assert [path.suffix for path in card.audio.iterdir()] == [".wav"]
+
+
+N_HEARD = 1500
+
+
+@pytest.mark.parametrize("spec", [WindowSpec(3, 2, 0.1), WindowSpec(1, 1, 0.0)])
+def test_a_classifier_that_is_slow_and_dies_never_hears_the_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: WindowSpec
+) -> None:
+    """Scores stay: they are those of what was recorded, whenever the chores come."""
+    monkeypatch.setattr(privacy_module, "_CONTEXT_S", 0.0)  # one rate: a chunk reads no more
+    bundle = small_bundle(tmp_path / "bundle", spec)
+    state, analyser = tmp_path / "state", ChunkAnalyser(bundle)
+    card = SoundCard(state)
+    for seed in range(2):
+        card.noise(N_HEARD, seed)
+        card.end()
+    wanted = expected(state, analyser)
+    rules = Rules(private=frozenset({bundle.labels[0].text}))
+    chores = Chores(state, margin_s=MARGIN_S, flac=False)
+    worker = worker_on(state, analyser, rules=rules)
+    n_steps = 0
+    while not worker.is_idle:
+        worker.step()
+        n_steps += 1
+        if n_steps % 3 == 0:
+            chores.step()
+        if n_steps % 40 == 0:
+            worker = worker_on(state, analyser, rules=rules)
+    assert detections(state) == wanted
+    card.noise(1000, 2)
+    card.end()
+    work_off(worker)
+    chores.step()
+    chores.close()
+    with sqlite3.connect(state / "capture.sqlite") as db:
+        noted = db.execute("SELECT first_frame, n_frames FROM privacy WHERE stream < 3").fetchall()
+    with sqlite3.connect(state / "detections.sqlite") as db:
+        private = db.execute(
+            "SELECT stream, span_frame, span_n_frames FROM detection WHERE private"
+        ).fetchall()
+    assert private
+    assert sum(n for _, n in noted) == sum(
+        end - begin
+        for stream in (1, 2)
+        for begin, end in merged(
+            (max(0, first - MARGIN), min(N_HEARD, first + n + MARGIN))
+            for where, first, n in private
+            if where == stream
+        )
+    )

@@ -22,7 +22,7 @@ CREATE TABLE chunk (bundle INTEGER, stream INTEGER, run_frame INTEGER, n INTEGER
     first_frame INTEGER, n_frames INTEGER, state TEXT,
     PRIMARY KEY (bundle, stream, run_frame, n, channel)) WITHOUT ROWID;
 CREATE TABLE stint (bundle INTEGER, stream INTEGER, run_frame INTEGER, channel INTEGER,
-    first_n INTEGER, open TEXT);
+    first_n INTEGER, next_n INTEGER, open TEXT);
 CREATE TABLE detection (detection INTEGER PRIMARY KEY, stream INTEGER, span_frame INTEGER,
     span_n_frames INTEGER, private INTEGER);
 CREATE TABLE score_cache (bundle INTEGER, stream INTEGER, run_frame INTEGER, first_n INTEGER,
@@ -124,7 +124,8 @@ class MadeFindings:
         """A detection began with a window and has not ended."""
         self._db.execute("DELETE FROM stint")
         self._db.execute(
-            "INSERT INTO stint VALUES (1, ?, 0, 0, 0, ?)", (stream, f"[[0, {first_n}, 9, 0]]")
+            "INSERT INTO stint SELECT 1, ?, 0, 0, 0, coalesce(max(n), 0) + 1, ? FROM chunk",
+            (stream, f"[[0, {first_n}, 9, 0]]"),
         )
         self._db.execute(
             "INSERT OR REPLACE INTO chunk VALUES (1, ?, 0, ?, 0, ?, 1, 'done')",
