@@ -4,6 +4,7 @@ The main thread opens microphones; one thread owns the disk and takes one stream
 """
 
 import logging
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer, ring_for
 from edge_probe.clock import Clock
-from edge_probe.errors import DeviceError
+from edge_probe.errors import DeviceError, EdgeProbeError
 from edge_probe.health.identity import Device, devices, match
 from edge_probe.source.portaudio import InputStream, find_device, input_devices, rescan
 
@@ -216,12 +217,26 @@ class Recorder:
 
     def stop(self) -> None:
         """Let what came be written, within `END_S`."""
+        is_waiting = self.writer is None or self.writer.stream is None
         self._close("schedule")
         self._disk.stop()
         if self._disk.ident is not None:
             self._disk.join(END_S)
         if self._disk.is_alive():
             _log.error("the disk did not take the end of the recording; the next start rescues it")
+        elif is_waiting:
+            self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        """There was no microphone; from now on that is not why nothing is recorded."""
+        try:
+            store = self._open_store({})
+            try:
+                store.end_waiting()
+            finally:
+                store.close()
+        except (OSError, sqlite3.Error, EdgeProbeError) as error:
+            _log.error("the ledger counts on as if a microphone were missing: %s", error)
 
     def _open(self) -> None:
         now_ns = self._clock.monotonic_ns()
