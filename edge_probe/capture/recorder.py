@@ -17,7 +17,7 @@ from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import HEALTH_S, Writer, ring_for
 from edge_probe.clock import Clock
-from edge_probe.errors import DeviceError
+from edge_probe.errors import DeviceError, EdgeProbeError
 from edge_probe.health.identity import Device, devices, match
 from edge_probe.source.portaudio import InputStream, find_device, input_devices, rescan
 
@@ -233,12 +233,26 @@ class Recorder:
         """Let what came be written, within `END_S`."""
         if self._input is None:
             self._noted_ns -= round(HEALTH_S * 1e9)  # no stream takes what waits
+        is_waiting = self.writer is None or self.writer.stream is None
         self._close("schedule")
         self._disk.stop()
         if self._disk.ident is not None:
             self._disk.join(END_S)
         if self._disk.is_alive():
             _log.error("the disk did not take the end of the recording; the next start rescues it")
+        elif is_waiting:
+            self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        """There was no microphone; from now on that is not why nothing is recorded."""
+        try:
+            store = self._open_store(Remains())
+            try:
+                store.end_waiting()
+            finally:
+                store.close()
+        except (OSError, sqlite3.Error, EdgeProbeError) as error:
+            _log.error("the ledger counts on as if a microphone were missing: %s", error)
 
     def _keep_health(self) -> bool:
         """Without a stream nobody else brings to the disk why there is none."""

@@ -132,8 +132,29 @@ class Store:
             if end < first_frame:
                 self._ledger.put_gap(stream, end, first_frame - end, "power")
 
-    def _bridge(self, last: Stream, opened_ns: int) -> None:
-        """Close the gap after a stream; one that has none ended without a word."""
+    def end_waiting(self) -> None:
+        """Note that no microphone is waited for any more, if one is, in this boot.
+
+        The gap after the last stream ends now; what follows is none of the microphone's.
+        """
+        last = self._ledger.last_stream()
+        if last is None or last.boot != self.boot:
+            return
+        stretch = self._ledger.last_stretch(last.stream)
+        if stretch is not None and stretch.cause == "schedule":
+            return
+        with self._between_segments():
+            end = self._bridge(last, self._clock.monotonic_ns())
+            self._ledger.put_gap(last.stream, end, None, "schedule")
+
+    def _bridge(self, last: Stream, now_ns: int) -> int:
+        """Let the gap after a stream end now; one that has none ended without a word.
+
+        Returns
+        -------
+        int
+            The frame behind the gap; its first one where its length cannot be told.
+        """
         end, cause = 0, "power"
         if stretch := self._ledger.last_stretch(last.stream):
             end = stretch.first_frame + (stretch.n_frames or 0)
@@ -144,8 +165,9 @@ class Store:
             rate_hz = last.format.rate_hz * (1 - last.drift)
             # From its last segment: the newest drift is not that of all the months before.
             frame, at_ns = self._ledger.newest_time(last)
-            n_frames = max(0, frame + round((opened_ns - at_ns) * 1e-9 * rate_hz) - end)
+            n_frames = max(0, frame + round((now_ns - at_ns) * 1e-9 * rate_hz) - end)
         self._ledger.put_gap(last.stream, end, n_frames, cause)
+        return end + (n_frames or 0)
 
     def end_stream(self, end_frame: int, cause: str, timing: Timing) -> None:
         """Note that nothing more comes, and why; what follows is a gap until another begins.

@@ -109,13 +109,16 @@ class Findings:
     def is_classified(self, stream: int, end: int) -> bool:
         """Whether the classifier has said all about what lies before a frame of a stream.
 
+        It has not while a window to come looks at it, or a detection there has not ended.
+
         Raises
         ------
         sqlite3.Error
             Its database cannot be read.
         """
-        bundle, done = self._progress()
-        return min([done, *self._open(bundle)]) >= (stream, end)
+        bundle, _ = self._progress()
+        # In this order: what is in no window to come may meanwhile be an open detection.
+        return min([self.heard_again(), *self._open(bundle)]) >= (stream, end)
 
     def _progress(self) -> tuple[int, tuple[int, int]]:
         """The bundle on duty, and the place of its newest chunk: those before have results."""
@@ -166,7 +169,7 @@ class Findings:
         try:
             runs = self._ask(_RUNS, segment.stream, begin)
             longest = max((round(s * chunks * rate_hz) for _, s, chunks, _ in runs), default=0)
-            if not self.is_classified(segment.stream, end + longest):
+            if self._progress()[1] < (segment.stream, end + longest):
                 return None
             for bundle, chunk_s, _, run_frame in runs:
                 if run_frame is None:

@@ -142,3 +142,22 @@ def test_a_microphone_that_the_watch_gives_up_is_opened_again_at_once(
     *_, (_, lost, cause, _) = stretches(tmp_path, 1)
     assert cause == "device"
     assert lost == pytest.approx(RATE * 0.2, abs=RATE * 0.11)
+
+
+def test_after_an_orderly_end_without_a_microphone_nothing_was_to_be_recorded(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.pass_(3)
+    bench.verdict, bench.portaudio_fails = "another card", True
+    bench.pass_(5)
+    bench.recorder.stop()
+    later = Bench(tmp_path, monkeypatch)
+    later.clock.now_ns = bench.clock.now_ns + 20 * 10**9
+    later.pass_(3)
+    later.recorder.stop()
+    *_, device, schedule = stretches(tmp_path, 1)
+    assert (device[2], schedule[2]) == ("device", "schedule")
+    assert device[1] is not None
+    assert device[1] == pytest.approx(5 * RATE, abs=RATE * 0.21)
+    assert schedule[0] == device[0] + device[1]
+    assert schedule[1] == pytest.approx(20 * RATE, abs=RATE * 0.21)

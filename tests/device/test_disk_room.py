@@ -8,19 +8,24 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.analysed_state import SoundCard, small_bundle, worker_on
 from support.made_segments import MadeFindings, MadeSegments
 
+from edge_probe.analysis import worker as worker_module
 from edge_probe.analysis.tables import TABLES
 from edge_probe.capture import segment as segment_module
 from edge_probe.capture.ledger import DELETIONS_AT_ONCE
 from edge_probe.capture.recovery import Remains, recover
 from edge_probe.capture.segment import PART, Format
+from edge_probe.classify import ChunkAnalyser
 from edge_probe.disk import room as room_module
+from edge_probe.disk import rows
 from edge_probe.disk.findings import Findings
 from edge_probe.disk.reserve import NAME, RESERVE_BYTES
 from edge_probe.disk.room import RETRY_S, Limits, Room
 from edge_probe.disk.sample import Design, Sampler, Stratum
 from edge_probe.errors import StateError
+from edge_probe.spec import WindowSpec
 
 RATE = 1000
 MONO = Format(RATE, 1, 2)
@@ -182,6 +187,32 @@ def test_a_detection_that_has_not_ended_makes_its_audio_unknown(card: MadeSegmen
     held = [findings.held(segment) for segment in card.segments()]
     assert held == ["nothing", "unknown", "unknown", "unknown"]
     found.close()
+
+
+def test_what_a_window_to_come_looks_at_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever one looks, what holds nothing is never a part of a detection that ends later."""
+    monkeypatch.setattr(worker_module, "MAX_AT_ONCE", 1)
+    state = tmp_path / "state"
+    card = SoundCard(state, segment_s=0.02)
+    card.noise(1200, 0)
+    card.end()
+    with closing(sqlite3.connect(state / "capture.sqlite")) as db:
+        segments = list(rows.segments_after(db, rows.ORIGIN))
+    bundle = small_bundle(tmp_path / "bundle", WindowSpec(6, 1, 0.0))
+    worker = worker_on(state, ChunkAnalyser(bundle))
+    findings = Findings(state / "detections.sqlite")
+    said: dict[tuple[int, int], set[str]] = {segment.place: set() for segment in segments}
+    while not worker.is_idle:
+        worker.step()
+        for segment in segments:
+            said[segment.place].add(findings.held(segment))
+    findings.close()
+    final = [answers - {"unknown"} for answers in said.values()]
+    assert [len(answers) for answers in final if len(answers) > 1] == []
+    assert {"nothing"} in final
+    assert {"detections"} in final
 
 
 def test_findings_that_cannot_be_read_make_audio_unknown(
