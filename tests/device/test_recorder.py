@@ -2,18 +2,23 @@
 
 import re
 import shutil
+import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from support.changed_files import TOOLS, changed, listened, traced
 from support.live_recorder import LiveRecorder, children
 from support.numbered_source import stretches
 from support.virtual_microphone import VirtualMicrophone, first_sample
+
+from edge_probe.commands.classify import DEMO_BUNDLE
 
 RATE = 48_000
 STARTS = 9600
@@ -29,12 +34,11 @@ def microphone(plugged: Callable[[int], VirtualMicrophone]) -> VirtualMicrophone
 
 @pytest.fixture
 def record(microphone: VirtualMicrophone, tmp_path: Path) -> Iterator[Record]:
-    """Starts a recorder, by a program that runs it or directly."""
+    """Starts a recorder."""
     with ExitStack() as stack:
 
-        def start(before: Sequence[str] = ()) -> LiveRecorder:
-            made = LiveRecorder(microphone, tmp_path / "state", RATE, before=before)
-            return stack.enter_context(made)
+        def start() -> LiveRecorder:
+            return stack.enter_context(LiveRecorder(microphone, tmp_path / "state", RATE))
 
         yield start
 
@@ -101,21 +105,84 @@ def test_no_microphone_at_all_is_said_and_waited_for(
     assert "Traceback" not in recorder.log.read_text()
 
 
-def test_nothing_listens_and_nothing_is_written_elsewhere(record: Record, tmp_path: Path) -> None:
-    if lacking := [tool for tool in ("strace", "ss") if shutil.which(tool) is None]:
+RESTED = "import os; os.getloadavg = lambda: (0, 0, 0); from edge_probe.cli import main; main()"
+"""FLAC waits for a machine that has time, which this one may never have."""
+
+QUOTA_GB = "0.0056"
+"""A reserve of 4.2 MB, databases, and some seconds of audio."""
+
+
+def count(state: Path, database: str, table: str) -> int:
+    """Rows; 0 as long as there is no such table."""
+    try:
+        with closing(sqlite3.connect(f"file:{state / database}?mode=ro", uri=True)) as db:
+            (n,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
+            return int(n)
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_a_whole_station_listens_to_nobody_and_writes_into_its_folder_only(
+    microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    """Recording, classifier, privacy, FLAC, deletion, status, effort."""
+    if lacking := [tool for tool in (*TOOLS, "ss") if shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(lacking)} (Debian: strace, iproute2)")
-    trace = tmp_path / "trace"
-    watch = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=openat,open,creat"]
-    recorder = record(watch)
-    recorder.wait_for("recording")
-    time.sleep(4)
-    sockets = subprocess.run(["ss", "-ltnup"], capture_output=True, text=True, check=True).stdout
-    family = {str(recorder.process.pid), *children(recorder.process.pid)}
-    recorder.stop()
-    assert not [pid for pid in family if f"pid={pid}," in sockets]
-    calls = re.findall(r'open\w*\((?:AT_FDCWD, )?"([^"]*)", ([^)]*)', trace.read_text())
-    written = {path for path, flags in calls if re.search("O_WRONLY|O_RDWR|O_CREAT", flags)}
-    assert any(path.startswith(str(recorder.state)) for path in written)
-    # the client of the sound server keeps its cookie and shared memory where that server lives
-    allowed = (str(recorder.state), str(tmp_path / "pulse"), "/dev/", "/proc/self/")
-    assert not [path for path in written if not path.startswith(allowed)]
+    state, trace = tmp_path / "state", tmp_path / "trace"
+    options = ["--segment", "1", "--bundle", str(DEMO_BUNDLE), "--private", "Rain",
+               "--private-margin", "0", "--keep", "detections", "--accept-deletion",
+               "--quota", QUOTA_GB, "--floor", "0"]  # fmt: skip
+    with LiveRecorder(
+        microphone, state, RATE, options, traced(trace), program=("-c", RESTED)
+    ) as recorder:
+        recorder.wait_for("recording")
+        player = microphone.play(DEMO_BUNDLE.parent / "demo_scene.ogg", latency_ms=1000)
+        wanted = {"detections.sqlite": ["chunk"], "capture.sqlite": ["transcode", "deletion"]}
+        begin = time.monotonic()
+        while lacking := [
+            table for file, tables in wanted.items() for table in tables
+            if not count(state, file, table)
+        ]:  # fmt: skip
+            assert time.monotonic() < begin + 60, (lacking, recorder.log.read_text())
+            time.sleep(0.2)
+        for command in ("effort", "status"):
+            subprocess.run(
+                [*traced(tmp_path / command), sys.executable, "-m", "edge_probe", command,
+                 str(state)], check=command == "effort", stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        sockets = subprocess.run(["ss", "-ltnup"], capture_output=True, text=True, check=True)
+        family = descendants(recorder.process.pid)
+        recorder.stop()
+        player.kill()
+        player.wait()
+    logs = [trace, tmp_path / "effort", tmp_path / "status"]
+    assert len(family) >= 3, "recorder, classifier, FLAC"
+    assert not [pid for pid in family if f"pid={pid}," in sockets.stdout]
+    assert [call for log in logs for call in listened(log)] == []
+    found = {change for log in logs for change in changed(log)}
+    inside = {name for name, path in found if path.is_relative_to(state)}
+    assert inside >= {"openat", "mkdir", "rename", "unlink"}
+    assert (state / "effort.csv").exists()
+    outside = {(name, path) for name, path in found if not path.is_relative_to(state)}
+    assert {one for one in outside if not is_allowed(one[1], tmp_path)} == set()
+
+
+def is_allowed(path: Path, tmp_path: Path) -> bool:
+    """What others than us open to write elsewhere, or what is no file."""
+    home = tmp_path / "pulse"
+    return (
+        path == Path("/dev/null")
+        or path.is_relative_to("/dev/snd")  # ALSA: the sound card
+        or re.fullmatch(r"/dev/dsp\d*", str(path)) is not None  # PortAudio asks for OSS, too
+        or path.is_relative_to("/dev/shm/jack_db-0")  # and for JACK
+        or path.match("/dev/shm/pulse-shm-*")  # audio that PulseAudio's client and server share
+        or path.is_relative_to(home / "run" / "pulse")  # its folder in $XDG_RUNTIME_DIR
+        or path.is_relative_to(home / ".config" / "pulse")  # its cookie in $HOME
+        or (path.parts[1] == "proc" and path.name == "oom_score_adj")  # of the classifier
+        or path.parent.name == "__pycache__"  # Python compiles a checkout when it first runs
+    )
+
+
+def descendants(pid: int) -> list[str]:
+    """A process and all that it started, as far as they live."""
+    return [str(pid), *(one for child in children(pid) for one in descendants(int(child)))]

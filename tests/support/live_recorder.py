@@ -26,17 +26,20 @@ class LiveRecorder:
         More of them.
     before : sequence of str
         A program that runs it, and its arguments.
+    program : sequence of str
+        What Python is to run.
     """
 
     def __init__(
         self, microphone: VirtualMicrophone, state: Path, rate_hz: int,
         options: Sequence[str] = (), before: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "edge_probe"),
     ) -> None:  # fmt: skip
         self.state, self._before = state, before
         self.log = state.with_suffix(".log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", "edge_probe", "run", str(state), "--device",
+                [*before, sys.executable, *program, "run", str(state), "--device",
                  microphone.name, "--rate", str(rate_hz), "--segment", "4", *options],
                 env=microphone.environment, stderr=log,
             )  # fmt: skip
