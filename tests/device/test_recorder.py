@@ -13,16 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from numpy.typing import NDArray
 from support.changed_files import TOOLS, changed, listened, traced
 from support.live_recorder import LiveRecorder, children
+from support.numbered_microphone import NumberedMicrophone
 from support.numbered_source import stretches
 from support.virtual_microphone import VirtualMicrophone, first_sample
 
+from edge_probe.capture.segment import Format
 from edge_probe.commands.classify import DEMO_BUNDLE
+from edge_probe.source.wav import HEADER_BYTES
 
 RATE = 48_000
 STARTS = 9600
 """Samples a player that starts may swallow: 0.2 s."""
+
+SETTLES_S = 2
+"""No loss is seen before: sound servers shift by some blocks when a stream begins."""
 
 Record = Callable[..., LiveRecorder]
 
@@ -71,6 +78,53 @@ def test_what_was_played_is_kept_to_the_sample(
     begin = first_sample(noise[: RATE * 2].astype(float), kept.astype(float))
     n = min(len(noise) - RATE, len(kept) - begin)  # the player may cut the end
     np.testing.assert_array_equal(kept[begin + STARTS : begin + n], noise[STARTS:n])
+
+
+@pytest.mark.parametrize(
+    "format_",
+    [Format(8_000, 1, 2), Format(96_000, 2, 3), Format(384_000, 1, 2), Format(48_000, 8, 4)],
+    ids=lambda one: f"{one.rate_hz} Hz, {one.n_channels} x {8 * one.sample_bytes} bits",
+)
+def test_every_format_is_kept_to_the_bit(tmp_path: Path, format_: Format) -> None:
+    """The card counts; the sound server is at its rate, so that it changes nothing."""
+    if lacking := NumberedMicrophone.missing():
+        pytest.skip(lacking)
+    options = ["--channels", str(format_.n_channels), "--bits", str(8 * format_.sample_bytes)]
+    state = tmp_path / "state"
+    (tmp_path / "pulse").mkdir()
+    with (
+        closing(NumberedMicrophone(tmp_path / "pulse", format_)) as card,
+        LiveRecorder(card, state, format_.rate_hz, [*options, "--segment", "1"]) as recorder,
+    ):
+        recorder.wait_for("recording")
+        time.sleep(SETTLES_S + 1.5)
+        recorder.stop()
+    settled = SETTLES_S * format_.rate_hz
+    n_kept = 0
+    expected = None  # of the next sample; None: behind a gap anything
+    for first_frame, _, cause, name in tiles(state, 1):
+        if name is None:
+            assert cause in ("stall", "overflow", "schedule")
+            expected = None
+        elif first_frame >= settled:
+            samples = samples_of(state / "audio" / name, format_)
+            first = samples[0] if expected is None else expected
+            expected = first + len(samples)
+            wanted = np.arange(first, expected) % (1 << 8 * format_.sample_bytes)
+            np.testing.assert_array_equal(samples, wanted)
+            assert first % format_.n_channels == 0
+            n_kept += len(samples) // format_.n_channels
+    assert n_kept >= format_.rate_hz
+
+
+def samples_of(path: Path, format_: Format) -> NDArray[np.int64]:
+    """Of a segment, channel by channel, as numbers without a sign."""
+    found = sf.info(path)
+    assert (found.samplerate, found.channels) == (format_.rate_hz, format_.n_channels)
+    assert found.subtype == f"PCM_{8 * format_.sample_bytes}"
+    frames = np.frombuffer(path.read_bytes()[HEADER_BYTES:], np.uint8)
+    frames = frames.reshape(-1, format_.sample_bytes).astype(np.int64)
+    return (frames << 8 * np.arange(format_.sample_bytes)).sum(axis=1)
 
 
 def test_a_lost_microphone_is_noticed_and_opened_again(
