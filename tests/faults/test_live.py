@@ -48,9 +48,10 @@ LEAST_WANTED = 0.7
 
 
 def test_every_sample_is_recorded_or_in_a_gap_while_nothing_has_time(
-    numbered: NumberedMicrophone, tmp_path: Path, chance: random.Random, results: dict[str, Any]
-) -> None:
-    state, live_s = tmp_path / "state", count("live_s")
+    numbered: NumberedMicrophone, memory_folder: Path, chance: random.Random,
+    results: dict[str, Any],
+) -> None:  # fmt: skip
+    state, live_s = memory_folder / "state", count("live_s")
     leave_work(state, live_s * BACKLOG_TIMES)
     n_losses, most_rss_mib = 0, 0.0
     with LiveRecorder(numbered, state, RATE, OPTIONS) as recorder:
