@@ -151,7 +151,7 @@ def test_a_look_at_one_segment_costs_the_same_after_months(card: MadeSegments) -
         for statement in TABLES.split(";\n"):
             db.execute(statement)
         db.execute("INSERT INTO bundle VALUES (1, 'x', 'x', 1, 1, 1)")
-        db.execute("INSERT INTO duty VALUES (1, 1, 1, 0, ?)", (10**9,))
+        db.execute("INSERT INTO duty VALUES (1, 1, 1, 0, 0), (2, 1, 1, 0, ?)", (10**9,))
         db.executemany(
             "INSERT INTO detection VALUES (NULL, 1, 1, 0, 0, 0, 'Wren', ?1, 9, 1, 2, 1, 1, 1, 1,"
             " ?1, ?1, 9, 0, ?2)",
