@@ -65,8 +65,6 @@ class Worker:
         self._window_chunks = bundle.windows.window_chunks
         self._window_s = self._window_chunks * bundle.encoder.chunk_s
         self._chunk_s = COMMIT_S  # that a chunk takes
-        self.is_idle = False
-        """Whether the last step found nothing to do."""
         self._whatever_is_damaged(self._begin)
 
     def _begin(self) -> None:
@@ -76,6 +74,8 @@ class Worker:
         self._listeners: list[Listener] = []
         self._results: list[Result] = []
         self._tries: dict[Key, Try] = {}
+        self.is_idle = False
+        """Whether the last step found nothing to do."""
 
     def _whatever_is_damaged(self, work: Callable[[], None]) -> None:
         """Do something, or, if the store is damaged, begin anew instead."""
