@@ -1,5 +1,9 @@
-"""Databases of a state folder: changed all or nothing, read whether anybody writes or not."""
+"""Databases of a state folder: changed all or nothing, read whether anybody writes or not.
 
+One that is damaged is put aside by the process that writes it.
+"""
+
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,10 +14,15 @@ from urllib.parse import quote
 
 from edge_probe.errors import StateError
 
+_log = logging.getLogger(__name__)
+
 Found = TypeVar("Found")
 
 _BUSY_S = 5.0
 _BLOCK_BYTES = 1 << 16
+_READ_BYTES = 1 << 20
+_BEAT_OPERATIONS = 100_000
+"""Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
 
 
 @contextmanager
@@ -33,6 +42,82 @@ def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that the file is no sound database."""
     code = getattr(error, "sqlite_errorcode", 0)  # errors that SQLite did not raise have none
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # above: details
+
+
+def put_aside_if_damaged(path: Path, beat: Callable[[], object] = lambda: None) -> bool:
+    """Rename a database whose damage can be proven to ``NAME.damaged-N``; whether that was so.
+
+    All of it is read, a gigabyte after a year: to be asked once SQLite has met damage.
+
+    Parameters
+    ----------
+    path : Path
+        Nobody has it open to write.
+    beat : callable, optional
+        Called now and then meanwhile.
+
+    Raises
+    ------
+    sqlite3.Error, OSError
+        The disk fails.
+    """
+    damage = _damage(path, beat)
+    if damage:
+        _log.error("%s: damaged: %s; kept as %s", path, damage, put_aside(path).name)
+    return damage is not None
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file that is damaged, with the log of a database; its new name.
+
+    Raises
+    ------
+    OSError
+        The disk fails.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + suffix))
+    return path.rename(aside)
+
+
+def _damage(path: Path, beat: Callable[[], object]) -> str | None:
+    """What is wrong with a database, or None.
+
+    Raises
+    ------
+    OSError
+        The disk fails; SQLite calls that damage, too (``SQLITE_IOERR_CORRUPTFS`` of vdbe.c).
+    """
+
+    def go_on() -> int:
+        beat()
+        return 0
+
+    for part in (path, path.with_name(path.name + "-wal")):
+        if part.exists():
+            _read_through(part, beat)
+    db = sqlite3.connect(path, timeout=_BUSY_S)
+    try:
+        db.set_progress_handler(go_on, _BEAT_OPERATIONS)
+        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        verdict = str(error)
+    finally:
+        db.close()
+    return None if verdict == "ok" else " ".join(verdict.split())  # it has lines
+
+
+def _read_through(path: Path, beat: Callable[[], object]) -> None:
+    with path.open("rb", buffering=0) as file:
+        while file.read(_READ_BYTES):
+            beat()
 
 
 def write_log_again(db: sqlite3.Connection, path: Path) -> None:

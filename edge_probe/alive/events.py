@@ -19,6 +19,9 @@ from edge_probe.errors import StateError
 _SKIP = "skip."
 """Kinds of events in a cursor: the number of the bundle is behind it."""
 
+_HEARD = "heard"
+"""In a cursor: which ``detections.sqlite`` its keys are of."""
+
 _PUT_ASIDE = "capture.sqlite.damaged-*"
 """A ledger that could not be read."""
 
@@ -66,10 +69,12 @@ def read_events(state: Path, cursor: Cursor | None) -> tuple[Sequence[Event], Cu
     """
     path = state / "detections.sqlite"
     heard_keys = cursor.keys if cursor else {}
-    heard = read(path, lambda db: _heard(db, heard_keys)) if path.exists() else _Heard([], [], {})
+    heard = read(path, lambda db: _heard(db, heard_keys)) if path.exists() else None
 
     def look(capture: sqlite3.Connection) -> tuple[Sequence[Event], Cursor]:
         at = _own(capture, cursor, rebuilt=any(state.glob(_PUT_ASIDE)))
+        if heard:
+            at = Cursor(at.state_id, _of_same(heard.database, at.keys))
         keys = at.keys
         events: list[Event] = []
 
@@ -84,6 +89,8 @@ def read_events(state: Path, cursor: Cursor | None) -> tuple[Sequence[Event], Cu
         tell("alarm", alarms)
         if len(alarms) < AT_ONCE:  # do not look through quiet months of health again
             at = at.after("alarm", _newest_health(capture))
+        if not heard:
+            return events, at
         for kind, skips in heard.skips:
             tell(kind, [(_placed(capture, "skip", row), key) for row, key in skips])
         for kind, key in heard.ends.items():
@@ -103,7 +110,7 @@ def newest(state: Path) -> Cursor:
         A database cannot be read.
     """
     path = state / "detections.sqlite"
-    heard = read(path, _ends) if path.exists() else {}
+    heard = read(path, lambda db: {_HEARD: (_database(db),), **_ends(db)}) if path.exists() else {}
 
     def look(capture: sqlite3.Connection) -> Cursor:
         keys = {**heard, "alarm": _newest_health(capture)}
@@ -147,6 +154,8 @@ class _Heard(NamedTuple):
     """Of the classifier."""
 
     detections: Sequence[Found]
+    database: int
+    """Its ``application_id``."""
     skips: Sequence[tuple[str, Sequence[Found]]]
     """By kind: one for each bundle."""
     ends: Mapping[str, Key]
@@ -154,14 +163,31 @@ class _Heard(NamedTuple):
 
 
 def _heard(db: sqlite3.Connection, keys: Mapping[str, Key]) -> _Heard:
-    skips, ends = [], {}
+    database = _database(db)
+    skips, ends, keys = [], {}, _of_same(database, keys)
     for kind, end in _ends(db).items():
         if kind != "detection":
             found = _skips(db, kind, keys.get(kind))
             skips.append((kind, _joined(found)))
             if len(found) < AT_ONCE:
                 ends[kind] = end
-    return _Heard(_detections(db, keys.get("detection")), skips, ends)
+    return _Heard(_detections(db, keys.get("detection")), database, skips, ends)
+
+
+def _database(db: sqlite3.Connection) -> int:
+    """Which one it is: it is drawn when one is begun; 0: before that was so."""
+    (number,) = db.execute("PRAGMA application_id").fetchone()
+    return int(number)
+
+
+def _of_same(database: int, keys: Mapping[str, Key]) -> Mapping[str, Key]:
+    """Keys of a cursor; of one for another ``detections.sqlite`` only what capture wrote.
+
+    Rowids, and numbers of bundles, begin again at 1 when it was damaged and is begun anew.
+    """
+    if keys.get(_HEARD, (0,)) != (database,):
+        keys = {kind: keys[kind] for kind in ("gap", "alarm") if kind in keys}
+    return {**keys, _HEARD: (database,)}
 
 
 def _detections(db: sqlite3.Connection, after: Key | None) -> Sequence[Found]:

@@ -68,12 +68,12 @@ def run_worker(
             _log.warning("%s", warning)
         rules.check(bundle.labels)
         tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules)
-        store = Store(state / "detections.sqlite", bundle)
-        if forgive:
-            store.forgive()
+        store = Store(state / "detections.sqlite", bundle, pulse)
         worker = Worker(
             tools, store, backlog_s=backlog_s, clock=clock or SystemClock(), is_wanted=pulse
         )
+        if forgive:
+            worker.forgive()
         for _ in until_interrupted(_moments(worker)):
             if not pulse():
                 _log.warning("the recorder is gone: ending")

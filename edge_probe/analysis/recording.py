@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_probe.analysis.rows import Duty
 from edge_probe.capture import ledger
 from edge_probe.errors import AudioError, StateError
 
@@ -21,6 +22,11 @@ _SEGMENT_AT = (
     " WHERE stream = :stream AND first_frame <= :{0}), 0)"
 )
 """First frame of the segment that holds a frame."""
+
+_BACKWARDS = (
+    "SELECT stream, first_frame, n_frames * 1.0 / rate_hz FROM segment JOIN stream USING (stream)"
+    " WHERE n_frames IS NOT NULL ORDER BY stream DESC, first_frame DESC"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,27 @@ class Recording:
             " WHERE n_frames IS NOT NULL ORDER BY stream DESC, first_frame DESC LIMIT 1"
         )
         return float(found[0][0]) if found else 0.0
+
+    def newest(self, seconds: float) -> Duty:
+        """Where the newest closed segment begins, or one so many seconds before it.
+
+        Parameters
+        ----------
+        seconds : float
+            Of audio, at most: segments are not cut.
+        """
+        place, left_s = (0, 0), None
+        db = self._ledger()
+        for stream, first_frame, length_s in db.execute(_BACKWARDS) if db else ():
+            if left_s is not None and left_s < length_s:
+                break
+            place, left_s = (stream, first_frame), seconds if left_s is None else left_s - length_s
+        gap = self._rows(
+            "SELECT first_frame + n_frames FROM gap WHERE stream = ? AND first_frame < ?"
+            " ORDER BY first_frame DESC LIMIT 1",
+            *place,
+        )
+        return Duty(place[0], gap[0][0] if gap else 0, place[1])
 
     def read(self, run: AudioRun, channel: int, begin: int, end: int) -> "NDArray[np.float32]":
         """Samples of one channel, across the borders of segments.

@@ -4,15 +4,16 @@ Only the classifier process writes it; others attach it read-only.
 """
 
 import json
+import random
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
 from edge_probe.analysis.tables import TABLES
 from edge_probe.bundle import Bundle
-from edge_probe.database import transaction, write_log_again
+from edge_probe.database import is_damage, put_aside_if_damaged, transaction, write_log_again
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
@@ -26,38 +27,40 @@ _NEWEST = 256
 
 
 class Store:
-    """The open database, seen by one bundle.
+    """The open database, seen by one bundle; one that is damaged is put aside and begun anew.
 
     Parameters
     ----------
     path : Path
         Made if it is not there.
     bundle : Bundle
+    beat : callable, optional
+        Called now and then while much is read.
 
     Raises
     ------
     StateError
-        It is of a newer version, or damaged.
+        It is of a newer version.
     OSError, sqlite3.Error
-        From any method: the disk failed. Nothing is acknowledged then; `reopen` it.
+        From any method: the disk failed, nothing is acknowledged then; `reopen` it. If SQLite
+        speaks of damage (`is_damage`), `begin_anew`.
     """
 
-    def __init__(self, path: Path, bundle: Bundle) -> None:
+    def __init__(self, path: Path, bundle: Bundle, beat: Callable[[], object] = bool) -> None:
         self._path = path
         self._bundle = bundle
-        self._db = self._open()
+        self._beat = beat
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error) or not put_aside_if_damaged(path, beat):
+                raise
+            self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=5)
         try:
             self._prepare(db)
-        except sqlite3.DatabaseError as error:
-            db.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            raise StateError(
-                f"{self._path}: damaged: {error}", hint="keep it and move it away"
-            ) from error
         except BaseException:
             db.close()
             raise
@@ -80,6 +83,7 @@ class Store:
                 for statement in TABLES.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
+                db.execute(f"PRAGMA application_id = {random.getrandbits(31)}")
             self._number = self._register(db)
 
     def _register(self, db: sqlite3.Connection) -> int:
@@ -111,6 +115,17 @@ class Store:
         """Begin anew after the disk failed; a transaction whose end is unknown may be there."""
         self._db.close()
         self._db = self._open()
+
+    def begin_anew(self) -> bool:
+        """Put the database aside and make an empty one, if it is damaged; whether it was.
+
+        If not, it stays closed: what SQLite met was something else.
+        """
+        self._db.close()
+        if not put_aside_if_damaged(self._path, self._beat):
+            return False
+        self._db = self._open()
+        return True
 
     def commit(self, results: Sequence[Result], tries: Sequence[Try]) -> None:
         """Keep results, and which chunks are tried next, in one transaction.
@@ -205,8 +220,14 @@ class Store:
         ).fetchone()
         return int(found[0]) + 1 if found else 0
 
-    def begin(self) -> tuple[Duty, tuple[int, int]]:
+    def begin(self, after_loss: Callable[[], Duty]) -> tuple[Duty, tuple[int, int]]:
         """Go on duty.
+
+        Parameters
+        ----------
+        after_loss : callable
+            Where duty begins in a database that was begun anew: nobody answers any more for what
+            lies before.
 
         Returns
         -------
@@ -217,12 +238,12 @@ class Store:
             Stream and first frame of the run to go on with.
         """
         with transaction(self._db):
-            duty = self._duty()
+            duty = self._duty(after_loss)
         own = self._last(self._number)
         mine = (own.stream, own.run_frame) if own else (0, 0)
         return duty, max(mine, (duty.stream, duty.run_frame))
 
-    def _duty(self) -> Duty:
+    def _duty(self, after_loss: Callable[[], Duty]) -> Duty:
         found = self._db.execute(
             "SELECT bundle, stream, run_frame, first_frame FROM duty ORDER BY duty DESC LIMIT 1"
         ).fetchone()
@@ -232,6 +253,8 @@ class Store:
         if found:
             places = [Duty(*found[1:]), self._last(found[0]) or duty]
             duty = max(places, key=lambda one: (one.stream, one.first_frame))
+        elif any(self._path.parent.glob(f"{self._path.name}.damaged-*")):
+            duty = after_loss()
         self._db.execute(
             "INSERT INTO duty VALUES (NULL, ?, ?, ?, ?)",
             (self._number, duty.stream, duty.run_frame, duty.first_frame),

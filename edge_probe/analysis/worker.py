@@ -10,6 +10,7 @@ from edge_probe.analysis.listener import Listener, Tools
 from edge_probe.analysis.rows import Key, Result, State, Try
 from edge_probe.analysis.store import Store
 from edge_probe.clock import Clock
+from edge_probe.database import is_damage
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class Worker:
     """Classifies what a state folder holds, in the order it was recorded.
 
     Deaths at any moment are harmless: what is not committed is done again by the next worker,
-    with the same result.
+    with the same result. A store that turns out to be damaged is begun anew, with as much audio as
+    may wait.
 
     Parameters
     ----------
@@ -62,16 +64,41 @@ class Worker:
         bundle = tools.analyser.bundle
         self._window_chunks = bundle.windows.window_chunks
         self._window_s = self._window_chunks * bundle.encoder.chunk_s
-        self._duty, self._place = store.begin()
+        self._chunk_s = COMMIT_S  # that a chunk takes
+        self._whatever_is_damaged(self._begin)
+
+    def _begin(self) -> None:
+        """At what the store says, with nothing in memory."""
+        recording = self._tools.recording
+        self._duty, self._place = self._store.begin(lambda: recording.newest(self._backlog_s))
         self._listeners: list[Listener] = []
         self._results: list[Result] = []
         self._tries: dict[Key, Try] = {}
-        self._chunk_s = COMMIT_S  # that a chunk takes
         self.is_idle = False
         """Whether the last step found nothing to do."""
 
+    def _whatever_is_damaged(self, work: Callable[[], None]) -> None:
+        """Do something, or, if the store is damaged, begin anew instead."""
+        try:
+            work()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error) or not self._store.begin_anew():
+                raise  # the ledger is damaged, which is not ours to mend
+            self._begin()
+
+    def forgive(self) -> None:
+        """As the store does it; before the first step."""
+        self._whatever_is_damaged(self._store.forgive)
+
     def step(self) -> None:
         """Do what takes a chunk's time at most."""
+        self._whatever_is_damaged(self._step)
+
+    def rest(self) -> None:
+        """Keep what is done, and take back the tries that were not made."""
+        self._whatever_is_damaged(self._rest)
+
+    def _step(self) -> None:
         listener = self._next()
         self.is_idle = listener is None
         if listener is None:
@@ -84,8 +111,7 @@ class Worker:
         else:
             self._plan(listener)
 
-    def rest(self) -> None:
-        """Keep what is done, and take back the tries that were not made."""
+    def _rest(self) -> None:
         not_made = [Try(one.piece, one.n_attempts - 1) for one in self._tries.values()]
         self._commit(not_made)
         self._tries = {}

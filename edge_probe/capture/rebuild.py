@@ -3,7 +3,6 @@
 Times, causes of gaps and health of before are lost with it; audio is not, and recording goes on.
 """
 
-import logging
 import sqlite3
 import struct
 from pathlib import Path
@@ -11,12 +10,8 @@ from pathlib import Path
 from edge_probe.capture.ledger import Ledger
 from edge_probe.capture.recovery import Remains, recover
 from edge_probe.capture.segment import PART, Format, Place, finish_part, frames_in
-from edge_probe.database import is_damage, write_log_again
+from edge_probe.database import is_damage, put_aside_if_damaged, write_log_again
 from edge_probe.source.wav import HEADER_BYTES
-
-_log = logging.getLogger(__name__)
-
-_READ_BYTES = 1 << 20
 
 
 def open_ledger(folder: Path, remains: Remains) -> Ledger:
@@ -44,8 +39,7 @@ def open_ledger(folder: Path, remains: Remains) -> Ledger:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-    if damage := _damage(path):
-        _log.error("%s: damaged: %s; kept as %s", path, damage, _put_aside(path).name)
+    put_aside_if_damaged(path)
     return _in_order(path, remains)
 
 
@@ -61,46 +55,6 @@ def _in_order(path: Path, remains: Remains) -> Ledger:
         ledger.close()
         raise
     return ledger
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with a ledger, or None.
-
-    Raises
-    ------
-    OSError
-        The disk fails; SQLite calls that damage, too (``SQLITE_IOERR_CORRUPTFS`` of vdbe.c).
-    """
-    for part in (path, path.with_name(path.name + "-wal")):
-        if part.exists():
-            _read_through(part)
-    db = sqlite3.connect(path, timeout=5)
-    try:
-        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-        verdict = str(error)
-    finally:
-        db.close()
-    return None if verdict == "ok" else verdict
-
-
-def _read_through(path: Path) -> None:
-    with path.open("rb", buffering=0) as file:
-        while file.read(_READ_BYTES):
-            pass
-
-
-def _put_aside(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    for suffix in ("-wal", "-shm"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.rename(aside.with_name(aside.name + suffix))
-    return path.rename(aside)
 
 
 def _adopt(audio: Path, ledger: Ledger, remains: Remains) -> None:

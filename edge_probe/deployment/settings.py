@@ -12,7 +12,8 @@ from re import fullmatch
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
-from edge_probe.deployment.state import StateFolder, put_aside, replace_file
+from edge_probe.database import put_aside
+from edge_probe.deployment.state import StateFolder, replace_file
 from edge_probe.errors import DeploymentError
 
 _log = logging.getLogger(__name__)

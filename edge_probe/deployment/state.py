@@ -44,20 +44,6 @@ class StateFolder:
         return self.path / "status.json"
 
 
-def put_aside(path: Path) -> Path:
-    """Rename a file that is damaged, so that nothing of it is lost; its new name.
-
-    Raises
-    ------
-    OSError
-        The disk fails.
-    """
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    return path.rename(aside)
-
-
 def replace_file(path: Path, data: bytes) -> None:
     """Give a file new content: readers see the old or the new, and so does a power cut.
 

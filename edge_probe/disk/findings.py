@@ -14,6 +14,7 @@ from edge_probe.disk.rows import ORIGIN, Segment
 _log = logging.getLogger(__name__)
 
 _DUTY = "SELECT bundle, stream, first_frame FROM duty ORDER BY duty DESC LIMIT 1"
+_FIRST_DUTY = "SELECT stream, first_frame FROM duty ORDER BY duty LIMIT 1"
 _NEWEST = (
     "SELECT stream, first_frame FROM chunk WHERE bundle = ? AND state != 'tried'"
     " ORDER BY stream DESC, run_frame DESC, n DESC LIMIT 1"
@@ -76,6 +77,7 @@ class Findings:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        self._inode = 0
         self._complaint = ""
         self._is_blind = False
         self._longest: dict[int, int] = {}  # frames of a detection, by stream
@@ -91,13 +93,14 @@ class Findings:
         Returns
         -------
         str
-            ``detections``, ``nothing``, or ``unknown``: not classified yet, or it cannot be read.
+            ``detections``, ``nothing``, or ``unknown``: not classified yet, lost, or it cannot be
+            read.
         """
         if self._is_blind:
             return "unknown"
         begin, end = segment.first_frame, segment.end_frame
         try:
-            if not self.is_classified(segment.stream, end):
+            if self._is_lost(segment) or not self.is_classified(segment.stream, end):
                 return "unknown"
             earliest = begin - self._n_longest(segment.stream)
             ((found,),) = self._ask(_DETECTED, segment.stream, end, earliest, begin)
@@ -105,6 +108,17 @@ class Findings:
             self._complain(error)
             return "unknown"
         return "detections" if found else "nothing"
+
+    def is_lost(self, segment: Segment) -> bool:
+        """Whether a segment is ``unknown`` for ever: what was found is in a damaged database."""
+        try:
+            return not self._is_blind and self._is_lost(segment)
+        except sqlite3.Error as error:
+            self._complain(error)
+            return False
+
+    def _is_lost(self, segment: Segment) -> bool:
+        return any(segment.place < began for began in self._ask(_FIRST_DUTY))
 
     def is_classified(self, stream: int, end: int) -> bool:
         """Whether the classifier has said all about what lies before a frame of a stream.
@@ -216,8 +230,12 @@ class Findings:
 
     def _ask(self, query: str, *values: int) -> list[tuple[Any, ...]]:
         """Rows; none as long as the classifier has not made its database."""
+        inode = self._path.stat().st_ino if self._path.exists() else 0
+        if inode != self._inode:
+            self.close()  # it was damaged, and begun anew
+            self._inode = inode
         if self._db is None:
-            if not self._path.exists():
+            if not inode:
                 return []
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             self._longest, self._n_seen = {}, 0  # it may be another one

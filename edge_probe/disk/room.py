@@ -266,7 +266,8 @@ class Room:
                 break
             self._n_looks -= 1
             holds = self._held(ledger, segment)
-            if holds == "unknown" and held in ("nothing", "detections"):
+            is_early = holds == "unknown" and held in ("nothing", "detections")
+            if is_early and not self._findings.is_lost(segment):
                 last = segment.stream, segment.first_frame - 1
                 break  # what comes later is not classified either
             if holds == held:

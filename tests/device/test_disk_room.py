@@ -151,7 +151,7 @@ def test_a_look_at_one_segment_costs_the_same_after_months(card: MadeSegments) -
         for statement in TABLES.split(";\n"):
             db.execute(statement)
         db.execute("INSERT INTO bundle VALUES (1, 'x', 'x', 1, 1, 1)")
-        db.execute("INSERT INTO duty VALUES (1, 1, 1, 0, ?)", (10**9,))
+        db.execute("INSERT INTO duty VALUES (1, 1, 1, 0, 0), (2, 1, 1, 0, ?)", (10**9,))
         db.executemany(
             "INSERT INTO detection VALUES (NULL, 1, 1, 0, 0, 0, 'Wren', ?1, 9, 1, 2, 1, 1, 1, 1,"
             " ?1, ?1, 9, 0, ?2)",
@@ -373,3 +373,20 @@ def test_a_locked_database_of_findings_does_not_stop_the_recording(card: MadeSeg
         locker.close()
     found.close()
     assert {held for _, _, held in card.deletions()} == {"unknown"}
+
+
+def test_audio_whose_findings_are_lost_goes_after_what_is_empty(card: MadeSegments) -> None:
+    """A classifier began its database anew, and hears again from the fourth segment on."""
+    for _ in range(6):
+        card.add(N_FRAMES)
+    found = MadeFindings(card.state)
+    found.classify(6 * N_FRAMES, RATE)
+    found.close()
+    with closing(sqlite3.connect(card.state / "detections.sqlite")) as db:
+        db.execute("UPDATE duty SET stream = 1, first_frame = ?", (3 * N_FRAMES,))
+        db.commit()
+    assert room_for(card, 2).make(card.ledger, N_BYTES)
+    order = [(first // N_FRAMES, held) for first, _, held in card.deletions()]
+    expected = [(3, "nothing"), (4, "nothing"), (5, "nothing"), (0, "unknown"), (1, "unknown")]
+    assert order == expected[: len(order)]
+    assert len(order) >= 4
