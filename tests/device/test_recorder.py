@@ -124,7 +124,8 @@ def samples_of(path: Path, format_: Format) -> NDArray[np.int64]:
     assert found.subtype == f"PCM_{8 * format_.sample_bytes}"
     frames = np.frombuffer(path.read_bytes()[HEADER_BYTES:], np.uint8)
     frames = frames.reshape(-1, format_.sample_bytes).astype(np.int64)
-    return (frames << 8 * np.arange(format_.sample_bytes)).sum(axis=1)
+    whole: NDArray[np.int64] = (frames << 8 * np.arange(format_.sample_bytes)).sum(axis=1)
+    return whole
 
 
 def test_a_lost_microphone_is_noticed_and_opened_again(
