@@ -167,7 +167,7 @@ class Findings:
         """Where detections begin that have not ended; they have no row yet."""
         found = []
         for stream, run_frame, channel, first_n, hop_chunks, text in self._ask(_OPEN, bundle):
-            n = first_n + hop_chunks * min(one[1] for one in json.loads(text))
+            n = first_n + hop_chunks * _first_window(text)
             found += [
                 (stream, frame)
                 for (frame,) in self._ask(_CHUNK, bundle, stream, run_frame, n, channel)
@@ -251,3 +251,17 @@ class Findings:
         if str(error) != self._complaint:
             self._complaint = str(error)
             _log.warning("%s: %s; its audio counts as not classified", self._path.name, error)
+
+
+def _first_window(text: str) -> int:
+    """Of the detections that are open in a stint.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        A bit of it has flipped, which SQLite does not see.
+    """
+    try:
+        return min(int(one[1]) for one in json.loads(text))
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise sqlite3.DatabaseError(f"open detections: {error!r}") from error

@@ -189,6 +189,21 @@ def test_a_detection_that_has_not_ended_makes_its_audio_unknown(card: MadeSegmen
     found.close()
 
 
+@pytest.mark.parametrize("text", ["[[0, 1", "[]]", "[7]", "{}", '{"a": 1}', "null", '[[1, "x"]]'])
+def test_a_bit_that_flipped_in_open_detections_does_not_stop_the_recording(
+    card: MadeSegments, text: str
+) -> None:
+    found = MadeFindings(card.state)
+    card.add(N_FRAMES)
+    found.classify(N_FRAMES, RATE)
+    found.hold_open(0, RATE)
+    with closing(sqlite3.connect(card.state / "detections.sqlite")) as db, db:
+        db.execute("UPDATE stint SET open = ?", (text,))
+    findings = Findings(card.state / "detections.sqlite")
+    assert [findings.held(segment) for segment in card.segments()] == ["unknown"]
+    found.close()
+
+
 def test_what_a_window_to_come_looks_at_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
