@@ -45,6 +45,7 @@ def accuracy(head: Head, clips: Sequence[ClipTokens], targets: NDArray[np.int64]
         chunks = [
             head.summarise(tokens.astype(np.float32), valid)
             for tokens, valid in zip(clip.tokens, clip.valid, strict=True)
+            if valid.any()  # else the end of the clip, of no token: the recorder leaves it out
         ]
         right += int(head.logits(head.merge(chunks)).argmax() == target)  # type: ignore[arg-type]
     return right / len(clips)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.planted_bags import planted_bags
 
@@ -60,3 +61,21 @@ def test_every_precision_and_the_probe_are_trained() -> None:
     right = {name: crossval.accuracy(head, clips, targets) for name, head in heads.items()}
     assert min(right.values()) > 0.85, right
     assert crossval.accuracy(heads["1"], clips, (targets + 1) % 3) < 0.15
+
+
+def test_the_padding_behind_a_clip_is_not_heard() -> None:
+    """It would score 0, which is above all scores of a standardised head."""
+
+    class Head:
+        def summarise(self, _tokens: np.ndarray, valid: np.ndarray) -> bool:
+            return bool(valid.any())
+
+        def merge(self, chunks: list[bool]) -> list[bool]:
+            return chunks
+
+        def logits(self, chunks: list[bool]) -> np.ndarray:
+            return np.array([all(chunks), not all(chunks)])
+
+    tokens, valid = np.zeros((2, 4, 8), np.float16), np.array([[True] * 4, [False] * 4])
+    clip, target = ClipTokens(tokens, valid), np.array([0])
+    assert crossval.accuracy(Head(), [clip], target) == 1.0  # type: ignore[arg-type]
