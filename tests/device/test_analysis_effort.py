@@ -142,17 +142,23 @@ def test_what_was_recorded_is_classified_skipped_or_private(
         if data.draw(st.booleans()):
             chores.step()
     card.end()
+    card.noise(6000, 0)  # what ends a recording is overwritten when the next one is heard
     work_off_dying(state, analyser, backlog_s, rules)
     chores.step()
     chores.close()
+    runs = list(recorded(state))
+    newest = max(run.stream for run in runs)
     wanted: Counter[tuple[int, int, str]] = Counter()
-    for run in recorded(state):
+    for run in runs:
+        if run.stream == newest:
+            continue
         for channel in range(run.pcm.shape[1]):
             wanted.update(kinds(state, run, channel))
     counted: Counter[tuple[int, int, str]] = Counter()
     for row in effort(state):
-        for kind in ("recorded", "private", "skipped", "classified"):
-            counted[row.stream, row.channel, kind] += getattr(row.frames, kind)
+        if row.stream != newest:
+            for kind in ("recorded", "private", "skipped", "classified"):
+                counted[row.stream, row.channel, kind] += getattr(row.frames, kind)
     assert counted == wanted
 
 
