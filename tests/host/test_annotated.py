@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.label_files import write_audacity, write_raven
 
+from edge_probe.bundle.labels import Label
 from export.cli import main
 from export.clips import ClipsError, read_clips
 from export.clips.annotated import cut_windows
@@ -30,7 +31,11 @@ def record(path: Path, seconds: float = 10.0) -> Path:
 _LABEL = (
     st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9)
     .map(lambda name: unicodedata.normalize("NFC", name))
-    .filter(lambda name: name[0] != "-" and name.casefold() != "background")
+    .filter(
+        lambda name: (
+            name[0] != "-" and name.casefold() != "background" and Label.parse(name).is_clean
+        )
+    )
 )  # other spellings of the same letters are read as these
 _HERTZ = st.one_of(st.none(), st.floats(0, 1e5))
 _ANNOTATION = st.builds(
