@@ -236,7 +236,8 @@ def test_logits_are_the_same_without_c(grouped: bool, monkeypatch: pytest.Monkey
 
 
 def test_wide_tokens_of_many_dimensions_have_a_fast_kernel() -> None:
-    """The nibble tables end at 4,096 dimensions."""
+    """The nibble tables end at 4,096 dimensions; AVX2 alone has nothing else."""
     for bits in (2, 4, 8):
         chosen = backends.choose(bits, 8_192, 200, 32).name
-        assert chosen != "native-scalar" or len(native.kernels()) == 1
+        serving = {kernel.name for kernel in native.kernels() if kernel.supports(bits, 8_192)}
+        assert chosen != "native-scalar" or serving == {"native-scalar"}
