@@ -1,5 +1,6 @@
 """The classifier as a child of the recorder: killed, hung, hopeless, stopped."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -166,6 +167,7 @@ def test_it_steps_back_for_the_recorder(watch: Callable[..., Watched]) -> None:
 
 
 def test_a_program_that_is_not_there_is_no_reason_to_fall(watch: Callable[..., Watched]) -> None:
+    gc.collect()  # what earlier tests left open would go in between
     n_before = len(list(Path("/proc/self/fd").iterdir()))
     watched = watch(["/nowhere/python"])
     watched.supervisor.poll(0)
