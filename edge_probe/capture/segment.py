@@ -133,14 +133,14 @@ def finish_part(part: Path, format_: Format, n_safe: int | None = None) -> int:
         With the suffix ``.part``.
     format_ : Format
     n_safe : int, optional
-        Frames that may be trusted; None for all that are there.
+        Frames that may be trusted; None for all before the first hole of the file.
 
     Returns
     -------
     int
         Frames it holds.
     """
-    n_frames = frames_in(part, format_)
+    n_frames = _frames_written(part, format_)
     if n_safe is not None:
         n_frames = min(n_frames, n_safe)
     if n_frames == 0:
@@ -168,6 +168,21 @@ def header(format_: Format, n_frames: int) -> bytes:
 def frames_in(path: Path, format_: Format) -> int:
     """Whole frames in a file, by its size."""
     return max(0, path.stat().st_size - HEADER_BYTES) // format_.frame_bytes
+
+
+def _frames_written(part: Path, format_: Format) -> int:
+    """Whole frames before the first hole of a file.
+
+    After a power cut a file of ext4 may have its new size without the blocks at its end, which then
+    are allocated and not written, and read as zeros (delayed allocation: the size goes to the
+    journal when the write begins). What was written, zeros too, is no hole.
+    """
+    fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        n_bytes = os.lseek(fd, 0, os.SEEK_HOLE) if os.fstat(fd).st_size else 0
+    finally:
+        os.close(fd)
+    return max(0, n_bytes - HEADER_BYTES) // format_.frame_bytes
 
 
 def remove_audio(audio: Path, names: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """From the ring to the disk: every frame in a segment or in a gap, whatever happens."""
 
+import os
 import sqlite3
 import struct
 from collections.abc import Callable
@@ -184,6 +185,20 @@ def test_a_drift_fitted_last_counts_for_the_gap_and_not_for_the_months_before(
     *_, (_, lost, cause) = account(tmp_path, 1)
     assert cause == "device"
     assert abs(lost - 10 * RATE) <= 4
+
+
+def test_blocks_that_a_power_cut_kept_from_the_card_are_no_audio(recording: Recording) -> None:
+    """ext4 may show the size that a file was to have, and zeros in place of its last blocks."""
+    recording.record(40)
+    (part,) = (recording.state / "audio").glob(f"*{PART}")
+    kept = part.read_bytes()[:4096]
+    part.write_bytes(kept)
+    os.truncate(part, 3 * 4096)
+    Store(recording.state, recording.clock).close()
+    n_frames = (4096 - HEADER_BYTES) // MONO.frame_bytes
+    assert next(stretches(recording.state, 1))[:2] == (0, n_frames)
+    (path,) = (recording.state / "audio").iterdir()
+    assert path.read_bytes()[HEADER_BYTES:] == kept[HEADER_BYTES:]
 
 
 def test_opening_costs_the_same_after_months(tmp_path: Path) -> None:
