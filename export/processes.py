@@ -32,7 +32,7 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory of tensors that are gone, where its C library is glibc's.
 
     Otherwise every step of a training returns them to the kernel and has them cleared again, page
-    by page: 2.3 times the CPU time (128 clips of 250 tokens of 384 components a step).
+    by page: 2.2 times the CPU time (128 clips of 250 tokens of 384 components a step).
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

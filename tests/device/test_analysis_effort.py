@@ -156,9 +156,11 @@ def test_what_was_recorded_is_classified_skipped_or_private(
             wanted.update(kinds(state, run, channel))
     counted: Counter[tuple[int, int, str]] = Counter()
     for row in effort(state):
+        frames = row.frames
+        assert frames.recorded == frames.private + frames.skipped + frames.classified
         if row.stream != newest:
             for kind in ("recorded", "private", "skipped", "classified"):
-                counted[row.stream, row.channel, kind] += getattr(row.frames, kind)
+                counted[row.stream, row.channel, kind] += getattr(frames, kind)
     assert counted == wanted
 
 
