@@ -47,7 +47,9 @@ def is_damage(error: BaseException) -> bool:
 def put_aside_if_damaged(path: Path, beat: Callable[[], object] = lambda: None) -> bool:
     """Rename a database whose damage can be proven to ``NAME.damaged-N``; whether that was so.
 
-    All of it is read, a gigabyte after a year: to be asked once SQLite has met damage.
+    All of it is read, a gigabyte after a year: to be asked once SQLite has met damage. An empty
+    file is damage then (SQLite takes one of a single byte for empty, too): it lost what SQLite
+    still knew of it.
 
     Parameters
     ----------
@@ -105,6 +107,8 @@ def _damage(path: Path, beat: Callable[[], object]) -> str | None:
     try:
         db.set_progress_handler(go_on, _BEAT_OPERATIONS)
         (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+        if db.execute("PRAGMA page_count").fetchone() == (0,):  # sound, says SQLite
+            verdict = "nothing is in it"
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
