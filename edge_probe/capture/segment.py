@@ -12,6 +12,9 @@ from edge_probe.source.wav import HEADER_BYTES, MAX_DATA_BYTES, pcm_header
 
 PART = ".part"
 
+BLOCK_BYTES = 4096
+"""Of ext4 and of pages of memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -62,6 +65,10 @@ class Place:
 class SegmentFile:
     """A file that grows under its name plus ``.part`` and gets its name when all of it is safe.
 
+    It grows by whole blocks, and less than one waits in memory. ext4 brings the new size of a file
+    that grew within its last block to the disk without the new end of that block: a power cut then
+    leaves zeros in its place, and nobody can tell them from silence.
+
     Parameters
     ----------
     path : Path
@@ -81,29 +88,31 @@ class SegmentFile:
         self.format = format_
         self.n_planned = n_planned
         self.n_frames = 0
-        """Written."""
+        """Taken."""
         self.n_synced = 0
         """Safe from a power cut, as far as the disk tells the truth."""
         self._part = path.with_name(path.name + PART)
+        self._waiting = bytearray(header(format_, n_planned))
         self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-        try:
-            _write_all(self._fd, header(format_, n_planned))
-        except OSError:
-            self.abandon()
-            raise
 
     def write(self, frames: bytes | memoryview) -> None:
         """Append whole frames."""
-        _write_all(self._fd, frames)
+        self._waiting += frames
         self.n_frames += memoryview(frames).nbytes // self.format.frame_bytes
+        n_bytes = len(self._waiting) - len(self._waiting) % BLOCK_BYTES
+        _write_all(self._fd, self._waiting[:n_bytes])
+        del self._waiting[:n_bytes]
 
     def sync(self) -> None:
-        """Make what was written safe."""
+        """Make whole blocks safe."""
         os.fdatasync(self._fd)
-        self.n_synced = self.n_frames
+        n_waiting = -(-len(self._waiting) // self.format.frame_bytes)
+        self.n_synced = max(0, self.n_frames - n_waiting)
 
     def close(self) -> None:
         """Correct the header, make everything safe, and give the file its name."""
+        _write_all(self._fd, self._waiting)
+        self._waiting.clear()
         if self.n_frames != self.n_planned:
             os.pwrite(self._fd, header(self.format, self.n_frames), 0)
         os.fsync(self._fd)
@@ -207,8 +216,9 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _write_all(fd: int, data: bytes | memoryview) -> None:
+def _write_all(fd: int, data: bytes | bytearray) -> None:
     """A write may take less than it is given, above all on a disk that fills up."""
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[os.write(fd, view) :]
+    with memoryview(data) as view:
+        n_written = 0
+        while n_written < len(view):
+            n_written += os.write(fd, view[n_written:])
