@@ -21,6 +21,9 @@ Found = TypeVar("Found")
 _BUSY_S = 5.0
 _BLOCK_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
+_CACHE_KIB = 256
+"""Of a connection that stays open; SQLite's own 2 MiB fill in some days and never shrink."""
+
 _BEAT_OPERATIONS = 100_000
 """Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
 
@@ -153,6 +156,37 @@ def write_log_again(db: sqlite3.Connection, path: Path) -> None:
             while block := os.pread(file.fileno(), _BLOCK_BYTES, at):
                 at += os.pwrite(file.fileno(), block, at)
             os.fsync(file.fileno())
+
+
+def open_to_read(path: Path, timeout_s: float = _BUSY_S) -> sqlite3.Connection:
+    """A connection that only reads, and stays small however long it is open.
+
+    Parameters
+    ----------
+    path : Path
+    timeout_s : float
+        How long to wait for whoever holds a lock.
+
+    Raises
+    ------
+    sqlite3.Error
+        It cannot be read.
+    """
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
+    try:
+        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def inode(path: Path) -> int:
+    """Of a database; 0 where there is none. Another one was begun if it is another number."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_probe.database import read, write_log_again
+from edge_probe.database import inode, open_to_read, read, write_log_again
 from edge_probe.errors import StateError
 
 needs_mount = pytest.mark.skipif(
@@ -52,6 +52,32 @@ def test_what_is_committed_is_seen_while_more_is_written(path: Path) -> None:
         add(db)
         assert read(path, count) == n + 1
         db.execute("ROLLBACK")
+
+
+def test_a_connection_to_read_cannot_write_and_stays_small(path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        open_to_read(path)
+    db = writer(path)
+    add(db)
+    reader = open_to_read(path)
+    assert count(reader) == 1
+    assert -256 <= reader.execute("PRAGMA cache_size").fetchone()[0] < 0  # KiB
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        add(reader)
+    path.with_name("other").write_bytes(b"no database" * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        open_to_read(path.with_name("other"))
+
+
+def test_another_database_has_another_number(path: Path) -> None:
+    assert inode(path) == 0
+    path.touch()
+    first = inode(path)
+    assert first == path.stat().st_ino
+    path.rename(path.with_name("aside"))
+    assert inode(path) == 0
+    path.touch()
+    assert inode(path) not in (0, first)
 
 
 def test_a_reader_sees_one_moment(path: Path) -> None:
