@@ -26,7 +26,7 @@ COUNTS = {
     "cuts": 40,
     "replays": 200,
     "errors": 150,
-    "soak_segments": 30 * 24 * 6,
+    "soak_days": 3,
     "budget_s": 300,
     "losses": 4,
     "live_s": 60,
