@@ -3,6 +3,7 @@
 One that is damaged is put aside by the process that writes it.
 """
 
+import errno
 import logging
 import os
 import sqlite3
@@ -23,6 +24,15 @@ _BLOCK_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
 _CACHE_KIB = 256
 """Of a connection that stays open; SQLite's own 2 MiB fill in some days and never shrink."""
+
+LOG_BYTES = 512 << 10
+"""Of a ``-wal`` file: some forty transactions of the classifier, or half an hour of the ledger."""
+
+_LOG_SLACK_BYTES = 32 << 10
+"""For the transaction that is the last one before SQLite begins the file anew."""
+
+_FRAME_HEADER_BYTES = 24
+"""Before each page in the log (https://www.sqlite.org/fileformat2.html, 4.1)."""
 
 _BEAT_OPERATIONS = 100_000
 """Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
@@ -127,13 +137,30 @@ def _read_through(path: Path, beat: Callable[[], object]) -> None:
             beat()
 
 
-def write_log_again(db: sqlite3.Connection, path: Path) -> None:
-    """Write the ``-wal`` file once more as it is read, and sync it, before anything joins it.
+def bound_log(db: sqlite3.Connection) -> None:
+    """Let whoever commits empty the ``-wal`` file before it outgrows `LOG_BYTES`.
 
-    After a sync that failed, Linux reads from memory what never reached the disk and takes it for
-    written (Rebello et al., ATC 2020). Whoever opens the database then finds that transaction
-    whole and appends to it; after a power cut SQLite stops reading where it misses, and what was
-    appended is lost although its own sync succeeded.
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        That will write; it is a matter of each connection.
+    """
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    n_frames = (LOG_BYTES - _LOG_SLACK_BYTES) // (page_bytes + _FRAME_HEADER_BYTES)
+    db.execute(f"PRAGMA wal_autocheckpoint = {n_frames}")
+
+
+def settle_log(db: sqlite3.Connection, path: Path) -> None:
+    """Write the ``-wal`` file once more as it is read, lengthen it to `LOG_BYTES`, and sync it.
+
+    To be called before anything joins it. After a sync that failed, Linux reads from memory what
+    never reached the disk and takes it for written (Rebello et al., ATC 2020). Whoever opens the
+    database then finds that transaction whole and appends to it; after a power cut SQLite stops
+    reading where it misses, and what was appended is lost although its own sync succeeded.
+
+    While the file grows, every commit goes through the journal of the file system, too, which
+    writes more than the commit. What lies behind the last commit SQLite does not read, zeros or
+    what else was there. A disk without room leaves the file as long as it is.
 
     Parameters
     ----------
@@ -155,6 +182,7 @@ def write_log_again(db: sqlite3.Connection, path: Path) -> None:
             at = 0
             while block := os.pread(file.fileno(), _BLOCK_BYTES, at):
                 at += os.pwrite(file.fileno(), block, at)
+            _lengthen(file.fileno(), at)
             os.fsync(file.fileno())
 
 
@@ -187,6 +215,18 @@ def inode(path: Path) -> int:
         return path.stat().st_ino
     except FileNotFoundError:
         return 0
+
+
+def _lengthen(fd: int, n_bytes: int) -> None:
+    """With zeros that are written: blocks that are only allocated cost the journal as much."""
+    at = n_bytes
+    try:
+        while at < LOG_BYTES:
+            at += os.pwrite(fd, bytes(min(_BLOCK_BYTES, LOG_BYTES - at)), at)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.ftruncate(fd, n_bytes)  # the room is for what has to be written
 
 
 def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:

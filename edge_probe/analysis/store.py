@@ -13,14 +13,14 @@ from pathlib import Path
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
 from edge_probe.analysis.tables import TABLES
 from edge_probe.bundle import Bundle
-from edge_probe.database import is_damage, put_aside_if_damaged, transaction, write_log_again
+from edge_probe.database import bound_log, is_damage, put_aside_if_damaged, settle_log, transaction
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
 VERSION = 1
 
-_PAGE_BYTES = 1024
-"""A commit touches four or five places; smaller pages, fewer bytes to the card."""
+_PAGE_BYTES = 512
+"""A commit touches a dozen places; smaller pages, fewer bytes to the card."""
 
 _NEWEST = 256
 """Chunks among which all those are that have no result: they were begun last, a few at once."""
@@ -77,7 +77,8 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        write_log_again(db, self._path)
+        bound_log(db)
+        settle_log(db, self._path)
         with transaction(db):
             if version == 0:
                 for statement in TABLES.split(";\n"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_probe.database import inode, open_to_read, read, write_log_again
+from edge_probe.database import LOG_BYTES, bound_log, inode, open_to_read, read, settle_log
 from edge_probe.errors import StateError
 
 needs_mount = pytest.mark.skipif(
@@ -198,17 +198,52 @@ def test_a_log_is_written_again_as_it_is_and_never_beside_a_writer(path: Path) -
     log = path.with_name(path.name + "-wal")
     before = log.read_bytes()
     os.utime(log, ns=(0, 0))
-    write_log_again(db, path)
-    assert log.read_bytes() == before
+    settle_log(db, path)
+    assert log.read_bytes() == before.ljust(LOG_BYTES, b"\0")
     assert log.stat().st_mtime_ns > 0
     other = writer(path)
     other.execute("PRAGMA busy_timeout = 0")
     db.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        write_log_again(other, path)
+        settle_log(other, path)
     db.execute("ROLLBACK")
     add(other)
     assert count(db) == 51
+
+
+@pytest.mark.parametrize("page_bytes", [512, 1024, 4096])
+def test_a_log_keeps_its_size(path: Path, page_bytes: int) -> None:
+    """A commit that lets it grow costs the journal of the file system more than itself."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute(f"PRAGMA page_size = {page_bytes}")
+    db.execute("PRAGMA journal_mode = WAL")
+    bound_log(db)
+    settle_log(db, path)
+    log = path.with_name(path.name + "-wal")
+    db.execute("CREATE TABLE one (a)")
+    for _ in range(3 * LOG_BYTES // 16_000):
+        db.execute("INSERT INTO one VALUES (randomblob(15000))")
+        assert log.stat().st_size == LOG_BYTES
+    assert path.stat().st_size > LOG_BYTES  # several times around
+    db.close()
+
+
+@needs_mount
+def test_a_log_without_room_is_as_long_as_it_is(tmp_path: Path) -> None:
+    size = ["-o", f"size={LOG_BYTES // 2}"]
+    subprocess.run(["mount", "-t", "tmpfs", *size, "none", tmp_path], check=True)
+    try:
+        db = writer(tmp_path / "a.sqlite")
+        add(db)
+        log = tmp_path / "a.sqlite-wal"
+        before = log.read_bytes()
+        settle_log(db, tmp_path / "a.sqlite")
+        assert log.read_bytes() == before
+        add(db)
+        assert count(db) == 2
+        db.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_database_of_another_program_is_told_as_such(path: Path) -> None:
