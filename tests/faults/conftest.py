@@ -27,7 +27,8 @@ COUNTS = {
     "replays": 200,
     "errors": 150,
     "soak_days": 3,
-    "budget_s": 300,
+    "budget_s": 180,
+    "budget_pace": 10,
     "losses": 4,
     "live_s": 60,
 }
