@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from edge_probe.errors import StateError
@@ -36,6 +36,23 @@ _FRAME_HEADER_BYTES = 24
 
 _BEAT_OPERATIONS = 100_000
 """Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
+
+
+class _Connection(sqlite3.Connection):
+    """Python cannot decode what SQLite says of a schema with stray bytes: that is damage, too."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError as error:
+            damage = sqlite3.DatabaseError(f"malformed database schema: {error}")
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage from error
+
+
+def connect(database: Path | str, **settings: Any) -> sqlite3.Connection:
+    """As `sqlite3.connect`; all damage is an `sqlite3.DatabaseError`."""
+    return sqlite3.connect(database, factory=_Connection, **settings)
 
 
 @contextmanager
@@ -116,7 +133,7 @@ def _damage(path: Path, beat: Callable[[], object]) -> str | None:
     for part in (path, path.with_name(path.name + "-wal")):
         if part.exists():
             _read_through(part, beat)
-    db = sqlite3.connect(path, timeout=_BUSY_S)
+    db = connect(path, timeout=_BUSY_S)
     try:
         db.set_progress_handler(go_on, _BEAT_OPERATIONS)
         (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
@@ -200,7 +217,7 @@ def open_to_read(path: Path, timeout_s: float = _BUSY_S) -> sqlite3.Connection:
     sqlite3.Error
         It cannot be read.
     """
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
+    db = connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
     try:
         db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
     except BaseException:
@@ -280,7 +297,7 @@ def _read(
     path: Path, query: str, look: Callable[[sqlite3.Connection], Found], version: int
 ) -> Found:
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{query}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
+    db = connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
     try:
         db.execute("BEGIN")  # one moment for all that is looked at
         (found,) = db.execute("PRAGMA user_version").fetchone()

@@ -13,7 +13,14 @@ from pathlib import Path
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
 from edge_probe.analysis.tables import TABLES
 from edge_probe.bundle import Bundle
-from edge_probe.database import bound_log, is_damage, put_aside_if_damaged, settle_log, transaction
+from edge_probe.database import (
+    bound_log,
+    connect,
+    is_damage,
+    put_aside_if_damaged,
+    settle_log,
+    transaction,
+)
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
@@ -58,7 +65,7 @@ class Store:
             self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=5)
+        db = connect(self._path, isolation_level=None, timeout=5)
         try:
             self._prepare(db)
         except BaseException:

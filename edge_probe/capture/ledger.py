@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
 from edge_probe.capture.tables import TABLES
-from edge_probe.database import bound_log, transaction
+from edge_probe.database import bound_log, connect, transaction
 from edge_probe.errors import StateError
 from edge_probe.health.row import Row
 
@@ -266,7 +266,7 @@ class Ledger:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    db = connect(path, isolation_level=None, timeout=5)
     try:
         db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")

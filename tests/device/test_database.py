@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from edge_probe.database import LOG_BYTES, bound_log, inode, open_to_read, read, settle_log
+from edge_probe.database import (
+    LOG_BYTES,
+    bound_log,
+    connect,
+    inode,
+    is_damage,
+    open_to_read,
+    put_aside_if_damaged,
+    read,
+    settle_log,
+)
 from edge_probe.errors import StateError
 
 needs_mount = pytest.mark.skipif(
@@ -244,6 +254,20 @@ def test_a_log_without_room_is_as_long_as_it_is(tmp_path: Path) -> None:
         db.close()
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_schema_with_stray_bytes_is_damaged(path: Path) -> None:
+    """SQLite quotes them, and Python cannot decode what it says."""
+    writer(path).close()
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE t", b"CREATE T\xc6\xff\xfeE t"))
+    with pytest.raises(StateError, match="malformed"):
+        read(path, count)
+    db = connect(path)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        count(db)
+    db.close()
+    assert is_damage(caught.value)
+    assert put_aside_if_damaged(path)
 
 
 def test_a_database_of_another_program_is_told_as_such(path: Path) -> None:
