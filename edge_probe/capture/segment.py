@@ -1,5 +1,6 @@
 """One stretch of audio in one PCM WAV file: right header first, visible only when it is safe."""
 
+import ctypes
 import os
 import re
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ PART = ".part"
 
 BLOCK_BYTES = 4096
 """Of ext4 and of pages of memory."""
+
+_KEEP_SIZE = 1
+"""FALLOC_FL_KEEP_SIZE of linux/falloc.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,9 @@ class SegmentFile:
     that grew within its last block to the disk without the new end of that block: a power cut then
     leaves zeros in its place, and nobody can tell them from silence.
 
+    Its blocks are taken at the beginning, beyond its end: then a sync brings no maps of free blocks
+    through the journal, 8 KiB of 20 (ext4, measured). Until they are written they are holes.
+
     Parameters
     ----------
     path : Path
@@ -94,6 +101,7 @@ class SegmentFile:
         self._part = path.with_name(path.name + PART)
         self._waiting = bytearray(header(format_, n_planned))
         self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        _take_blocks(self._fd, HEADER_BYTES + n_planned * format_.frame_bytes)
 
     def write(self, frames: bytes | memoryview) -> None:
         """Append whole frames."""
@@ -115,6 +123,7 @@ class SegmentFile:
         self._waiting.clear()
         if self.n_frames != self.n_planned:
             os.pwrite(self._fd, header(self.format, self.n_frames), 0)
+            os.ftruncate(self._fd, HEADER_BYTES + self.n_frames * self.format.frame_bytes)
         os.fsync(self._fd)
         self.n_synced = self.n_frames
         self._let_go()
@@ -131,6 +140,18 @@ class SegmentFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _take_blocks(fd: int, n_bytes: int) -> None:
+    """Reserve them for a file that is empty, and stays so, where the file system can.
+
+    `os.posix_fallocate` would change the size and, where the file system cannot, write zeros.
+    Without the blocks the file grows as it is written; what is wrong with the disk shows then.
+    """
+    libc = ctypes.CDLL(None)
+    call = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)  # musl has one
+    if call is not None and call(fd, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(n_bytes)):
+        os.ftruncate(fd, 0)  # ext4 keeps what it could get, and the disk would be full
 
 
 def finish_part(part: Path, format_: Format, n_safe: int | None = None) -> int:

@@ -61,3 +61,21 @@ def test_a_segment_that_ends_early_says_so(tmp_path: Path) -> None:
     segment.write(frames(format_, 0, 5))
     segment.close()
     assert (tmp_path / "a.wav").read_bytes() == header(format_, 5) + frames(format_, 0, 5)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_blocks_are_taken_at_the_beginning_and_given_back(tmp_path: Path, dies: bool) -> None:
+    format_ = Format(8000, 1, 2)
+    segment = SegmentFile(tmp_path / "a.wav", format_, 500_000)
+    part = tmp_path / ("a.wav" + PART)
+    assert part.stat().st_size == 0
+    assert 512 * part.stat().st_blocks >= 1_000_000
+    n_frames = (3 * BLOCK_BYTES - HEADER_BYTES) // format_.frame_bytes
+    segment.write(frames(format_, 0, n_frames))
+    if dies:
+        segment.abandon()
+        assert finish_part(part, format_) == n_frames
+    else:
+        segment.close()
+    assert (tmp_path / "a.wav").stat().st_size == 3 * BLOCK_BYTES
+    assert 512 * (tmp_path / "a.wav").stat().st_blocks < 1_000_000
