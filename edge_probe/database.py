@@ -23,19 +23,17 @@ _BUSY_S = 5.0
 _BLOCK_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
 _CACHE_KIB = 256
-"""Of a connection that stays open; SQLite's own 2 MiB fill in some days and never shrink."""
+_FRAME_HEADER_BYTES = 24
+"""Before each page in the log (https://www.sqlite.org/fileformat2.html, 4.1)."""
+
+_BEAT_OPERATIONS = 100_000
+"""Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
 
 LOG_BYTES = 512 << 10
 """Of a ``-wal`` file: some forty transactions of the classifier, or half an hour of the ledger."""
 
 _LOG_SLACK_BYTES = 32 << 10
 """For the transaction that is the last one before SQLite begins the file anew."""
-
-_FRAME_HEADER_BYTES = 24
-"""Before each page in the log (https://www.sqlite.org/fileformat2.html, 4.1)."""
-
-_BEAT_OPERATIONS = 100_000
-"""Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
 
 
 class _Connection(sqlite3.Connection):
@@ -154,6 +152,17 @@ def _read_through(path: Path, beat: Callable[[], object]) -> None:
             beat()
 
 
+def stay_small(db: sqlite3.Connection) -> None:
+    """Keep few pages in memory: SQLite's own 2 MiB fill within weeks and never shrink.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        That is open for months.
+    """
+    db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+
+
 def bound_log(db: sqlite3.Connection) -> None:
     """Let whoever commits empty the ``-wal`` file before it outgrows `LOG_BYTES`.
 
@@ -203,6 +212,18 @@ def settle_log(db: sqlite3.Connection, path: Path) -> None:
             os.fsync(file.fileno())
 
 
+def _lengthen(fd: int, n_bytes: int) -> None:
+    """With zeros that are written: blocks that are only allocated cost the journal as much."""
+    at = n_bytes
+    try:
+        while at < LOG_BYTES:
+            at += os.pwrite(fd, bytes(min(_BLOCK_BYTES, LOG_BYTES - at)), at)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.ftruncate(fd, n_bytes)  # the room is for what has to be written
+
+
 def open_to_read(path: Path, timeout_s: float = _BUSY_S) -> sqlite3.Connection:
     """A connection that only reads, and stays small however long it is open.
 
@@ -219,7 +240,7 @@ def open_to_read(path: Path, timeout_s: float = _BUSY_S) -> sqlite3.Connection:
     """
     db = connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
     try:
-        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+        stay_small(db)
     except BaseException:
         db.close()
         raise
@@ -232,18 +253,6 @@ def inode(path: Path) -> int:
         return path.stat().st_ino
     except FileNotFoundError:
         return 0
-
-
-def _lengthen(fd: int, n_bytes: int) -> None:
-    """With zeros that are written: blocks that are only allocated cost the journal as much."""
-    at = n_bytes
-    try:
-        while at < LOG_BYTES:
-            at += os.pwrite(fd, bytes(min(_BLOCK_BYTES, LOG_BYTES - at)), at)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        os.ftruncate(fd, n_bytes)  # the room is for what has to be written
 
 
 def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:

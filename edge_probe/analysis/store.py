@@ -19,6 +19,7 @@ from edge_probe.database import (
     is_damage,
     put_aside_if_damaged,
     settle_log,
+    stay_small,
     transaction,
 )
 from edge_probe.detect import Box, OpenDetection
@@ -74,6 +75,7 @@ class Store:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
+        stay_small(db)
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:

@@ -101,7 +101,11 @@ class SegmentFile:
         self._part = path.with_name(path.name + PART)
         self._waiting = bytearray(header(format_, n_planned))
         self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-        _take_blocks(self._fd, HEADER_BYTES + n_planned * format_.frame_bytes)
+        try:
+            _take_blocks(self._fd, HEADER_BYTES + n_planned * format_.frame_bytes)
+        except OSError:
+            self.abandon()
+            raise
 
     def write(self, frames: bytes | memoryview) -> None:
         """Append whole frames."""

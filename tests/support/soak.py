@@ -76,9 +76,6 @@ its rows need."""
 HEALTH_S, STATUS_S, EFFORT_S = 600.0, 1800.0, 86_400.0
 """Less often than in the field: each takes longer than to record and classify as much."""
 
-CACHE_KIB = 256
-"""Of detections.sqlite, for its writer. SQLite's own 2 MiB of pages would fill for 22 days."""
-
 CHORES_PER_HOUR = 2
 BACKLOG_S = 7200.0
 STANDS_STILL_H = (10, 11)
@@ -224,7 +221,6 @@ def worker_of(state: Path, bundle: Bundle, clock: Clock) -> Worker:
     rules = Rules(private=frozenset([bundle.labels[1].text]))
     tools = Tools(ChunkAnalyser(bundle), Recording(state), rules)
     detections = Detections(state / "detections.sqlite", bundle)
-    detections._db.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
     return Worker(
         tools, detections, backlog_s=BACKLOG_S, clock=clock, is_wanted=lambda: False
     )  # fmt: skip
