@@ -28,8 +28,9 @@ from edge_probe.source.ring import Stamp
 
 TOLERANCE_S = 0.25
 FLAGGED_S = 0.02
-LATE_S = 0.7
-"""With a block and a step of the writer less than a second: what waits for it dies in a kill."""
+LATE_S = 0.6
+"""With a block, a step of the writer and what does not fill a block of the disk less than a second:
+what waits for it dies in a kill."""
 
 FLOOR_S = 10
 """Whole seconds."""

@@ -97,14 +97,24 @@ def numbered(tmp_path: Path) -> Iterator[NumberedMicrophone]:
     microphone.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def results(seed: int, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    """Figures of the campaigns.
+    """Figures of a campaign, by its name.
 
-    They are kept as JSON in the file that EDGE_PROBE_FAULTS_JSON names, if it does and all is well.
+    They are kept in the file that EDGE_PROBE_FAULTS_JSON names, if it does and the test passes: a
+    long run that is interrupted loses only the campaign it was at.
     """
-    figures: dict[str, Any] = {
-        "date": datetime.now(UTC).date().isoformat(),
+    figures: dict[str, dict[str, Any]] = {}
+    n_failed = request.session.testsfailed
+    yield figures
+    path = os.environ.get("EDGE_PROBE_FAULTS_JSON")
+    if path and request.session.testsfailed == n_failed:
+        keep(Path(path), figures, seed)
+
+
+def keep(path: Path, figures: dict[str, dict[str, Any]], seed: int) -> None:
+    """Add figures to those of this machine and version, in place of older ones."""
+    told = {
         "edge_probe": __version__,
         "machine": {
             "architecture": platform.machine(),
@@ -114,9 +124,10 @@ def results(seed: int, request: pytest.FixtureRequest) -> Iterator[dict[str, Any
             "python": platform.python_version(),
             "sqlite": sqlite3.sqlite_version,
         },
-        "seed": seed,
     }
-    yield figures
-    path = os.environ.get("EDGE_PROBE_FAULTS_JSON")
-    if path and not request.session.testsfailed:
-        Path(path).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if any(known.get(name) != value for name, value in told.items()):
+        known = told
+    date = datetime.now(UTC).date().isoformat()
+    known |= {name: {"date": date, "seed": seed} | found for name, found in figures.items()}
+    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
