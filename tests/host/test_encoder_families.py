@@ -1,0 +1,38 @@
+"""Every family computes what its authors' code computes, from a checkpoint in their layout."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.seeded_encoder import golden
+
+from export.encoders.encoder import Loaded, load_encoder
+from export.encoders.families import NAMES, family
+from export.encoders.family import Wish
+from export.foreign.containers import read_checkpoint
+
+TOLERANCE = 1e-5
+
+
+def load(name: str, path: Path, size: str = "small") -> Loaded:
+    """The seeded checkpoint of a golden file, through a file of its layout."""
+    known = golden(name)
+    save_file(known.checkpoint(size), path)
+    sizes, found = known.facts["sizes"][size], family(name)
+    chunk_s = sizes["frames"] * found.front_end.hop_samples / found.front_end.sample_rate_hz
+    return load_encoder(read_checkpoint(path), found, chunk_s, Wish(sizes["depth"], None))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_are_those_of_the_authors(name: str, tmp_path: Path) -> None:
+    loaded = load(name, tmp_path / "seeded.safetensors")
+    known = golden(name)
+    assert loaded.named.layout.title == known.facts["layout"]
+    with torch.no_grad():
+        tokens = loaded.module.body(torch.from_numpy(known.spectrogram("small"))[None])
+    places, expected = known.tokens("small")
+    found = tokens[0, loaded.module.n_cls :].numpy().ravel()
+    print(name, abs(found[places] - expected).max(), abs(expected).max())
+    np.testing.assert_allclose(found[places], expected, rtol=0, atol=TOLERANCE)
