@@ -4,6 +4,7 @@ import argparse
 import importlib
 
 SUBCOMMANDS = {
+    "convert": "a checkpoint of a known family, as an encoder",
     "cut": "somebody's ONNX graph up to one of its maps, as an encoder",
 }
 

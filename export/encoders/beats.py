@@ -15,7 +15,7 @@ from torch.nn import functional
 from edge_probe.errors import EncoderError
 from export.encoders.family import Wish
 from export.encoders.grid import Patches
-from export.encoders.layout import Named
+from export.encoders.naming import Named
 
 PATCHES = Patches(16, 16, 128, 16, 16)
 
@@ -109,7 +109,7 @@ class BeatsBody:
 
 def _check_shared(named: Named) -> None:
     """Every layer repeats the table of the first; refuse a file in which they differ."""
-    (first,) = named.layout.theirs("bias_table")
+    (first,) = named.naming.theirs("bias_table")
     ending = first.rpartition("0")[2]
     tensors = named.checkpoint.tensors
     for key in (key for key in tensors if key.endswith(ending)):

@@ -10,7 +10,7 @@ from edge_probe.errors import EncoderError
 from edge_probe.spec import TokenGrid
 from export.encoders.family import Family, Wish
 from export.encoders.grid import token_grid
-from export.encoders.layout import Named
+from export.encoders.naming import Named
 from export.encoders.spectrogram import BATCH_NORM, Spectrogram
 from export.foreign.containers import Checkpoint
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edge_probe.errors import EncoderError
 from export.encoders.front_end import FrontEnd
 from export.encoders.grid import Patches
-from export.encoders.layout import Layout, Named
+from export.encoders.naming import Named, Naming
 from export.foreign.containers import Checkpoint
 
 
@@ -64,13 +64,13 @@ class Family:
     weights: Weights
     front_end: FrontEnd
     body: Body
-    layouts: tuple[Layout, ...]
+    namings: tuple[Naming, ...]
     """The first whose tensor of patches a file holds is taken."""
     note: str = ""
     """What a user should know before she trusts it; shown at every conversion."""
 
     def read(self, checkpoint: Checkpoint) -> Named:
-        """Find the layout of a checkpoint.
+        """Find the naming of a checkpoint.
 
         Raises
         ------
@@ -78,11 +78,11 @@ class Family:
             None of the family's fits.
         """
         marks = []
-        for layout in self.layouts:
-            (mark,) = layout.theirs("patch.weight")
+        for naming in self.namings:
+            (mark,) = naming.theirs("patch.weight")
             if mark in checkpoint.tensors:
-                return Named(checkpoint, layout)
-            marks.append(f"{mark} ({layout.title})")
+                return Named(checkpoint, naming)
+            marks.append(f"{mark} ({naming.title})")
         first = sorted(checkpoint.tensors)[:3]
         raise EncoderError(
             f"{checkpoint.path}: no checkpoint of {self.title}: it lacks {' and '.join(marks)}; "

@@ -15,7 +15,7 @@ from torch.nn import functional
 from edge_probe.errors import EncoderError
 from export.encoders.family import Wish
 from export.encoders.grid import Patches
-from export.encoders.layout import Named
+from export.encoders.naming import Named
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -29,7 +29,7 @@ def load(name: str, path: Path, size: str = "small") -> Loaded:
 def test_tokens_are_those_of_the_authors(name: str, tmp_path: Path) -> None:
     loaded = load(name, tmp_path / "seeded.safetensors")
     known = golden(name)
-    assert loaded.named.layout.title == known.facts["layout"]
+    assert loaded.named.naming.title == known.facts["naming"]
     with torch.no_grad():
         tokens = loaded.module.body(torch.from_numpy(known.spectrogram("small"))[None])
     places, expected = known.tokens("small")

@@ -1,15 +1,18 @@
 """The families that edge-probe can convert, by the name that ``--family`` takes."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from edge_probe.errors import EncoderError
-from export.encoders.family import Family
 
-NAMES = ("audiomae", "asit", "bat", "beats", "birdmae", "dasheng", "eat", "sslam")
+if TYPE_CHECKING:
+    from export.encoders.family import Family
+
+NAMES = ("asit", "audiomae", "bat", "beats", "birdmae", "dasheng", "eat", "sslam")
 """Each is a module of this package with a ``FAMILY``."""
 
 
-def family(name: str) -> Family:
+def family(name: str) -> "Family":
     """The family of that name.
 
     Raises

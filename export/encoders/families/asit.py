@@ -7,7 +7,7 @@ from export.encoders.families.names import TIMM
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import Standard, kaldi
 from export.encoders.grid import squares
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
 _KEYS = {**TIMM, "norm": "norm"}
@@ -23,9 +23,9 @@ FAMILY = Family(
         final_norm=True,
         released={384: (12, 6), 768: (12, 12)},
     ),
-    layouts=(
-        Layout("teacher", "backbone.", _KEYS, r"head_(cls|recons)\..+"),
-        Layout("encoder", "", _KEYS, r"head\..+"),
+    namings=(
+        Naming("teacher", "backbone.", _KEYS, r"head_(cls|recons)\..+"),
+        Naming("encoder", "", _KEYS, r"head\..+"),
     ),
     note="32 kHz as in its authors' code; other descriptions say 16 kHz, and no weights are public",
 )

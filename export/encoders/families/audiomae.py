@@ -8,7 +8,7 @@ from export.encoders.families.names import TIMM
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import Standard, kaldi
 from export.encoders.grid import squares
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
 FAMILY = Family(
@@ -16,5 +16,5 @@ FAMILY = Family(
     weights=Weights("CC BY-NC 4.0", "no", "github.com/facebookresearch/AudioMAE"),
     front_end=kaldi(Standard(-4.2677393, 2 * 4.5689974), "zero level"),
     body=ViT(squares(16, 128), norm_first=True, cls_positions=True, released={768: (12, 12)}),
-    layouts=(Layout("timm", "", TIMM, r"(norm|fc_norm|head)\..+|decoder_.+|mask_token"),),
+    namings=(Naming("timm", "", TIMM, r"(norm|fc_norm|head)\..+|decoder_.+|mask_token"),),
 )

@@ -7,7 +7,7 @@ from export.encoders.families.names import TIMM
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import mel_spectrogram
 from export.encoders.grid import squares
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
 _KEYS = {**TIMM, "embedding_norm": "pre_norm", "blocks.#.gate": "blocks.#.attn.gate"}
@@ -23,9 +23,9 @@ FAMILY = Family(
         gate=True,
         released={768: (12, 12)},
     ),
-    layouts=(
-        Layout("pre-training", "student.encoder.", _KEYS, r"(?!student\.encoder\.).+"),
-        Layout("encoder", "", _KEYS, r"head\..+"),
+    namings=(
+        Naming("pre-training", "student.encoder.", _KEYS, r"(?!student\.encoder\.).+"),
+        Naming("encoder", "", _KEYS, r"head\..+"),
     ),
     note="each chunk is scaled to 0..1 by its own lowest and highest level",
 )

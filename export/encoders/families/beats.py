@@ -3,7 +3,7 @@
 from export.encoders.beats import BeatsBody
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import Standard, kaldi
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 
 _KEYS = {
     "patch.weight": "patch_embedding.weight",
@@ -31,8 +31,8 @@ FAMILY = Family(
     weights=Weights("MIT", "yes", "github.com/microsoft/unilm/tree/master/beats"),
     front_end=kaldi(Standard(15.41663, 2 * 6.55582), "zero", window="povey", gain=2.0**15),
     body=BeatsBody(released={768: 12}),
-    layouts=(
-        Layout(
+    namings=(
+        Naming(
             "Microsoft",
             "",
             _KEYS,

@@ -9,7 +9,7 @@ from export.encoders.families.names import TIMM
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import Standard, kaldi
 from export.encoders.grid import squares
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
 FAMILY = Family(
@@ -22,8 +22,8 @@ FAMILY = Family(
         cls_positions=True,
         released={768: (12, 12), 1024: (24, 16), 1280: (32, 16)},
     ),
-    layouts=(
-        Layout("timm", "", TIMM, r"(norm|fc_norm|head)\..+"),
-        Layout("pre-training", "encoder.", TIMM, r"encoder\.norm\..+|decoder\..+"),
+    namings=(
+        Naming("timm", "", TIMM, r"(norm|fc_norm|head)\..+"),
+        Naming("pre-training", "encoder.", TIMM, r"encoder\.norm\..+|decoder\..+"),
     ),
 )

@@ -7,7 +7,7 @@ from export.encoders.families.names import BLOCK
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import mel_spectrogram
 from export.encoders.grid import Patches
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
 _KEYS = {
@@ -36,8 +36,8 @@ FAMILY = Family(
         bands_first=True,
         released={768: (12, 12), 1280: (32, 16), 1536: (40, 24)},
     ),
-    layouts=(
-        Layout("PyPI dasheng", "", _KEYS, _BUFFERS),
-        Layout("Hugging Face", "encoder.", _KEYS, rf"{_BUFFERS}|outputlayer\..+"),
+    namings=(
+        Naming("PyPI dasheng", "", _KEYS, _BUFFERS),
+        Naming("Hugging Face", "encoder.", _KEYS, rf"{_BUFFERS}|outputlayer\..+"),
     ),
 )

@@ -7,7 +7,7 @@ from export.encoders.families.names import BLOCK
 from export.encoders.family import Family, Weights
 from export.encoders.front_end import Standard, kaldi
 from export.encoders.grid import squares
-from export.encoders.layout import Layout
+from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
 FAIRSEQ = {
@@ -31,12 +31,12 @@ FAMILY = Family(
         embedding_norm=True,
         released={768: (12, 12), 1024: (24, 16)},
     ),
-    layouts=(
-        Layout("fairseq, pre-trained", "", FAIRSEQ, _TRAINING),
-        Layout(
+    namings=(
+        Naming("fairseq, pre-trained", "", FAIRSEQ, _TRAINING),
+        Naming(
             "fairseq, fine-tuned", "model.", FAIRSEQ, rf"(fc_norm|head)\..+|model\.({_TRAINING})"
         ),
-        Layout(
+        Naming(
             "Hugging Face",
             "model.",
             {

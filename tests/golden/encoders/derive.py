@@ -71,7 +71,7 @@ def _write(path: Path, facts: dict[str, Any]) -> None:
     rest = [f' "{part}": {{\n' + ",\n".join(f'  "{size}": {json.dumps(facts[part][size])}'
                                             for size in facts[part]) + "\n }"
             for part in ("sizes", "vectors")]  # fmt: skip
-    head = [f' "{part}": {json.dumps(facts[part])}' for part in ("source", "layout")]
+    head = [f' "{part}": {json.dumps(facts[part])}' for part in ("source", "naming")]
     parts = [*head, f' "keys": {{\n{keys}\n }}', *rest]
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 

@@ -15,7 +15,7 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Naming:
     """One way of naming."""
 
     title: str
@@ -61,10 +61,10 @@ def _several(keys: str | tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A checkpoint read by one layout."""
+    """A checkpoint read by one naming."""
 
     checkpoint: Checkpoint
-    layout: Layout
+    naming: Naming
 
     def shape(self, ours: str) -> tuple[int, ...]:
         """Shape of one of our tensors as the file has it, axes of length 1 left out.
@@ -74,7 +74,7 @@ class Named:
         EncoderError
             The file lacks its key.
         """
-        (key, *_) = self.layout.theirs(ours)
+        (key, *_) = self.naming.theirs(ours)
         if key not in self.checkpoint.tensors:
             raise EncoderError(
                 f"{self.checkpoint.path}: lacks {key}", hint="is it the whole file? copy it again"
@@ -84,7 +84,7 @@ class Named:
     @property
     def n_blocks(self) -> int:
         """Blocks that the file has tensors of."""
-        return self.layout.n_blocks(self.checkpoint.tensors)
+        return self.naming.n_blocks(self.checkpoint.tensors)
 
     def take(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
         """Every tensor that the encoder is made of, as float32.
@@ -99,7 +99,7 @@ class Named:
         EncoderError
             Keys are missing, not expected, or of another shape: they are listed.
         """
-        wanted = {ours: self.layout.theirs(ours) for ours in shapes}
+        wanted = {ours: self.naming.theirs(ours) for ours in shapes}
         self._compare({key for keys in wanted.values() for key in keys})
         wrong = []
         for ours, shape in shapes.items():
@@ -119,13 +119,13 @@ class Named:
     def _compare(self, wanted: set[str]) -> None:
         found = self.checkpoint.tensors.keys()
         missing = sorted(wanted - found)
-        ignored = re.compile(self.layout.ignored)
+        ignored = re.compile(self.naming.ignored)
         unexpected = sorted(key for key in found - wanted if not ignored.fullmatch(key))
         if missing or unexpected:
             lists = [f"lacks {_listed(missing)}"] * bool(missing)
             lists += [f"has also {_listed(unexpected)}"] * bool(unexpected)
             raise EncoderError(
-                f"{self.checkpoint.path}: not the tensors of this family ({self.layout.title}): "
+                f"{self.checkpoint.path}: not the tensors of this family ({self.naming.title}): "
                 f"{'; it '.join(lists)}",
                 hint="is it the whole file, of this family? For another depth say --depth",
             )
