@@ -1,6 +1,6 @@
 """From a checkpoint to a graph that the device runs, with its card, by the command."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from support.encoder_size import SIZE, keep
 from support.seeded_encoder import golden
 
 from edge_probe.bundle.operators import STANDARD
@@ -20,34 +21,33 @@ from export.cli import main
 from export.encoders import convert as conversion
 from export.encoders.convert import convert
 from export.encoders.encoder import Loaded, load_encoder, tokens_of
-from export.encoders.families import family
+from export.encoders.families import NAMES, family
 from export.encoders.family import Wish
 from export.foreign.containers import read_checkpoint
 
-CHUNK_S = 0.32
-EXPORTED = ("beats", "dasheng", "eat")
+CHUNK_S = 5.12 if SIZE == "full" else 0.32
+EXPORTED = NAMES if SIZE == "full" else ("beats", "dasheng", "eat")
 """Without [cls]; with one row and a batch norm; with [cls]. All: make encoders-full."""
 
-Convert = Callable[[str], tuple[Path, str]]
+DEPTH = golden("eat").facts["sizes"][SIZE]["depth"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a checkpoint of each family that is exported here."""
+    """With the checkpoint that most tests read."""
     folder = tmp_path_factory.mktemp("converted")
-    for name in EXPORTED:
-        save_file(golden(name).checkpoint("small"), folder / f"{name}.safetensors")
+    save_file(golden("eat").checkpoint(SIZE), folder / "eat.safetensors")
     return folder
 
 
 def loaded(folder: Path, name: str) -> Loaded:
     checkpoint = read_checkpoint(folder / f"{name}.safetensors")
-    return load_encoder(checkpoint, family(name), CHUNK_S, Wish(depth=2))
+    return load_encoder(checkpoint, family(name), CHUNK_S, Wish(depth=DEPTH))
 
 
 def arguments(folder: Path, name: str) -> list[str]:
     return ["encoder", "convert", str(folder / f"{name}.safetensors"), "--family", name,
-            "--chunk-s", str(CHUNK_S), "--depth", "2", "--out", str(folder)]  # fmt: skip
+            "--chunk-s", str(CHUNK_S), "--depth", str(DEPTH), "--out", str(folder)]  # fmt: skip
 
 
 def sound(n_samples: int) -> NDArray[np.float32]:
@@ -58,13 +58,15 @@ def sound(n_samples: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_convert(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments(folder, name)) == 0
+def test_convert(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(golden(name).checkpoint(SIZE), tmp_path / f"{name}.safetensors")
+    assert main(arguments(tmp_path, name)) == 0
     said = capsys.readouterr().out
-    known, expected = family(name), loaded(folder, name)
-    assert f"licence   {known.weights.licence}; commercial use: yes" in said
-    assert "width 128, depth 2, heads 2" in said
-    graph = folder / f"{name}_{name}.onnx"
+    known, expected = family(name), loaded(tmp_path, name)
+    assert f"licence   {known.weights.licence}; commercial use: {known.weights.commercial}" in said
+    sizes = golden(name).facts["sizes"][SIZE]
+    assert "width {D}, depth {depth}, heads {heads}".format(**sizes) in said
+    graph = tmp_path / f"{name}_{name}.onnx"
     card = read_card(graph)
     assert card.spec.grid == expected.grid
     assert card.spec.chunk_samples == round(CHUNK_S * known.front_end.sample_rate_hz)
@@ -74,9 +76,12 @@ def test_convert(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) ->
     rows = token_map[0].flatten(1).T.numpy()
     for profile in ("low-memory", "fast"):
         found = Encoder(graph, card.spec, profile=profile).tokens(waveform)
-        np.testing.assert_allclose(found, rows, rtol=0, atol=1e-5 * max(1, np.abs(rows).max()))
+        difference = float(np.abs(found - rows).max()) / max(1.0, float(np.abs(rows).max()))
+        assert difference <= 1e-5
+        keep(name, **{f"{profile.replace('-', '_')}_graph_from_torch": difference})
     assert card.cls == ("cls" if cls else None)
     _check_model(onnx.load(graph), graph.read_bytes())
+    shutil.rmtree(tmp_path)  # a full one is large
 
 
 def _check_model(model: onnx.ModelProto, data: bytes) -> None:
@@ -86,7 +91,7 @@ def _check_model(model: onnx.ModelProto, data: bytes) -> None:
     constant = {tensor.name for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
     weighted = [node for node in products if constant & set(node.input)]
-    assert len(weighted) == len(products) - 2 * 2  # all but attention's, ready to be quantised
+    assert len(weighted) == len(products) - 2 * DEPTH  # all but attention's: can be quantised
     assert str(Path(__file__).parents[2]).encode() not in data
     assert b"site-packages" not in data
 

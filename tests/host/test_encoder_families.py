@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.encoder_size import SIZE, keep
 from support.seeded_encoder import golden
 
 from export.encoders.encoder import Loaded, load_encoder
@@ -14,13 +15,14 @@ from export.encoders.family import Wish
 from export.foreign.containers import read_checkpoint
 
 TOLERANCE = 1e-5
+"""Of the largest component, or of 1."""
 
 
-def load(name: str, path: Path, size: str = "small") -> Loaded:
+def load(name: str, path: Path) -> Loaded:
     """The seeded checkpoint of a golden file, through a file of its layout."""
     known = golden(name)
-    save_file(known.checkpoint(size), path)
-    sizes, found = known.facts["sizes"][size], family(name)
+    save_file(known.checkpoint(SIZE), path)
+    sizes, found = known.facts["sizes"][SIZE], family(name)
     chunk_s = sizes["frames"] * found.front_end.hop_samples / found.front_end.sample_rate_hz
     return load_encoder(read_checkpoint(path), found, chunk_s, Wish(sizes["depth"], None))
 
@@ -31,8 +33,10 @@ def test_tokens_are_those_of_the_authors(name: str, tmp_path: Path) -> None:
     known = golden(name)
     assert loaded.named.naming.title == known.facts["naming"]
     with torch.no_grad():
-        tokens = loaded.module.body(torch.from_numpy(known.spectrogram("small"))[None])
-    places, expected = known.tokens("small")
-    found = tokens[0, loaded.module.n_cls :].numpy().ravel()
-    print(name, abs(found[places] - expected).max(), abs(expected).max())
-    np.testing.assert_allclose(found[places], expected, rtol=0, atol=TOLERANCE)
+        tokens = loaded.module.body(torch.from_numpy(known.spectrogram(SIZE))[None])
+    places, expected = known.tokens(SIZE)
+    found = tokens[0, loaded.module.n_cls :].numpy().ravel()[places]
+    assert 0.1 < np.abs(expected).mean() < 10  # neither dead nor exploded
+    difference = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    assert difference <= TOLERANCE
+    keep(name, tokens_from_authors=difference)
