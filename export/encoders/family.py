@@ -65,7 +65,7 @@ class Family:
     front_end: FrontEnd
     body: Body
     namings: tuple[Naming, ...]
-    """The first whose tensor of patches a file holds is taken."""
+    """The one that knows most of a file's tensors is taken; it must know those of the patches."""
     note: str = ""
     """What a user should know before she trusts it; shown at every conversion."""
 
@@ -77,12 +77,10 @@ class Family:
         EncoderError
             None of the family's fits.
         """
-        marks = []
-        for naming in self.namings:
-            (mark,) = naming.theirs("patch.weight")
-            if mark in checkpoint.tensors:
-                return Named(checkpoint, naming)
-            marks.append(f"{mark} ({naming.title})")
+        best = max(self.namings, key=lambda naming: naming.n_known(checkpoint.tensors))
+        if all(mark in checkpoint.tensors for mark in best.theirs("patch.weight")):
+            return Named(checkpoint, best)
+        marks = [f"{naming.theirs('patch.weight')[0]} ({naming.title})" for naming in self.namings]
         first = sorted(checkpoint.tensors)[:3]
         raise EncoderError(
             f"{checkpoint.path}: no checkpoint of {self.title}: it lacks {' and '.join(marks)}; "

@@ -46,6 +46,12 @@ class Naming:
         n = "" if number is None else number[1]
         return tuple(self.prefix + key.replace("#", n) for key in found)
 
+    def n_known(self, keys: Mapping[str, object]) -> int:
+        """How many of our layers outside the blocks and in the first one a file has tensors of."""
+        found = [key.replace("#", "0") for some in self.keys.values() for key in _several(some)]
+        parts = ("", ".weight")
+        return sum(any(f"{self.prefix}{key}{part}" in keys for part in parts) for key in found)
+
     def n_blocks(self, keys: Mapping[str, object]) -> int:
         """One more than the highest number of a block."""
         stems = {key.split("#")[0] for some in self.keys.values() for key in _several(some)
