@@ -230,6 +230,11 @@ RUNS: dict[str, tuple[dict[str, str], Run]] = {
     "bat": ({"code": "github.com/houtan-ghaffari/BAT_ICML2026", "licence": "MIT"}, _bat),
     "beats": ({"code": "github.com/microsoft/unilm", "licence": "MIT"}, _beats),
     "dasheng": ({"code": "github.com/XiaoMi/dasheng", "licence": "Apache-2.0"}, _dasheng((64, 4))),
+    # Dasheng's class with square patches is CED's network; CED's own code is GPL and was not run
+    "ced": (
+        {"code": "github.com/XiaoMi/dasheng", "licence": "Apache-2.0"},
+        _dasheng((16, 16), "encoder."),
+    ),
     "audiomae": (PLAIN, _plain("", final_norm=False)),
     "birdmae": (PLAIN, _plain("", final_norm=False)),
     "asit": (PLAIN, _plain("backbone.", final_norm=True)),
