@@ -221,6 +221,17 @@ def test_chunks_are_as_long_as_positions_reach(tmp_path: Path) -> None:
     assert load(beats, "beats", 3.2).grid.n_time == 20  # its positions are relative
 
 
+@pytest.mark.parametrize("name", ["ast", "audiomae", "bat", "ced", "dasheng", "eat"])
+def test_a_shorter_chunk_has_the_positions_of_a_beginning(name: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.safetensors", checkpoint(name))
+    long, short = (load(path, name, chunk_s) for chunk_s in (0.64, 0.32))
+    assert long.grid.n_time > short.grid.n_time
+    whole, part = long.module.body.positions, short.module.body.positions
+    assert isinstance(whole, Tensor)
+    assert isinstance(part, Tensor)
+    np.testing.assert_array_equal(part, whole[:, : short.grid.n_tokens])
+
+
 def test_a_column_hears_its_time_and_a_row_its_band(tmp_path: Path) -> None:
     """A click and a tone change the token that the grid says more than any other."""
     loaded = load(saved(tmp_path / "x.safetensors", checkpoint("audiomae")), "audiomae", 0.64)

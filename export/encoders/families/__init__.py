@@ -8,7 +8,7 @@ from edge_probe.errors import EncoderError
 if TYPE_CHECKING:
     from export.encoders.family import Family
 
-NAMES = ("asit", "audiomae", "bat", "beats", "birdmae", "ced", "dasheng", "eat", "sslam")
+NAMES = ("asit", "ast", "audiomae", "bat", "beats", "birdmae", "ced", "dasheng", "eat", "sslam")
 """Each is a module of this package with a ``FAMILY``."""
 
 

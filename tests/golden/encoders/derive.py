@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("official", type=Path)
     parser.add_argument("families", nargs="*", default=sorted(RUNS))
     args = parser.parse_args()
-    _stand_ins()
     for name in args.families:
+        _stand_ins()
         source, run = RUNS[name]
         facts = golden(name).facts
         facts["source"] = source
@@ -214,6 +214,32 @@ def _dasheng(patch: tuple[int, int], prefix: str = "") -> Run:
     return run
 
 
+def _ast(official: Path, tensors: Tensors, image: Tensor, sizes: Sizes) -> Tensor:
+    for name in [name for name, module in sys.modules.items() if isinstance(module, _Anything)]:
+        del sys.modules[name]  # transformers would take them for the real ones
+    transformers = importlib.import_module("transformers")
+    config = transformers.ASTConfig(
+        hidden_size=sizes["D"], intermediate_size=sizes["H"], num_hidden_layers=sizes["depth"],
+        num_attention_heads=sizes["heads"], max_length=len(image), attn_implementation="eager",
+    )  # fmt: skip
+    network = transformers.ASTModel(config).eval()
+    own = _below(tensors, "audio_spectrogram_transformer.")
+    for old, new in _SINCE_TRANSFORMERS_5.items():
+        own = {key.replace(old, new): value for key, value in own.items()}
+    network.load_state_dict(own)
+    x = network(image[None]).last_hidden_state[0, 2:]
+    rows = 1 + (image.shape[1] - 16) // 10
+    return x.unflatten(0, (rows, -1)).transpose(0, 1).flatten(0, 1)  # type: ignore[no-any-return]
+
+
+_SINCE_TRANSFORMERS_5 = {
+    "encoder.layer.": "layers.", "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj", "attention.output.dense": "attention.o_proj",
+    "attention.attention.value": "attention.v_proj", "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+}  # fmt: skip
+
+
 def _plain(prefix: str, *, final_norm: bool) -> Run:
     def run(official: Path, tensors: Tensors, image: Tensor, sizes: Sizes) -> Any:
         arrays = {key: value.double().numpy() for key, value in _below(tensors, prefix).items()}
@@ -234,6 +260,10 @@ RUNS: dict[str, tuple[dict[str, str], Run]] = {
     "ced": (
         {"code": "github.com/XiaoMi/dasheng", "licence": "Apache-2.0"},
         _dasheng((16, 16), "encoder."),
+    ),
+    "ast": (
+        {"code": "github.com/huggingface/transformers", "licence": "Apache-2.0"},
+        _ast,
     ),
     "audiomae": (PLAIN, _plain("", final_norm=False)),
     "birdmae": (PLAIN, _plain("", final_norm=False)),
