@@ -251,18 +251,21 @@ def _plain(prefix: str, *, final_norm: bool) -> Run:
 
 PLAIN = {"code": "tests/support/plain_vit.py", "licence": "Apache-2.0"}
 RUNS: dict[str, tuple[dict[str, str], Run]] = {
-    "eat": ({"code": "github.com/cwx-worst-one/EAT", "licence": "MIT"}, _eat("EAT")),
-    "sslam": ({"code": "github.com/ta012/SSLAM", "licence": "MIT"}, _eat("SSLAM")),
-    "bat": ({"code": "github.com/houtan-ghaffari/BAT_ICML2026", "licence": "MIT"}, _bat),
-    "beats": ({"code": "github.com/microsoft/unilm", "licence": "MIT"}, _beats),
-    "dasheng": ({"code": "github.com/XiaoMi/dasheng", "licence": "Apache-2.0"}, _dasheng((64, 4))),
+    "eat": ({"code": "github.com/cwx-worst-one/EAT@06c1c34e2a", "licence": "MIT"}, _eat("EAT")),
+    "sslam": ({"code": "github.com/ta012/SSLAM@0a3c0fff01", "licence": "MIT"}, _eat("SSLAM")),
+    "bat": ({"code": "github.com/houtan-ghaffari/BAT_ICML2026@cc922820b4", "licence": "MIT"}, _bat),
+    "beats": ({"code": "github.com/microsoft/unilm@768a3c873f", "licence": "MIT"}, _beats),
+    "dasheng": (
+        {"code": "github.com/XiaoMi/dasheng@711a6da778", "licence": "Apache-2.0"},
+        _dasheng((64, 4)),
+    ),
     # Dasheng's class with square patches is CED's network; CED's own code is GPL and was not run
     "ced": (
-        {"code": "github.com/XiaoMi/dasheng", "licence": "Apache-2.0"},
+        {"code": "github.com/XiaoMi/dasheng@711a6da778", "licence": "Apache-2.0"},
         _dasheng((16, 16), "encoder."),
     ),
     "ast": (
-        {"code": "github.com/huggingface/transformers", "licence": "Apache-2.0"},
+        {"code": "transformers 5.24.0 (PyPI)", "licence": "Apache-2.0"},
         _ast,
     ),
     "audiomae": (PLAIN, _plain("", final_norm=False)),
