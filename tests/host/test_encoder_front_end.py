@@ -89,6 +89,12 @@ def test_normalising_and_padding(sound: str) -> None:
         np.testing.assert_allclose(found[-3:], lowest, atol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "range_db"), [("bat", 80.0), ("ced", 120.0)])
+def test_no_level_is_far_below_the_highest(name: str, range_db: float) -> None:
+    found = levels(family(name).front_end, sounds(16_000)["warble"]) * 10 / math.log(10)
+    assert found.max() - found.min() == pytest.approx(range_db, abs=1e-3)
+
+
 def test_batch_norm_of_the_levels() -> None:
     front_end = family("dasheng").front_end
     torch.manual_seed(1)
