@@ -65,7 +65,8 @@ class Family:
     front_end: FrontEnd
     body: Body
     namings: tuple[Naming, ...]
-    """The one that knows most of a file's tensors is taken; it must know those of the patches."""
+    """The one that knows most of a file's tensors is taken, whatever stands before all of them; it
+    must know those of the patches."""
     note: str = ""
     """What a user should know before she trusts it; shown at every conversion."""
 
@@ -77,9 +78,13 @@ class Family:
         EncoderError
             None of the family's fits.
         """
-        best = max(self.namings, key=lambda naming: naming.n_known(checkpoint.tensors))
-        if all(mark in checkpoint.tensors for mark in best.theirs("patch.weight")):
-            return Named(checkpoint, best)
+        keys = checkpoint.tensors
+        found = [(naming, wrapper) for naming in self.namings for wrapper in naming.wrappers(keys)]
+        if found:
+            naming, wrapper = max(
+                found, key=lambda each: (each[0].inside(each[1]).n_known(keys), -len(each[1]))
+            )
+            return Named(checkpoint, naming.inside(wrapper))
         marks = [f"{naming.theirs('patch.weight')[0]} ({naming.title})" for naming in self.namings]
         first = sorted(checkpoint.tensors)[:3]
         raise EncoderError(

@@ -1,8 +1,8 @@
 """How the files of a family name their tensors, and the strict way from theirs to ours."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,20 @@ class Naming:
             found = _several(self.keys[template])
         n = "" if number is None else number[1]
         return tuple(self.prefix + key.replace("#", n) for key in found)
+
+    def wrappers(self, keys: Iterable[str]) -> set[str]:
+        """What stands before this naming in a file, such as ``module.``; empty if it is not there.
+
+        Empty text is a wrapper too: the file has our keys as they are.
+        """
+        (mark,) = self.theirs("patch.weight")
+        before = {key.removesuffix(mark) for key in keys if key.endswith(mark)}
+        return {wrapper for wrapper in before if not wrapper or wrapper.endswith(".")}
+
+    def inside(self, wrapper: str) -> "Naming":
+        """The same naming of a network that is part of a larger one."""
+        ignored = f"{re.escape(wrapper)}({self.ignored})"
+        return replace(self, prefix=wrapper + self.prefix, ignored=ignored)
 
     def n_known(self, keys: Mapping[str, object]) -> int:
         """How many of our layers outside the blocks and in the first one a file has tensors of."""

@@ -167,6 +167,18 @@ def test_other_ways_of_naming_give_the_same_encoder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tokens(load(tmp_path / "c.pt", "eat")), expected)
 
 
+@pytest.mark.parametrize("name", ["ast", "bat", "eat", "birdmae"])
+def test_what_stands_before_all_names_does_not_matter(name: str, tmp_path: Path) -> None:
+    tensors = checkpoint(name)
+    expected = tokens(load(saved(tmp_path / "a.safetensors", tensors), name))
+    wrapped = {f"module.net.{key}": value for key, value in tensors.items()}
+    found = load(saved(tmp_path / "b.safetensors", wrapped), name)
+    np.testing.assert_array_equal(tokens(found), expected)
+    wrapped["other.bias"] = torch.ones(2)
+    with pytest.raises(EdgeProbeError, match=r"has also other\.bias"):
+        load(saved(tmp_path / "c.safetensors", wrapped), name)
+
+
 def test_asit_is_its_teacher(tmp_path: Path) -> None:
     tensors = checkpoint("asit")
     student = {f"module.{key}": value + 1 for key, value in tensors.items()}

@@ -10,13 +10,13 @@ from export.encoders.grid import squares
 from export.encoders.naming import Naming
 from export.encoders.vit import ViT
 
-_MODEL = {
+_MODEL: dict[str, str | tuple[str, ...]] = {
     "patch": "embeddings.patch_embeddings.projection",
     "cls": ("embeddings.cls_token", "embeddings.distillation_token"),
     "positions": "embeddings.position_embeddings",
     "norm": "layernorm",
 }
-_TRANSFORMERS_4 = {
+_TRANSFORMERS_4: dict[str, str | tuple[str, ...]] = {
     **_MODEL,
     "blocks.#.norm1": "encoder.layer.#.layernorm_before",
     "blocks.#.qkv": tuple(
@@ -27,7 +27,7 @@ _TRANSFORMERS_4 = {
     "blocks.#.fc1": "encoder.layer.#.intermediate.dense",
     "blocks.#.fc2": "encoder.layer.#.output.dense",
 }
-_TRANSFORMERS_5 = {
+_TRANSFORMERS_5: dict[str, str | tuple[str, ...]] = {
     **_MODEL,
     "blocks.#.norm1": "layers.#.layernorm_before",
     "blocks.#.qkv": tuple(f"layers.#.attention.{part}_proj" for part in "qkv"),
