@@ -2,17 +2,21 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
 from support.kaldi_twin import exact_levels
 from support.seeded_encoder import GOLDEN
 
+from edge_probe.encoder import session_options
 from export.encoders.families import NAMES, family
 from export.encoders.front_end import FrontEnd, Standard
 from export.encoders.spectrogram import Spectrogram
+from export.torch_graph import write_graph
 
 LIMIT = 2.5e-3
 """Natural logarithm of mel power."""
@@ -43,6 +47,17 @@ def sounds(rate_hz: int) -> dict[str, NDArray[np.float32]]:
     return {name: sound.astype(np.float32) for name, sound in made.items()}
 
 
+def _compare(
+    front_end: FrontEnd, sound: str, waveform: NDArray[np.float32], found: NDArray[np.float32]
+) -> None:
+    """Hold levels against float64."""
+    exact = exact_levels(front_end, waveform)
+    difference = np.abs(found * (math.log(10) / 10 if front_end.decibels else 1) - exact)
+    if "noise" not in sound and sound != "int16":
+        difference = difference[exact > exact.max() - WITHIN_DB * math.log(10) / 10]
+    assert difference.max() <= LIMIT, sound
+
+
 def levels(front_end: FrontEnd, waveform: NDArray[np.float32]) -> NDArray[np.float64]:
     """Ours, as natural logarithms."""
     module = Spectrogram(front_end, front_end.n_frames(len(waveform)))
@@ -54,11 +69,32 @@ def levels(front_end: FrontEnd, waveform: NDArray[np.float32]) -> NDArray[np.flo
 def test_levels_are_those_of_float64(name: str) -> None:
     front_end = family(name).front_end
     for sound, waveform in sounds(front_end.sample_rate_hz).items():
-        exact = exact_levels(front_end, waveform)
-        difference = np.abs(levels(front_end, waveform) - exact)
-        if "noise" not in sound and sound != "int16":
-            difference = difference[exact > exact.max() - WITHIN_DB * math.log(10) / 10]
-        assert difference.max() <= LIMIT, sound
+        module = Spectrogram(front_end, 1)
+        found = module.levels(torch.from_numpy(waveform)[None])[0].numpy()
+        _compare(front_end, sound, waveform, found)
+
+
+class Levels(torch.nn.Module):
+    """The front end up to its levels, as a graph of its own."""
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        super().__init__()
+        self.spectrogram = Spectrogram(front_end, 1)
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        return self.spectrogram.levels(waveform)
+
+
+@pytest.mark.parametrize("name", ["bat", "birdmae"])
+def test_levels_of_the_graph_are_those_of_float64(name: str, tmp_path: Path) -> None:
+    front_end = family(name).front_end
+    made = sounds(front_end.sample_rate_hz)
+    write_graph(Levels(front_end), len(made["hum"]), tmp_path / "levels.onnx", ("levels",))
+    options = session_options("low-memory")
+    session = ort.InferenceSession(str(tmp_path / "levels.onnx"), options)
+    for sound, waveform in made.items():
+        (found,) = session.run(["levels"], {"waveform": waveform[None]})
+        _compare(front_end, sound, waveform, found[0])
 
 
 def test_a_band_without_a_bin_is_empty_as_in_kaldi() -> None:
