@@ -3,7 +3,8 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -51,25 +52,33 @@ def write_graph(
 
 
 def _export(module: nn.Module, n_samples: int, outputs: Sequence[str]) -> "torch.onnx.ONNXProgram":
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it warns that torchvision, which nobody needs, is missing
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
-            program = torch.onnx.export(
-                module,
-                (torch.zeros(1, n_samples),),
-                input_names=["waveform"],
-                output_names=list(outputs),
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=True,
-                verbose=False,
-            )
-    finally:
-        exporter.setLevel(level)
+    with _quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
+        program = torch.onnx.export(
+            module,
+            (torch.zeros(1, n_samples),),
+            input_names=["waveform"],
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
     return cast("torch.onnx.ONNXProgram", program)  # None only without dynamo
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Silence the exporter: it tells of every constant, and misses a torchvision nobody needs."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _forget(model: onnx.ModelProto) -> None:

@@ -1,5 +1,6 @@
 """From a checkpoint to a graph that the device runs, with its card, by the command."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -58,10 +59,17 @@ def sound(n_samples: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_convert(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert(
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
     save_file(golden(name).checkpoint(SIZE), tmp_path / f"{name}.safetensors")
     assert main(arguments(tmp_path, name)) == 0
     said = capsys.readouterr().out
+    assert caplog.messages == []  # of the exporter, above all
     known, expected = family(name), loaded(tmp_path, name)
     assert f"licence   {known.weights.licence}; commercial use: {known.weights.commercial}" in said
     sizes = golden(name).facts["sizes"][SIZE]
