@@ -1,7 +1,7 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
 # make faults  the fault campaigns, farther than the tests go; results are kept (root, an hour)
-# make encoders-full  every encoder family at its full size, ten minutes and 10 GB of memory
+# make encoders-full  every encoder family at its full size, ten minutes
 # make bench  figures of this machine
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours

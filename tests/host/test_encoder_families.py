@@ -1,5 +1,6 @@
 """Every family computes what its authors' code computes, from a checkpoint in their layout."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,18 @@ def test_tokens_are_those_of_the_authors(name: str, tmp_path: Path) -> None:
     difference = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
     assert difference <= TOLERANCE
     keep(name, tokens_from_authors=difference)
+
+
+def test_the_readme_says_of_every_family_what_its_description_says() -> None:
+    readme = Path(__file__).parents[2] / "export" / "encoders" / "README.md"
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", readme.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(NAMES)
+    for name, row in rows:
+        known = family(name)
+        front_end, patches = known.front_end, known.body.patches
+        rate_hz = front_end.sample_rate_hz
+        a_second = rate_hz / (front_end.hop_samples * patches.step_frames)
+        licence, commercial, rate, _, tokens, _ = (cell.strip() for cell in row.split("|"))
+        assert (licence, commercial) == (known.weights.licence, known.weights.commercial)
+        assert rate == f"{rate_hz // 1000} kHz"
+        assert tokens == f"{a_second:g} x {patches.n_rows}"
