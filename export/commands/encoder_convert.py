@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="FILE.onnx|DIR",
         help="the graph; its card, and weights above 128 MiB, are put beside it",
     )  # fmt: skip
-    parser.add_argument("--name", help="of the encoder (default: the family and the file's name)")
+    parser.add_argument(
+        "--name", help="of the encoder (default: the family, and the name of the file or model)"
+    )
     size = parser.add_argument_group("size", "where it is not that of a published checkpoint")
     size.add_argument("--depth", type=whole_number(1, 1000), metavar="N", help="blocks")
     size.add_argument(
@@ -54,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
         raise EncoderError(f"{graph}: exists already", hint="name another file with --out")
     loaded = load_encoder(read_checkpoint(path), known, args.chunk_s, Wish(args.depth, args.heads))
     graph.parent.mkdir(parents=True, exist_ok=True)
-    _report(loaded, convert(loaded, graph, name=args.name))
+    on_hub = f"{known.title}: {args.checkpoint.removeprefix('hf:')}"
+    name = args.name or (on_hub if args.checkpoint.startswith("hf:") else None)
+    _report(loaded, convert(loaded, graph, name=name))
     return 0
 
 

@@ -20,6 +20,7 @@ from export import torch_graph
 from export.card import read_card
 from export.cli import main
 from export.encoders import convert as conversion
+from export.encoders import hub
 from export.encoders.convert import convert
 from export.encoders.encoder import Loaded, load_encoder, tokens_of
 from export.encoders.families import NAMES, family
@@ -102,6 +103,16 @@ def _check_model(model: onnx.ModelProto, data: bytes) -> None:
     assert len(weighted) == len(products) - 2 * DEPTH  # all but attention's: can be quantised
     assert str(Path(__file__).parents[2]).encode() not in data
     assert b"site-packages" not in data
+
+
+def test_a_model_of_the_hub_gives_its_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_download", lambda *_: folder / "eat.safetensors")
+    command = arguments(folder, "eat")
+    command[2], command[-1] = "hf:me/new", str(tmp_path / "new.onnx")
+    assert main(command) == 0
+    assert read_card(tmp_path / "new.onnx").provenance["name"] == "EAT: me/new"
 
 
 def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
