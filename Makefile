@@ -1,7 +1,7 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
-# make faults  the fault campaigns, farther than the tests go; results are kept (root, an hour)
 # make encoders-full  every encoder family at its full size, ten minutes
+# make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
 # make bench  figures of this machine
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours
@@ -24,9 +24,9 @@ test: $(VENV)/.all
 
 faults: $(VENV)/.all
 	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_SEED=$$(date +%s) EDGE_PROBE_KILLS=2000 \
-	EDGE_PROBE_CLASSIFIER_KILLS=2000 EDGE_PROBE_CUTS=1000 EDGE_PROBE_REPLAYS=5000 \
-	EDGE_PROBE_ERRORS=10000 EDGE_PROBE_SOAK_SEGMENTS=43200 EDGE_PROBE_BUDGET_S=1800 \
-	EDGE_PROBE_LOSSES=100 EDGE_PROBE_LIVE_S=600 \
+	EDGE_PROBE_CLASSIFIER_KILLS=2000 EDGE_PROBE_CUTS=500 EDGE_PROBE_REPLAYS=3000 \
+	EDGE_PROBE_ERRORS=10000 EDGE_PROBE_SOAK_DAYS=40 EDGE_PROBE_BUDGET_S=300 EDGE_PROBE_BUDGET_PACE=1 \
+	EDGE_PROBE_LOSSES=75 EDGE_PROBE_LIVE_S=300 \
 	EDGE_PROBE_FAULTS_JSON=benchmarks/results/faults.json \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
 

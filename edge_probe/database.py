@@ -3,13 +3,14 @@
 One that is damaged is put aside by the process that writes it.
 """
 
+import errno
 import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from edge_probe.errors import StateError
@@ -21,8 +22,35 @@ Found = TypeVar("Found")
 _BUSY_S = 5.0
 _BLOCK_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
+_CACHE_KIB = 256
+_FRAME_HEADER_BYTES = 24
+"""Before each page in the log (https://www.sqlite.org/fileformat2.html, 4.1)."""
+
 _BEAT_OPERATIONS = 100_000
 """Of SQLite's machine or, where it counts them, pages: a fraction of a second."""
+
+LOG_BYTES = 512 << 10
+"""Of a ``-wal`` file: some forty transactions of the classifier, or half an hour of the ledger."""
+
+_LOG_SLACK_BYTES = 32 << 10
+"""For the transaction that is the last one before SQLite begins the file anew."""
+
+
+class _Connection(sqlite3.Connection):
+    """Python cannot decode what SQLite says of a schema with stray bytes: that is damage, too."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError as error:
+            damage = sqlite3.DatabaseError(f"malformed database schema: {error}")
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage from error
+
+
+def connect(database: Path | str, **settings: Any) -> sqlite3.Connection:
+    """As `sqlite3.connect`; all damage is an `sqlite3.DatabaseError`."""
+    return sqlite3.connect(database, factory=_Connection, **settings)
 
 
 @contextmanager
@@ -47,7 +75,9 @@ def is_damage(error: BaseException) -> bool:
 def put_aside_if_damaged(path: Path, beat: Callable[[], object] = lambda: None) -> bool:
     """Rename a database whose damage can be proven to ``NAME.damaged-N``; whether that was so.
 
-    All of it is read, a gigabyte after a year: to be asked once SQLite has met damage.
+    All of it is read, a gigabyte after a year: to be asked once SQLite has met damage. An empty
+    file is damage then (SQLite takes one of a single byte for empty, too): it lost what SQLite
+    still knew of it.
 
     Parameters
     ----------
@@ -101,10 +131,12 @@ def _damage(path: Path, beat: Callable[[], object]) -> str | None:
     for part in (path, path.with_name(path.name + "-wal")):
         if part.exists():
             _read_through(part, beat)
-    db = sqlite3.connect(path, timeout=_BUSY_S)
+    db = connect(path, timeout=_BUSY_S)
     try:
         db.set_progress_handler(go_on, _BEAT_OPERATIONS)
         (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+        if db.execute("PRAGMA page_count").fetchone() == (0,):  # sound, says SQLite
+            verdict = "nothing is in it"
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
@@ -120,13 +152,41 @@ def _read_through(path: Path, beat: Callable[[], object]) -> None:
             beat()
 
 
-def write_log_again(db: sqlite3.Connection, path: Path) -> None:
-    """Write the ``-wal`` file once more as it is read, and sync it, before anything joins it.
+def stay_small(db: sqlite3.Connection) -> None:
+    """Keep few pages in memory: SQLite's own 2 MiB fill within weeks and never shrink.
 
-    After a sync that failed, Linux reads from memory what never reached the disk and takes it for
-    written (Rebello et al., ATC 2020). Whoever opens the database then finds that transaction
-    whole and appends to it; after a power cut SQLite stops reading where it misses, and what was
-    appended is lost although its own sync succeeded.
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        That is open for months.
+    """
+    db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+
+
+def bound_log(db: sqlite3.Connection) -> None:
+    """Let whoever commits empty the ``-wal`` file before it outgrows `LOG_BYTES`.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        That will write; it is a matter of each connection.
+    """
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    n_frames = (LOG_BYTES - _LOG_SLACK_BYTES) // (page_bytes + _FRAME_HEADER_BYTES)
+    db.execute(f"PRAGMA wal_autocheckpoint = {n_frames}")
+
+
+def settle_log(db: sqlite3.Connection, path: Path) -> None:
+    """Write the ``-wal`` file once more as it is read, lengthen it to `LOG_BYTES`, and sync it.
+
+    To be called before anything joins it. After a sync that failed, Linux reads from memory what
+    never reached the disk and takes it for written (Rebello et al., ATC 2020). Whoever opens the
+    database then finds that transaction whole and appends to it; after a power cut SQLite stops
+    reading where it misses, and what was appended is lost although its own sync succeeded.
+
+    While the file grows, every commit goes through the journal of the file system, too, which
+    writes more than the commit. What lies behind the last commit SQLite does not read, zeros or
+    what else was there. A disk without room leaves the file as long as it is.
 
     Parameters
     ----------
@@ -148,7 +208,51 @@ def write_log_again(db: sqlite3.Connection, path: Path) -> None:
             at = 0
             while block := os.pread(file.fileno(), _BLOCK_BYTES, at):
                 at += os.pwrite(file.fileno(), block, at)
+            _lengthen(file.fileno(), at)
             os.fsync(file.fileno())
+
+
+def _lengthen(fd: int, n_bytes: int) -> None:
+    """With zeros that are written: blocks that are only allocated cost the journal as much."""
+    at = n_bytes
+    try:
+        while at < LOG_BYTES:
+            at += os.pwrite(fd, bytes(min(_BLOCK_BYTES, LOG_BYTES - at)), at)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.ftruncate(fd, n_bytes)  # the room is for what has to be written
+
+
+def open_to_read(path: Path, timeout_s: float = _BUSY_S) -> sqlite3.Connection:
+    """A connection that only reads, and stays small however long it is open.
+
+    Parameters
+    ----------
+    path : Path
+    timeout_s : float
+        How long to wait for whoever holds a lock.
+
+    Raises
+    ------
+    sqlite3.Error
+        It cannot be read.
+    """
+    db = connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
+    try:
+        stay_small(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def inode(path: Path) -> int:
+    """Of a database; 0 where there is none. Another one was begun if it is another number."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:
@@ -202,7 +306,7 @@ def _read(
     path: Path, query: str, look: Callable[[sqlite3.Connection], Found], version: int
 ) -> Found:
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{query}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
+    db = connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)
     try:
         db.execute("BEGIN")  # one moment for all that is looked at
         (found,) = db.execute("PRAGMA user_version").fetchone()

@@ -133,13 +133,18 @@ class Station:
         counts = self._recorder.counts
         notifier.progress(counts.n_settled)
         notifier.status(f"{self._state_word}, {counts.stored_s / 3600:.1f} h recorded")
-        self._status.update(lambda: self._tell(self._state_word))
+        self._status.update(lambda: self._tell(self._state_word), (self._state_word, self._alarms))
 
     @property
     def _state_word(self) -> str:
         """One of `edge_probe.alive.status.STATES`: a card without room is no recording."""
         state = self._recorder.state
         return "disk full" if state == "recording" and self._room.is_full else state
+
+    @property
+    def _alarms(self) -> tuple[str, ...]:
+        alarms = tuple(alarm.name for alarm in self._monitor.alarms)
+        return (*alarms, "disk_full") if self._room.is_full else alarms
 
     def _count_effort(self) -> None:
         """Every hour, by a process that nobody waits for: after months it takes a while."""
@@ -186,7 +191,6 @@ class Station:
         counts, recorder = self._recorder.counts, self._recorder
         free_bytes = disk_usage(self._state.path).free
         quota_bytes = self._orders.limits.quota_bytes
-        alarms = tuple(alarm.name for alarm in self._monitor.alarms)
         return Status(
             version=__version__,
             deployment_id=self._orders.deployment_id,
@@ -203,7 +207,7 @@ class Station:
             classifier=self._classifier(),
             last_detection=self._last_detection(),
             clock_trust=self._clock.trust(),
-            alarms=(*alarms, "disk_full") if self._room.is_full else alarms,
+            alarms=self._alarms,
             rss_mib=rss_mib(),
         )
 

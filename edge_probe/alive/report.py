@@ -10,7 +10,7 @@ from edge_probe.clock import Clock
 from edge_probe.errors import StateError
 from edge_probe.lock import holder
 
-STALE_S = 6 * EVERY_S
+STALE_S = 2 * EVERY_S
 """A status that is older says nothing of now."""
 
 SILENT_S = 10.0

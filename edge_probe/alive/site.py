@@ -105,6 +105,8 @@ def report_points(report: Report) -> Sequence[Point]:
     points += [Point("alarm", alarm, "see it mended before you leave") for alarm in status.alarms]
     if classifier := status.classifier:
         text = f"{classifier.state}, {text_of(classifier.behind_s)} behind"
+        if classifier.n_restarts:
+            text += f", started again {classifier.n_restarts} times"
         well = classifier.state == _RUNNING
         points.append(Point("classifier", text, None if well else "see the log of the recorder"))
     return points

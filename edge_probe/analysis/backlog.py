@@ -1,9 +1,9 @@
 """How far the classifier is behind, for whoever wants to know; light enough for the recorder."""
 
-import sqlite3
 from pathlib import Path
 
 from edge_probe.analysis.recording import Recording
+from edge_probe.database import open_to_read
 
 
 def behind_s(state: Path) -> float:
@@ -30,7 +30,7 @@ def _place(path: Path) -> tuple[int, int]:
     """Stream and frame behind the last chunk that has a result, of the bundle on duty."""
     if not path.exists():
         return 0, 0
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+    db = open_to_read(path)
     try:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:  # its tables are about to be made

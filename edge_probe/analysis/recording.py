@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_probe.analysis.rows import Duty
 from edge_probe.capture import ledger
+from edge_probe.database import inode, open_to_read
 from edge_probe.errors import AudioError, StateError
 
 if TYPE_CHECKING:
@@ -202,12 +203,12 @@ class Recording:
 
     def _ledger(self) -> sqlite3.Connection | None:
         """Opened as soon as capture has made it, and anew when capture has begun another one."""
-        inode = self._path.stat().st_ino if self._path.exists() else 0
-        if inode != self._inode:
+        found = inode(self._path)
+        if found != self._inode:
             self.close()
-            self._inode = inode
-        if self._db is None and inode:
-            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+            self._inode = found
+        if self._db is None and found:
+            db = open_to_read(self._path)
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version > ledger.VERSION:
                 raise StateError(

@@ -13,14 +13,22 @@ from pathlib import Path
 from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
 from edge_probe.analysis.tables import TABLES
 from edge_probe.bundle import Bundle
-from edge_probe.database import is_damage, put_aside_if_damaged, transaction, write_log_again
+from edge_probe.database import (
+    bound_log,
+    connect,
+    is_damage,
+    put_aside_if_damaged,
+    settle_log,
+    stay_small,
+    transaction,
+)
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
 VERSION = 1
 
-_PAGE_BYTES = 1024
-"""A commit touches four or five places; smaller pages, fewer bytes to the card."""
+_PAGE_BYTES = 512
+"""A commit touches a dozen places; smaller pages, fewer bytes to the card."""
 
 _NEWEST = 256
 """Chunks among which all those are that have no result: they were begun last, a few at once."""
@@ -58,7 +66,7 @@ class Store:
             self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=5)
+        db = connect(self._path, isolation_level=None, timeout=5)
         try:
             self._prepare(db)
         except BaseException:
@@ -67,6 +75,7 @@ class Store:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
+        stay_small(db)
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
@@ -77,7 +86,8 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        write_log_again(db, self._path)
+        bound_log(db)
+        settle_log(db, self._path)
         with transaction(db):
             if version == 0:
                 for statement in TABLES.split(";\n"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
 from edge_probe.capture.tables import TABLES
-from edge_probe.database import transaction
+from edge_probe.database import bound_log, connect, stay_small, transaction
 from edge_probe.errors import StateError
 from edge_probe.health.row import Row
 
@@ -19,8 +19,8 @@ CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
 
 VERSION = 1
 
-_CACHE_KIB = 256
-"""Rows are added at the end: more pages than a few only let the process grow."""
+_PAGE_BYTES = 1024
+"""A segment touches half a dozen places; smaller pages, fewer bytes to the card."""
 
 _STRETCHES = (
     "SELECT first_frame, n_frames, NULL AS cause, name FROM segment WHERE stream = :stream"
@@ -263,9 +263,10 @@ class Ledger:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    db = connect(path, isolation_level=None, timeout=5)
     try:
-        db.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+        stay_small(db)
+        db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise StateError(
@@ -274,6 +275,7 @@ def _open(path: Path) -> sqlite3.Connection:
             )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        bound_log(db)
         db.execute("PRAGMA foreign_keys = ON")
         if version == 0:
             with transaction(db):

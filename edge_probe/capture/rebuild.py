@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_probe.capture.ledger import Ledger
 from edge_probe.capture.recovery import Remains, recover
 from edge_probe.capture.segment import PART, Format, Place, finish_part, frames_in
-from edge_probe.database import is_damage, put_aside_if_damaged, write_log_again
+from edge_probe.database import is_damage, put_aside_if_damaged, settle_log
 from edge_probe.source.wav import HEADER_BYTES
 
 
@@ -46,7 +46,7 @@ def open_ledger(folder: Path, remains: Remains) -> Ledger:
 def _in_order(path: Path, remains: Remains) -> Ledger:
     audio, ledger = path.parent / "audio", Ledger(path)
     try:
-        write_log_again(ledger.connection, path)
+        settle_log(ledger.connection, path)
         if ledger.last_stream() is None:
             with ledger.transaction():
                 _adopt(audio, ledger, remains)

@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge_probe.database import inode, open_to_read
 from edge_probe.disk.rows import ORIGIN, Segment
 
 _log = logging.getLogger(__name__)
@@ -230,16 +231,15 @@ class Findings:
 
     def _ask(self, query: str, *values: int) -> list[tuple[Any, ...]]:
         """Rows; none as long as the classifier has not made its database."""
-        inode = self._path.stat().st_ino if self._path.exists() else 0
-        if inode != self._inode:
+        found = inode(self._path)
+        if found != self._inode:
             self.close()  # it was damaged, and begun anew
-            self._inode = inode
+            self._inode = found
         if self._db is None:
-            if not inode:
+            if not found:
                 return []
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
             self._longest, self._n_seen = {}, 0  # it may be another one
-            self._db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S)
+            self._db = open_to_read(self._path, _TIMEOUT_S)
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error:

@@ -13,7 +13,9 @@ ORIGIN = (0, 0)
 MAX_WINDOW_S = 120
 """Sampled windows are not longer."""
 
-_AT_ONCE = 100
+_FEW, _MANY = 4, 128
+"""Rows that are read at a time, the first time and at last: most callers want one or two segments,
+some want all of months."""
 
 _SEGMENTS = f"""
 SELECT segment.stream, segment.first_frame, n_frames, name, rate_hz, n_channels, sample_bytes,
@@ -55,9 +57,11 @@ def _segments(rows: Iterable[tuple[int, int, int, str, int, int, int, int]]) -> 
 def segments_after(db: sqlite3.Connection, place: tuple[int, int]) -> Iterator[Segment]:
     """Segments behind a place, in order; rows may change meanwhile."""
     query = f"{_SEGMENTS} AND {_PLACE} > (?, ?) ORDER BY 1, 2 LIMIT ?"
-    while found := _segments(db.execute(query, (*place, _AT_ONCE))):
+    n_rows = _FEW
+    while found := _segments(db.execute(query, (*place, n_rows))):
         yield from found
         place = found[-1].place
+        n_rows = min(2 * n_rows, _MANY)
 
 
 def segments_between(db: sqlite3.Connection, stream: int, begin: int, end: int) -> list[Segment]:

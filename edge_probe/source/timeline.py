@@ -35,7 +35,7 @@ FLOOR_S = 10
 """Whole seconds."""
 
 CREEP_S = 0.5
-"""Where NTP daemons slew the clock away from the sound card, it is by less; more they step."""
+"""By less do sound servers wander whose timers an NTP daemon slews; more it steps."""
 
 SETTLE_S = 2.0
 """Sound servers fill and empty their buffers when a stream starts: nothing is judged so early."""

@@ -103,7 +103,7 @@ def test_a_number_that_is_none_is_null() -> None:
     assert content["disk"]["days_left"] is None
 
 
-def test_it_is_written_every_ten_seconds_or_at_once(tmp_path: Path) -> None:
+def test_it_is_written_now_and_then_or_at_once(tmp_path: Path) -> None:
     clock = VirtualClock()
     files = StatusFiles(tmp_path, clock)
     n_filled = 0
@@ -121,6 +121,29 @@ def test_it_is_written_every_ten_seconds_or_at_once(tmp_path: Path) -> None:
     files.update(fill, at_once=True)
     assert n_filled == 60 / EVERY_S + 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [PROMETHEUS_NAME, JSON_NAME]
+
+
+def test_news_is_written_soon_and_not_all_the_time(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    files = StatusFiles(tmp_path, clock)
+    told_s = []
+
+    def tell(news: str, seconds: float) -> None:
+        def fill() -> Status:
+            told_s.append(clock.now_ns * 1e-9 - 1)
+            return RECORDING
+
+        for _ in range(round(10 * seconds)):
+            files.update(fill, news)
+            clock.now_ns += 10**8
+
+    tell("recording", 10)
+    tell("no microphone", 20)
+    for _ in range(30):  # it comes and goes
+        tell("recording", 0.1)
+        tell("no microphone", 0.1)
+    tell("no microphone", EVERY_S)
+    assert told_s == pytest.approx([0, 10, 30.1, 32.1, 34.1, 36.1], abs=0.21)
 
 
 def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from device.test_analysis_process import count, process, until
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from support.analysed_state import SoundCard, rows, small_bundle, work_off, worker_on
 
@@ -100,6 +100,7 @@ def harm(path: Path, damage: tuple[str, float]) -> None:
     path.write_bytes(data)
 
 
+@example(("cut", 0.0), True, 35)
 @settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(damages, st.booleans(), st.integers(1, 60))
 def test_classifying_goes_on_whatever_is_lost(

@@ -118,6 +118,7 @@ def report_of(state: Path, status: Status) -> Report:
 def test_a_recorder_that_is_well_has_no_hints(tmp_path: Path) -> None:
     report = report_of(tmp_path, RECORDING)
     points = [*report_points(report), disk_point(report, tmp_path, None), clock_point("ntp")]
+    assert any("started again 1 times" in point.text for point in points)
     assert [point.hint for point in [*points, detection_point(report)]] == [None] * 5
     assert "full in 41d12h" in points[2].text
 

@@ -44,3 +44,11 @@ def test_a_clock_chip_is_trusted_if_the_clock_was_set_from_it(
         if off_s is not None:
             (chip / "since_epoch").write_text(f"{int(time.time()) + off_s}\n")
     assert clock.system_clock_trust(tmp_path) == ("ntp" if is_synchronised else trust)
+
+
+def test_no_daemon_slews_the_clock_that_frames_are_counted_against() -> None:
+    if not hasattr(time, "CLOCK_MONOTONIC_RAW"):
+        pytest.skip("this system has no CLOCK_MONOTONIC_RAW")
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+    now = clock.SystemClock().monotonic_ns()
+    assert before <= now <= time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from edge_probe.database import read, write_log_again
+from edge_probe.database import (
+    LOG_BYTES,
+    bound_log,
+    connect,
+    inode,
+    is_damage,
+    open_to_read,
+    put_aside_if_damaged,
+    read,
+    settle_log,
+)
 from edge_probe.errors import StateError
 
 needs_mount = pytest.mark.skipif(
@@ -52,6 +62,32 @@ def test_what_is_committed_is_seen_while_more_is_written(path: Path) -> None:
         add(db)
         assert read(path, count) == n + 1
         db.execute("ROLLBACK")
+
+
+def test_a_connection_to_read_cannot_write_and_stays_small(path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        open_to_read(path)
+    db = writer(path)
+    add(db)
+    reader = open_to_read(path)
+    assert count(reader) == 1
+    assert -256 <= reader.execute("PRAGMA cache_size").fetchone()[0] < 0  # KiB
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        add(reader)
+    path.with_name("other").write_bytes(b"no database" * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        open_to_read(path.with_name("other"))
+
+
+def test_another_database_has_another_number(path: Path) -> None:
+    assert inode(path) == 0
+    path.touch()
+    first = inode(path)
+    assert first == path.stat().st_ino
+    path.rename(path.with_name("aside"))
+    assert inode(path) == 0
+    path.touch()
+    assert inode(path) not in (0, first)
 
 
 def test_a_reader_sees_one_moment(path: Path) -> None:
@@ -172,17 +208,66 @@ def test_a_log_is_written_again_as_it_is_and_never_beside_a_writer(path: Path) -
     log = path.with_name(path.name + "-wal")
     before = log.read_bytes()
     os.utime(log, ns=(0, 0))
-    write_log_again(db, path)
-    assert log.read_bytes() == before
+    settle_log(db, path)
+    assert log.read_bytes() == before.ljust(LOG_BYTES, b"\0")
     assert log.stat().st_mtime_ns > 0
     other = writer(path)
     other.execute("PRAGMA busy_timeout = 0")
     db.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        write_log_again(other, path)
+        settle_log(other, path)
     db.execute("ROLLBACK")
     add(other)
     assert count(db) == 51
+
+
+@pytest.mark.parametrize("page_bytes", [512, 1024, 4096])
+def test_a_log_keeps_its_size(path: Path, page_bytes: int) -> None:
+    """A commit that lets it grow costs the journal of the file system more than itself."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute(f"PRAGMA page_size = {page_bytes}")
+    db.execute("PRAGMA journal_mode = WAL")
+    bound_log(db)
+    settle_log(db, path)
+    log = path.with_name(path.name + "-wal")
+    db.execute("CREATE TABLE one (a)")
+    for _ in range(3 * LOG_BYTES // 16_000):
+        db.execute("INSERT INTO one VALUES (randomblob(15000))")
+        assert log.stat().st_size == LOG_BYTES
+    assert path.stat().st_size > LOG_BYTES  # several times around
+    db.close()
+
+
+@needs_mount
+def test_a_log_without_room_is_as_long_as_it_is(tmp_path: Path) -> None:
+    size = ["-o", f"size={LOG_BYTES // 2}"]
+    subprocess.run(["mount", "-t", "tmpfs", *size, "none", tmp_path], check=True)
+    try:
+        db = writer(tmp_path / "a.sqlite")
+        add(db)
+        log = tmp_path / "a.sqlite-wal"
+        before = log.read_bytes()
+        settle_log(db, tmp_path / "a.sqlite")
+        assert log.read_bytes() == before
+        add(db)
+        assert count(db) == 2
+        db.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_schema_with_stray_bytes_is_damaged(path: Path) -> None:
+    """SQLite quotes them, and Python cannot decode what it says."""
+    writer(path).close()
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE t", b"CREATE T\xc6\xff\xfeE t"))
+    with pytest.raises(StateError, match="malformed"):
+        read(path, count)
+    db = connect(path)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        count(db)
+    db.close()
+    assert is_damage(caught.value)
+    assert put_aside_if_damaged(path)
 
 
 def test_a_database_of_another_program_is_told_as_such(path: Path) -> None:

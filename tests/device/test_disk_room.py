@@ -230,6 +230,21 @@ def test_what_a_window_to_come_looks_at_is_unknown(
     assert {"detections"} in final
 
 
+@pytest.mark.parametrize("n_segments", [0, 1, 4, 5, 300])
+def test_segments_come_in_order_although_some_are_deleted_meanwhile(
+    card: MadeSegments, n_segments: int
+) -> None:
+    for _ in range(n_segments):
+        card.add(10)
+    db, seen = card.ledger.connection, []
+    for segment in rows.segments_after(db, rows.ORIGIN):
+        seen.append(segment.first_frame)
+        if len(seen) % 2:
+            with card.ledger.transaction():
+                rows.add_deletions(db, [segment], "quota", "nothing", ("first", 0, 0))
+    assert seen == list(range(0, 10 * n_segments, 10))
+
+
 def test_findings_that_cannot_be_read_make_audio_unknown(
     card: MadeSegments, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,8 +26,9 @@ COUNTS = {
     "cuts": 40,
     "replays": 200,
     "errors": 150,
-    "soak_segments": 30 * 24 * 6,
-    "budget_s": 300,
+    "soak_days": 3,
+    "budget_s": 180,
+    "budget_pace": 10,
     "losses": 4,
     "live_s": 60,
 }

@@ -59,6 +59,9 @@ BACKLOG_S = 2.0
 ROOM_MIB = 128
 """Memory that is left before it is eaten up: enough for the next classifier to start."""
 
+MOST_END_S = 1.9
+"""From SIGTERM to the end of the stream; less than the classifier is given to end."""
+
 RUNS_S, PAUSES_S = 0.05, 0.45
 """Of a classifier that is slowed ten times."""
 
@@ -179,6 +182,23 @@ def test_one_that_is_too_slow_skips_windows(memory_folder: Path, results: dict[s
     results["classifier slowed 10x"] = strike(
         memory_folder, slow_down, model_rate=BUSY_RATE, backlog_s=BACKLOG_S
     )
+
+
+def test_the_stream_ends_before_the_classifier_is_waited_for(
+    memory_folder: Path, results: dict[str, Any]
+) -> None:
+    """One that stands still does not end when it is asked to: the recorder waits, then kills it."""
+    needs(root=False)
+    bundle = small_bundle(memory_folder / "bundle", EACH, MODEL_RATE)
+    with Field(memory_folder, bundle.path) as field:
+        field.until_it_works(AFTER_CHUNKS)
+        assert field.signal_classifier(signal.SIGSTOP)
+        took_s = field.end_stream_s()
+        assert field.is_running, "it waited for nobody"
+        n_frames = field.stop()
+    results["SIGTERM beside a classifier that stands still"] = {"stream_ended_s": round(took_s, 2)}
+    assert took_s < MOST_END_S
+    assert account(field.state, frames=sound) == [(n_frames, -1, "schedule")], "audio was lost"
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from support import ext4
 from support.aftermath import Aftermath
 from support.numbered_source import VirtualClock
 from support.nursery import Victim
-from support.victim import BLOCK, RATE, Plan
+from support.victim import BLOCK, FORMAT, RATE, Plan
 
+from edge_probe.capture.segment import BLOCK_BYTES
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import SYNC_S
 from edge_probe.source.timeline import LATE_S
@@ -24,8 +25,9 @@ CHAIN = 8
 
 LIFE_S = 0.3
 
-MOST_LOST_S = SYNC_S + LATE_S + 2 * BLOCK / RATE
-"""Not synced yet, held back because something was late, and the block just coming."""
+MOST_LOST_S = SYNC_S + LATE_S + (2 * BLOCK + BLOCK_BYTES / FORMAT.frame_bytes) / RATE
+"""Not synced yet, held back because something was late, the block just coming, and what does not
+fill a block of the disk."""
 
 
 def test_cuts_cost_no_more_than_what_was_not_synced(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from bisect import bisect
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,12 @@ from edge_probe.capture.store import Store
 REPLAYS_EACH = 100
 """Of one recording."""
 
+STALL_S = 6.0
+"""Longer than ext4 waits (5 s) until it brings to the journal what was not synced."""
+
+STALLED_EVERY = 5
+"""Of so many recordings one stalls."""
+
 
 @dataclass(slots=True)
 class Recording:
@@ -45,7 +52,7 @@ def test_no_order_of_block_writes_loses_what_was_acknowledged(
     n_events = 0
     for number in range(-(-n_replays // REPLAYS_EACH)):
         folder = memory_folder / str(number)
-        recording = record(folder, chance)
+        recording = record(folder, chance, n_stalls=0 if number % STALLED_EVERY else 2)
         n_events += len(recording.events)
         begun_ns = recording.journals[0].rows()[0, 0]
         first = bisect(recording.events, begun_ns, key=lambda event: event.at_ns)
@@ -70,7 +77,7 @@ def test_no_order_of_block_writes_loses_what_was_acknowledged(
     assert max(lost_s) <= MOST_LOST_S
 
 
-def record(folder: Path, chance: random.Random) -> Recording:
+def record(folder: Path, chance: random.Random, n_stalls: int) -> Recording:
     folder.mkdir()
     image, log, at = folder / "image", folder / "log", folder / "disk"
     ext4.make(image, 16)
@@ -78,6 +85,11 @@ def record(folder: Path, chance: random.Random) -> Recording:
     with LoggedDisk(image, log, folder / "fuse") as disk, ext4.Mount(disk, at):
         killed = Victim(Plan(at / "state", folder / "journal0"))
         time.sleep(chance.uniform(0.1, 0.6))
+        for _ in range(n_stalls):
+            killed.signal(signal.SIGSTOP)
+            time.sleep(STALL_S)
+            killed.signal(signal.SIGCONT)
+            time.sleep(chance.uniform(0.02, 0.2))
         killed.kill()
         plan = Plan(at / "state", folder / "journal1", 1, start_ns=10**13, n_blocks=1500)
         heir = Victim(plan)

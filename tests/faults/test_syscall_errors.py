@@ -19,7 +19,8 @@ from support.victim import FORMAT, Plan
 from edge_probe.source.wav import HEADER_BYTES
 
 CHANGES = {
-    "openat", "mkdir", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "unlink"
+    "openat", "mkdir", "write", "pwrite64", "fsync", "fdatasync", "fallocate", "ftruncate",
+    "rename", "unlink",
 }  # fmt: skip
 """Calls that a full, read-only or broken disk refuses."""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -74,6 +75,21 @@ class Field:
         said, _ = self._process.communicate(timeout=300)
         assert self._process.returncode == 0, self.log
         return int(said)
+
+    def end_stream_s(self, limit_s: float = 30) -> float:
+        """SIGTERM; returns the seconds until the ledger says that the stream has ended."""
+        begin = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        ledger = f"file:{self.state}/capture.sqlite?mode=ro"
+        with closing(sqlite3.connect(ledger, uri=True)) as db:
+            while not db.execute("SELECT * FROM gap WHERE cause = 'schedule'").fetchone():
+                assert time.monotonic() < begin + limit_s, self.log
+                time.sleep(0.01)
+        return time.monotonic() - begin
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def log(self) -> str:

@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -55,8 +55,10 @@ class Listening:
 class TellingStore(Store):
     """Says what was acknowledged, after it was."""
 
-    def __init__(self, path: Path, bundle: Bundle, *, journal: Journal) -> None:
-        super().__init__(path, bundle)
+    def __init__(
+        self, path: Path, bundle: Bundle, beat: Callable[[], object], *, journal: Journal
+    ) -> None:
+        super().__init__(path, bundle, beat)
         self._journal = journal
         self._n_results = 0
 

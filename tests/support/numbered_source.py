@@ -5,19 +5,21 @@ belongs is read from the frame itself.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import soundfile as sf
+from numpy.typing import DTypeLike, NDArray
 
 from edge_probe.source.ring import Ring, Stamp
 from edge_probe.source.wav import HEADER_BYTES
 
-Frames = Callable[[int, int], NDArray[np.int32]]
+Frames = Callable[[int, int], NDArray[np.int32] | NDArray[np.int16]]
 """What a card gives from one number to another: each frame tells its own."""
 
 
@@ -100,9 +102,12 @@ def stamps(
         yield Stamp(number * block, number * block, at_ns)
 
 
-def samples(path: Path) -> NDArray[np.int32]:
-    """What is in a segment of a numbered source."""
-    return np.fromfile(path, "<i4", offset=HEADER_BYTES)
+def samples(path: Path, dtype: DTypeLike = "<i4") -> NDArray[Any]:
+    """What is in a segment of a numbered source: FLAC has 16 bits, WAV what ``dtype`` says."""
+    if path.suffix == ".flac":
+        decoded: NDArray[np.int16] = sf.read(path, dtype="int16")[0]
+        return decoded
+    return np.fromfile(path, dtype, offset=HEADER_BYTES)
 
 
 def stretches(
@@ -121,10 +126,15 @@ def stretches(
 
 @dataclass
 class Auditor:
-    """Checks a stream as it grows and deletes what it has seen, so that days fit into memory."""
+    """Checks a stream as it grows.
+
+    Without a quota it deletes what it has seen, so that days fit into memory.
+    """
 
     state: Path
     stream: int = 1
+    frames: Frames = numbers
+    has_quota: bool = False
     end: int = 0
     """Behind the last frame that was seen to be in its place."""
     n_segments: int = 0
@@ -142,10 +152,22 @@ class Auditor:
                 self.gaps.append((first_frame, n_frames, cause))
             else:
                 path = self.state / "audio" / str(name)
-                _check(path, first_frame, n_frames)
-                path.unlink()
+                _check(
+                    path, first_frame, n_frames, self.frames, self._private(first_frame, n_frames)
+                )
+                if not self.has_quota:
+                    path.unlink()
                 self.n_segments += 1
             self.end += n_frames
+
+    def _private(self, first_frame: int, n_frames: int) -> list[tuple[int, int]]:
+        """What was overwritten of a segment, in its own frames."""
+        with closing(sqlite3.connect(f"file:{self.state}/capture.sqlite?mode=ro", uri=True)) as db:
+            found = db.execute(
+                "SELECT first_frame, n_frames FROM privacy WHERE stream = ? AND first_frame >= ?"
+                " AND first_frame < ?", (self.stream, first_frame, first_frame + n_frames),
+            )  # fmt: skip
+            return [(at - first_frame, at - first_frame + n) for at, n in found]
 
 
 def account(
@@ -169,6 +191,16 @@ def account(
     return gaps
 
 
-def _check(path: Path, first_number: int, n_frames: int, frames: Frames = numbers) -> None:
+def _check(
+    path: Path,
+    first_number: int,
+    n_frames: int,
+    frames: Frames = numbers,
+    zeros: Sequence[tuple[int, int]] = (),
+) -> None:
     wanted = frames(first_number, first_number + n_frames)
-    np.testing.assert_array_equal(samples(path), wanted, err_msg=path.name)
+    if zeros:
+        wanted = wanted.copy()
+    for begin, end in zeros:
+        wanted[begin:end] = 0
+    np.testing.assert_array_equal(samples(path, wanted.dtype), wanted, err_msg=path.name)

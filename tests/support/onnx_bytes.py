@@ -73,3 +73,14 @@ def tiny_encoder(extra_nodes: Sequence[bytes] = (), extra_tensors: Sequence[byte
     nodes = [node("Reshape", ["x", "s"], "r"), node("Mul", ["r", "k"], "y"), *extra_nodes]
     ends = blob(11, value("x", (1, 16))) + blob(12, value("y", (1, 4, 2, 2)))
     return model(graph(nodes, [shape, gains, *extra_tensors], ends))
+
+
+def glancing_encoder(n_samples: int) -> bytes:
+    """The tiny encoder for longer chunks: ``x`` [1, n_samples], of which it sees the first 16."""
+    ends = [tensor(name, np.array([at], np.int64)) for name, at in (("b", 0), ("e", 16), ("a", 1))]
+    shape = tensor("s", np.array([1, 4, 2, 2], np.int64))
+    gains = tensor("k", np.array([1, 2, 4, -8], np.float32).reshape(4, 1, 1))
+    nodes = [node("Slice", ["x", "b", "e", "a"], "f"), node("Reshape", ["f", "s"], "r"),
+             node("Mul", ["r", "k"], "y")]  # fmt: skip
+    values = blob(11, value("x", (1, n_samples))) + blob(12, value("y", (1, 4, 2, 2)))
+    return model(graph(nodes, [shape, gains, *ends], values))

@@ -24,8 +24,8 @@ from edge_probe.clock import Clock
 from edge_probe.source.ring import Ring
 from edge_probe.source.timeline import SETTLE_S, TOLERANCE_S
 
-RATE = 1000
-BLOCK = 100
+RATE = 4000
+BLOCK = 400
 FORMAT = Format(RATE, 1, 4)
 SHORTEST_LOSS = round(1.1 * TOLERANCE_S * RATE)
 """Frames; the clock does not see less."""
