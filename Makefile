@@ -1,5 +1,6 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
+# make encoders-full  every encoder family at its full size, ten minutes
 # make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
 # make bench  figures of this machine
 # make bench-kernels  the head against its peers, for hours
@@ -13,7 +14,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test faults bench bench-kernels bench-privacy bench-probing wheels clean
+.PHONY: demo test faults encoders-full bench bench-kernels bench-privacy bench-probing wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -28,6 +29,12 @@ faults: $(VENV)/.all
 	EDGE_PROBE_LOSSES=75 EDGE_PROBE_LIVE_S=300 \
 	EDGE_PROBE_FAULTS_JSON=benchmarks/results/faults.json \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
+
+encoders-full: $(VENV)/.all
+	rm -f benchmarks/results/encoders.json
+	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_ENCODER_SIZE=full \
+	EDGE_PROBE_ENCODERS_JSON=benchmarks/results/encoders.json $(BIN)/python -m pytest \
+	tests/host/test_encoder_families.py tests/host/test_encoder_convert.py -k "authors or test_convert"
 
 bench: $(VENV)/.all
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py

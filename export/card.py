@@ -1,7 +1,9 @@
 """The card of a frozen encoder: the facts that its graph does not tell."""
 
+import json
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ import onnxruntime as ort
 from edge_probe.bundle import RejectedBundleError, files
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.manifest import MAX_GRAPH_BYTES
+from edge_probe.bundle.schema import Json
 from edge_probe.errors import EncoderError
 from edge_probe.spec import EncoderSpec, TokenGrid
 
@@ -29,6 +32,7 @@ _COUNTS = {"sample_rate_hz", "chunk_samples"}
 _REQUIRED = _TEXTS | _COUNTS
 _OPTIONAL_TEXTS = {"cls"}
 _GRID = {"start_samples", "step_samples", "band_edges_hz"}
+_STEPS = "steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,9 @@ class EncoderCard:
 
     graph: Path
     spec: EncoderSpec
-    provenance: dict[str, str]
-    """name and licence."""
+    provenance: dict[str, Json]
+    """name, licence and, where the card has them, ``steps``: what was done to the encoder, in
+    order, each with ``what`` and the figures that came of it."""
     external_data: tuple[Path, ...]
     """Files beside the graph that hold some of its weights."""
     cls: str | None = None
@@ -64,8 +69,16 @@ def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
     if not graph.is_file():
         raise EncoderError(f"{graph}: no such encoder graph", hint="name an ONNX file")
     external_data = _external_data(graph)
-    path = card or _find(graph)
-    facts = _facts(path)
+    path = card or find_card(graph)
+    if path is None:
+        raise EncoderError(
+            f"{graph}: no card for this encoder",
+            hint=f"write {graph.with_suffix('.toml').name} beside it; export/README.md shows one",
+        )
+    facts = card_facts(path)
+    provenance: dict[str, Json] = {"name": facts["name"], "licence": facts["licence"]}
+    if _STEPS in facts:
+        provenance[_STEPS] = facts[_STEPS]
     return EncoderCard(
         graph,
         EncoderSpec(
@@ -76,10 +89,66 @@ def read_card(graph: Path, card: Path | None = None) -> EncoderCard:
             chunk_samples=facts["chunk_samples"],
             grid=_measured_grid(graph, facts),
         ),
-        {"name": facts["name"], "licence": facts["licence"]},
+        provenance,
         external_data,
         facts.get("cls"),
     )
+
+
+def facts_of(card: EncoderCard) -> dict[str, Json]:
+    """What the card of this encoder says, key by key."""
+    spec, grid = card.spec, card.spec.grid
+    facts: dict[str, Json] = {
+        "name": card.provenance["name"],
+        "licence": card.provenance["licence"],
+        "sample_rate_hz": spec.sample_rate_hz,
+        "chunk_samples": spec.chunk_samples,
+        "input": spec.input_name,
+        "output": spec.output_name,
+        "start_samples": grid.start_samples,
+        "step_samples": grid.step_samples,
+    }
+    if grid.band_edges_hz is not None:
+        facts["band_edges_hz"] = list(grid.band_edges_hz)
+    if card.cls is not None:
+        facts["cls"] = card.cls
+    if _STEPS in card.provenance:
+        facts[_STEPS] = card.provenance[_STEPS]
+    return facts
+
+
+def write_card(graph: Path, facts: Mapping[str, Json]) -> EncoderCard:
+    """Write the card beside a graph, under its name, and read it back.
+
+    Parameters
+    ----------
+    graph : Path
+        The graph, with its external data, is there already.
+    facts : mapping
+        Keys of a card; ``steps`` is a list of mappings from key to text, number or truth value.
+
+    Raises
+    ------
+    EncoderError
+        As from `read_card`; no card is left behind then.
+    """
+    path = graph.with_suffix(".toml")
+    lines = [f"{key} = {_toml(value)}" for key, value in facts.items() if key != _STEPS]
+    for step in facts.get(_STEPS, ()):
+        lines += ["", f"[[{_STEPS}]]", *(f"{key} = {_toml(value)}" for key, value in step.items())]
+    fresh = path.with_suffix(".toml.part")
+    fresh.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    try:
+        card = read_card(graph, fresh)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return card
+
+
+def _toml(value: Json) -> str:
+    """Texts, numbers, truth values and lists of them are written alike in TOML and JSON."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _external_data(graph: Path) -> tuple[Path, ...]:
@@ -103,17 +172,16 @@ def _external_data(graph: Path) -> tuple[Path, ...]:
     return tuple(graph.parent / name for name in sorted(names))
 
 
-def _find(graph: Path) -> Path:
+def find_card(graph: Path) -> Path | None:
+    """The card beside a graph, else the one that comes with edge-probe, else None."""
     for candidate in (graph.with_suffix(".toml"), CARDS / f"{graph.stem}.toml"):
         if candidate.is_file():
             return candidate
-    raise EncoderError(
-        f"{graph}: no card for this encoder",
-        hint=f"write {graph.with_suffix('.toml').name} beside it; export/README.md shows one",
-    )
+    return None
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def card_facts(path: Path) -> dict[str, Any]:
+    """What a card says, key by key; raises `EncoderError` where it is none."""
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -126,7 +194,7 @@ def _facts(path: Path) -> dict[str, Any]:
 def _problem(facts: dict[str, Any]) -> str | None:
     if missing := _REQUIRED - facts.keys():
         return f"lacks {', '.join(sorted(missing))}"
-    if unknown := facts.keys() - _REQUIRED - _OPTIONAL_TEXTS - _GRID:
+    if unknown := facts.keys() - _REQUIRED - _OPTIONAL_TEXTS - _GRID - {_STEPS}:
         return f"has unknown keys {', '.join(sorted(unknown))}"
     for key, value in facts.items():
         if key in _TEXTS | _OPTIONAL_TEXTS and type(value) is not str:
@@ -137,12 +205,22 @@ def _problem(facts: dict[str, Any]) -> str | None:
             numbers = value if key == "band_edges_hz" else [value]
             if type(numbers) is not list or not all(map(_is_finite, numbers)):
                 return f"gives {key} = {value!r}, not finite numbers"
+        if key == _STEPS and not (type(value) is list and all(map(_is_step, value))):
+            return "has steps that are no tables with a text what and plain figures beside it"
     if facts.get("step_samples", 1) <= 0:
         return f"gives step_samples = {facts['step_samples']}, not above 0"
     edges = facts.get("band_edges_hz", [])
     if min(edges, default=0) < 0 or any(low >= high for low, high in pairwise(edges)):
         return f"gives band_edges_hz = {edges}, not ascending from 0 or more"
     return None
+
+
+def _is_step(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and type(value.get("what")) is str
+        and all(type(entry) in (str, bool) or _is_finite(entry) for entry in value.values())
+    )
 
 
 def _is_finite(value: object) -> bool:

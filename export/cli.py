@@ -8,6 +8,7 @@ from edge_probe.cli import run_program
 
 COMMANDS = {
     "fit": "teach a head from labelled clips and write a signed bundle",
+    "encoder": "frozen encoders: cut, quantised, made small, and proven to lose nothing",
     "bundle": "a finished bundle as one ONNX file, for any ONNX runtime",
     "import": "a head that was trained elsewhere, as a signed bundle",
     "compare": "heads, precisions and encoders on the same clips: tables and plots",

@@ -21,11 +21,14 @@ from torch.serialization import safe_globals
 from export.foreign import CheckpointError
 
 _WEIGHTS_ALONE = (
-    "where it was trained, save the weights alone: torch.save(model.state_dict(), 'head.pt')"
+    "where it was trained, save the weights alone: torch.save(model.state_dict(), 'weights.pt')"
 )
 
-_NESTED = ("state", "state_dict", "model")
-"""Where training code keeps the weights: BAT, Lightning, Fabric and MAE."""
+_NESTED = ("state", "state_dict", "model", "teacher")
+"""Where training code keeps the weights: BAT; Lightning; Fabric, MAE and fairseq; ASiT."""
+
+_SAID = ("args", "cfg", "config")
+"""Where it keeps what the weights were trained with: Audio-MAE and BAT, BEATs, Dasheng."""
 
 
 _HARMLESS_BYTES, _SWELLING = 2**28, 8
@@ -193,7 +196,8 @@ def _split(path: Path, found: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and training arguments of what torch read."""
     facts: Any = {}
     if isinstance(found, dict):
-        args = found.get("args", {})
+        said = (found.get(key) for key in _SAID)
+        args = next((each for each in said if isinstance(each, dict | argparse.Namespace)), {})
         facts = vars(args) if isinstance(args, argparse.Namespace) else args
         nested = next(
             (key for key in _NESTED if isinstance(found.get(key), dict | tuple | list)), ""

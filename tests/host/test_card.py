@@ -6,7 +6,7 @@ import pytest
 from support.onnx_bytes import external_tensor, node, tiny_encoder
 
 from edge_probe.errors import EncoderError
-from export.card import read_card
+from export.card import facts_of, read_card, write_card
 from export.commands.tokens import DEMO_ENCODER
 from export.demo.model import encoder_spec
 
@@ -112,3 +112,26 @@ def test_external_data_is_found_beside_the_graph(tmp_path: Path) -> None:
                 read_card(graph)
     graph.write_bytes(tiny_encoder())
     assert read_card(graph).external_data == ()
+
+
+def test_card_that_is_written_says_the_same_when_read(tmp_path: Path) -> None:
+    graph = write(tmp_path, start_samples="-2", band_edges_hz="[10, 20.5, 40]")
+    step = {"what": "int8, \"static\"", "token_cosine_mean": 0.9875, "clips": 320, "good": True}
+    facts = facts_of(read_card(graph)) | {"name": "Vögel\t1", "steps": [step, {"what": "cut"}]}
+    graph.with_suffix(".toml").unlink()
+    card = write_card(graph, facts)
+    assert card == read_card(graph)
+    assert facts_of(card) == facts
+    assert card.provenance["steps"] == [step, {"what": "cut"}]
+    assert card.spec.grid.band_edges_hz == (10.0, 20.5, 40.0)
+
+
+def test_card_that_would_be_wrong_is_not_written(tmp_path: Path) -> None:
+    graph = write(tmp_path)
+    before = graph.with_suffix(".toml").read_bytes()
+    facts = facts_of(read_card(graph))
+    for wrong in ({"output": "nowhere"}, {"steps": [{"cosine": 1.0}]}, {"steps": [{"what": [1]}]}):
+        with pytest.raises(EncoderError):
+            write_card(graph, facts | wrong)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.onnx", "tiny.toml"]
+    assert graph.with_suffix(".toml").read_bytes() == before

@@ -1,0 +1,1 @@
+"""Frozen encoders for the device: converted, cut, quantised, and proven."""
