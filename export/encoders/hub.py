@@ -38,7 +38,9 @@ def local_file(source: str) -> Path:
 def _download(source: str, model: str, revision: str | None, files: tuple[str, ...]) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.utils import logging as hub_logging
 
+    hub_logging.set_verbosity_error()  # of every attempt it warns twice
     reachable, missing = True, ""
     for file in files:
         try:
