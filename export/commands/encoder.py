@@ -6,6 +6,9 @@ import importlib
 SUBCOMMANDS = {
     "convert": "a checkpoint of a known family, as an encoder",
     "cut": "somebody's ONNX graph up to one of its maps, as an encoder",
+    "quantise": "int8 form of an encoder, written if it loses nothing",
+    "low-memory": "optimised graph and mapped weights, written if they lose nothing",
+    "fidelity": "what a form of an encoder loses against another",
 }
 
 

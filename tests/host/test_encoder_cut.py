@@ -23,7 +23,8 @@ EDGES_HZ = BAND_HZ * (4 * np.arange(ROWS + 1) + 0.5)
 
 def run(graph: Path, name: str, sound: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    return session.run([name], {session.get_inputs()[0].name: sound})[0]
+    (found,) = session.run([name], {session.get_inputs()[0].name: sound})
+    return np.asarray(found)
 
 
 def sound(n: int = SAMPLES) -> np.ndarray:
