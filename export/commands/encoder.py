@@ -9,6 +9,7 @@ SUBCOMMANDS = {
     "quantise": "int8 form of an encoder, written if it loses nothing",
     "low-memory": "optimised graph and mapped weights, written if they lose nothing",
     "fidelity": "what a form of an encoder loses against another",
+    "chunks": "short chunks with kept maxima against full windows",
     "profile": "memory, bytes read again under memory caps, and time, in fresh processes",
 }
 
