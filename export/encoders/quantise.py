@@ -27,7 +27,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edge_probe.errors import EncoderError
 from export.card import EncoderCard
 from export.encoders.graph import ancestors, first_map
-from export.encoders.model import save_model
+from export.encoders.model import load_model, save_model
 
 METHODS = {
     "dynamic": "int8 weights of matrix products, activations quantised as they come: transformers",
@@ -83,8 +83,9 @@ def suited(model: onnx.ModelProto) -> str:
 
 def prepared(graph: Path, folder: Path) -> Path:
     """The graph with constants folded, batch norms in convolutions, and a name for each node."""
-    folded = folder / "folded.onnx"
-    quant_pre_process(str(graph), str(folded), skip_symbolic_shape=True)
+    whole, folded = folder / "whole.onnx", folder / "folded.onnx"
+    save_model(load_model(graph), whole)  # weights beside the graph would not be found again
+    quant_pre_process(str(whole), str(folded), skip_symbolic_shape=True)
     model = onnx.load(folded)
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"

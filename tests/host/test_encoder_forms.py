@@ -1,6 +1,5 @@
 """int8 and low-memory forms: what they are, what is refused, and the gate before them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ from support.texture_clips import write_texture_clips
 
 from edge_probe.encoder import Encoder
 from edge_probe.errors import EncoderError
+from edge_probe.spec import WindowSpec
+from export.assemble import Job, fit_bundle
 from export.card import EncoderCard, read_card
 from export.cli import main
 from export.clips import read_clips
+from export.encoders import fidelity
 from export.encoders.cosine import CosineSums, cosines
 from export.encoders.cut import cut
 from export.encoders.fidelity import Fidelity, FidelityError, HeadFigures, compare
@@ -24,7 +26,7 @@ from export.encoders.gated import write_gated
 from export.encoders.graph import ancestors
 from export.encoders.low_memory import write_pair
 from export.encoders.quantise import REFUSED, front_end, prepared, quantise, suited
-from export.tokens import ClipTokens
+from export.tokens import ClipTokens, TokenCache
 from export.train import HeadOptions, Recipe
 
 FACTS: dict[str, Any] = {"name": "made", "licence": "CC0-1.0", "sample_rate_hz": RATE}
@@ -125,6 +127,19 @@ def test_dynamic_int8_leaves_out_the_mel_product(transformer: EncoderCard, tmp_p
     assert found.min() > 0.999
 
 
+def test_weights_beside_the_graph_are_quantised_too(
+    transformer: EncoderCard, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.onnx"
+    onnx.save(onnx.load(transformer.graph), outside, save_as_external_data=True,
+              location="outside.onnx.data", size_threshold=1024)  # fmt: skip
+    quantise(form(transformer, outside), tmp_path / "int8.onnx", "dynamic", noise_chunks)
+    quantise(transformer, tmp_path / "same.onnx", "dynamic", noise_chunks)
+    names = ("int8.onnx", "same.onnx")
+    first, second = (tokens_of(form(transformer, tmp_path / name)) for name in names)
+    np.testing.assert_array_equal(first, second)
+
+
 @pytest.mark.parametrize("method", REFUSED)
 def test_unsafe_methods_are_refused_with_the_reason(
     method: str, convolutional: EncoderCard, clips: Path, tmp_path: Path,
@@ -193,7 +208,12 @@ def test_quantise_then_low_memory_and_the_card_carries_the_figures(
     assert 0.9 < second["token_cosine_min"] <= second["token_cosine_mean"] < 1
     assert third["token_cosine_min"] > 0.9999
     assert third["float_map_before"] == third["float_map_after"]
-    json.dumps(card.provenance)  # as the manifest takes it
+    bundle = fit_bundle(
+        read_clips(clips), TokenCache(clips.parent / "cache", card),
+        Job("made", card, fidelity.HEADS, WindowSpec(1, 1, 0.0), 0, True, ("8",)),
+        tmp_path / "bundle", replace=False,
+    ).bundle  # fmt: skip
+    assert bundle.provenance["steps"] == card.provenance["steps"]
 
 
 def spoilt(card: EncoderCard, gain: float) -> Callable[[Path], None]:
