@@ -32,9 +32,10 @@ def run(args: argparse.Namespace) -> int:
         cap = "-" if cost.cap_mib is None else str(cost.cap_mib)
         line = f"{cost.profile:<10} {cap:>4}  "
         if isinstance(cost, Cost):
+            kinds = (cost.anonymous_mib, cost.file_mapped_mib)
+            anonymous, mapped = ("-" if mib is None else f"{mib:.0f}" for mib in kinds)
             line += (
-                f"{cost.load_peak_mib:9.0f}  {cost.anonymous_mib:9.0f}  "
-                f"{cost.file_mapped_mib:6.0f}  {cost.total_mib:5.0f}  "
+                f"{cost.load_peak_mib:9.0f}  {anonymous:>9}  {mapped:>6}  {cost.total_mib:5.0f}  "
                 f"{cost.major_faults_per_chunk:6.1f}  {cost.reread_mib_per_chunk:6.1f}  "
                 f"{cost.chunk_ms:5.0f}   "
             )

@@ -33,7 +33,7 @@ CARD_MIB_S = 20.0
 
 WARM_UP_CHUNKS = 4
 
-_LIMIT_S, _CAPPED_LIMIT_S = 600, 90
+_LIMIT_S, _CAPPED_LIMIT_S = 600, 240
 """For one process: without a cap, and under one, where it may thrash without end."""
 
 
@@ -49,10 +49,11 @@ class Cost:
     """Largest resident set until the graph was loaded, Python included."""
     total_mib: float
     """Largest resident set while chunks were encoded: the working set, where there is no cap."""
-    anonymous_mib: float
-    """Of it, memory that no file holds: it cannot be dropped."""
-    file_mapped_mib: float
-    """Of it, pages of files: weights beside the graph, and libraries."""
+    anonymous_mib: float | None
+    """Of it, memory that no file holds: it cannot be dropped. None under a cap, where pages of
+    files come and go."""
+    file_mapped_mib: float | None
+    """Of it, pages of files: weights beside the graph, and libraries. None under a cap."""
     major_faults_per_chunk: float
     reread_mib_per_chunk: float
     """In steady state."""
@@ -200,8 +201,10 @@ def _cost(
             hint="try it with edge-export encoder cut or edge-probe selftest first",
         )
     found = json.loads(done.stdout)
-    cost = Cost(profile=name, cap_mib=cap_mib, **found | {"chunk_ms": 0.0})
-    return replace(cost, chunk_ms=median(found["chunk_ms"]))
+    cost = Cost(profile=name, cap_mib=cap_mib, **found | {"chunk_ms": median(found["chunk_ms"])})
+    if cap_mib is None:
+        return cost
+    return replace(cost, anonymous_mib=None, file_mapped_mib=None)
 
 
 def _drop_from_cache(path: Path) -> None:

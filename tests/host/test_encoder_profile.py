@@ -60,6 +60,8 @@ def test_what_a_cap_makes_of_mapped_weights(
     assert [cost.cap_mib for cost in found.costs] == [None, 250, 85, 30]
     assert free.reread_mib_per_chunk == roomy.reread_mib_per_chunk == 0
     assert roomy.verdict == "fits"
+    assert free.anonymous_mib is not None
+    assert roomy.anonymous_mib is roomy.file_mapped_mib is None
     assert tight.reread_mib_per_chunk > 0.5 * WEIGHTS_MIB
     assert tight.major_faults_per_chunk > 1
     assert tight.verdict.startswith("thrashes: ")
@@ -73,6 +75,9 @@ def test_profiles_differ_in_what_is_copied(heavy: EncoderCard) -> None:
     assert isinstance(low, Cost)
     assert isinstance(fast, Cost)
     assert (low.profile, fast.profile) == ("low-memory", "fast")
+    assert low.anonymous_mib is not None
+    assert low.file_mapped_mib is not None
+    assert fast.anonymous_mib is not None
     # weights are mapped, not copied: they are no anonymous memory, and not loaded before they run
     assert low.anonymous_mib < 40
     assert low.file_mapped_mib > WEIGHTS_MIB
