@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import form_tables  # noqa: E402
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
+import table  # noqa: E402
 from machine import machine  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from speech_tokens import join  # noqa: E402
@@ -50,7 +53,7 @@ TRANSFORMERS = {
 }
 """Family whose layout the checkpoint has, and sizes that differ from its golden file."""
 
-PUBLIC = {
+PUBLIC: dict[str, tuple[Path | str, str, Path]] = {
     "demo": (DEMO_ENCODER, "tokens", ROOT / "export/cards/demo_encoder.toml"),
     "YAMNet": ("yamnet_encoder_w8.onnx", "t266", ROOT / "export/cards/yamnet_encoder_w8.toml"),
     "Whisper-tiny": (
@@ -80,18 +83,24 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self._parts: dict[str, Any] = found | {"machine": machine()}
 
     def part(self, section: str, name: str, measure: Callable[[], Any]) -> None:
         """Measure what is not there yet."""
-        parts = self._parts.setdefault(section, {})
-        if name in parts:
+        if name in self._read().get(section, {}):
             return
         print(f"{section}: {name}", file=sys.stderr, flush=True)
-        parts[name] = measure()
-        text = json.dumps(self._parts, indent=1, ensure_ascii=False)
+        figures = measure()
+        parts = self._read()  # anew: another process may have measured something meanwhile
+        parts.setdefault(section, {})[name] = figures
+        text = json.dumps(parts | {"machine": machine()}, indent=1, ensure_ascii=False)
         self._path.write_text(text + "\n", encoding="utf-8")
+        table.put(form_tables.README, form_tables.render(self._read()))
+
+    def _read(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {}
+        found: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return found
 
 
 def form(card: EncoderCard, out: Path, make: Callable[[Path], None]) -> EncoderCard:
@@ -135,8 +144,13 @@ def transformer(name: str, folder: Path) -> dict[str, Any]:
         "float_file_mib": round(sum(f.stat().st_size for f in files(card)) / 2**20, 1),
         "token_cosine_mean": round(float(alike.mean()), 6),
         "token_cosine_min": round(float(alike.min()), 6),
-        **profile(low, CAPS_MIB, n_chunks=10).figures(),
+        **costs(low),
     }
+
+
+def costs(card: EncoderCard) -> dict[str, Any]:
+    """Memory and time, with and without caps."""
+    return profile(card, CAPS_MIB, n_chunks=10).figures()
 
 
 def files(card: EncoderCard) -> list[Path]:
@@ -150,8 +164,8 @@ def public(name: str, data: Path, folder: Path) -> EncoderCard:
     source = file if isinstance(file, Path) else data / "encoders" / file
     if file == "speech.onnx":
         source = folder / "speech.onnx"
-        halves = (data / f"encoders/speech_{part}.onnx" for part in ("melspectrogram", "embedding"))
-        join(*halves, source)  # type: ignore[call-arg]
+        parts = data / "encoders"
+        join(parts / "speech_melspectrogram.onnx", parts / "speech_embedding.onnx", source)
     facts = {key: value for key, value in card_facts(toml).items() if key not in LAYOUT}
     out = folder / f"{name.replace(' ', '_')}.onnx"
     if out.exists():
@@ -179,12 +193,8 @@ def public_forms(name: str, data: Path, folder: Path, results: Results) -> None:
     low = form(card, folder / f"{stem}_low.onnx", lambda p: write_pair(card, p))
     int8_low = form(int8, folder / f"{stem}_int8_low.onnx", lambda p: write_pair(int8, p))
     for what, made in ((f"int8, {method}, low-memory", int8_low), ("low-memory", low)):
-        results.part(
-            "fidelity", f"{name}: {what}", lambda made=made: judged(card, made, clips, cache)
-        )
-        results.part(
-            "profile", f"{name}: {what}", lambda made=made: profile(made, CAPS_MIB, 10).figures()
-        )
+        results.part("fidelity", f"{name}: {what}", partial(judged, card, made, clips, cache))
+        results.part("profile", f"{name}: {what}", partial(costs, made))
 
 
 def chunking(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
@@ -217,12 +227,12 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for name in wanted:
             if name in TRANSFORMERS:
-                results.part("profile", name, lambda name=name: transformer(name, folder))
+                results.part("profile", name, partial(transformer, name, folder))
             else:
                 public_forms(name, args.data, folder, results)
         for name in ("YAMNet", "Whisper-tiny"):
             if name in wanted:
-                results.part("chunks", name, lambda name=name: chunking(name, args.data, folder))
+                results.part("chunks", name, partial(chunking, name, args.data, folder))
     return 0
 
 
