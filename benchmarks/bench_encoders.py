@@ -227,7 +227,10 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for name in wanted:
             if name in TRANSFORMERS:
-                results.part("profile", name, partial(transformer, name, folder))
+                results.part(
+                    "profile", f"{name}: int8, dynamic, low-memory",
+                    partial(transformer, name, folder),
+                )  # fmt: skip
             else:
                 public_forms(name, args.data, folder, results)
         for name in ("YAMNet", "Whisper-tiny"):

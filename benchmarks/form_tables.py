@@ -83,8 +83,7 @@ def _profile(forms: Results) -> Iterator[Sequence[str]]:
 def _verdict(cost: Results) -> str:
     if "reread_mib_per_chunk" not in cost:
         return str(cost["verdict"])
-    reread, ms = cost["reread_mib_per_chunk"], cost["chunk_ms"]
-    return f"{cost['verdict']} ({reread:.2f} read again, {ms:.0f} ms)"
+    return f"{cost['verdict']} ({cost['chunk_ms']:.0f} ms)"
 
 
 def _chunks(encoders: Results) -> Iterator[Sequence[str]]:
