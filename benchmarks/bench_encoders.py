@@ -40,7 +40,7 @@ from export.encoders.chunk_report import chunk_report  # noqa: E402
 from export.encoders.cosine import cosines  # noqa: E402
 from export.encoders.cut import cut  # noqa: E402
 from export.encoders.fidelity import BUDGET_POINTS, compare  # noqa: E402
-from export.encoders.lengths import at_length, lengths_within  # noqa: E402
+from export.encoders.lengths import allowed_within  # noqa: E402
 from export.encoders.low_memory import write_pair  # noqa: E402
 from export.encoders.profile import profile  # noqa: E402
 from export.encoders.quantise import quantise, suited  # noqa: E402
@@ -200,7 +200,7 @@ def public_forms(name: str, data: Path, folder: Path, results: Results) -> None:
 def chunking(name: str, data: Path, folder: Path) -> list[dict[str, Any]]:
     """Chunk lengths of an encoder that takes any."""
     card = public(name, data, folder)
-    cards = [at_length(card, n) for n in lengths_within(card, 5.0)]
+    cards = allowed_within(card, 5.0)
     rows = chunk_report(cards, read_clips(data / "esc10/audio"), folder / "cache")
     return [
         {

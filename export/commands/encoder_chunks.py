@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cards(args: argparse.Namespace) -> "list[EncoderCard]":
-    from export.encoders.lengths import at_length, is_open, lengths_within
+    from export.encoders.lengths import allowed_within, at_length, is_open
 
     cards = [card_of(path) for path in args.encoders]
     if len(cards) > 1 or not is_open(cards[0]):
@@ -55,8 +55,9 @@ def _cards(args: argparse.Namespace) -> "list[EncoderCard]":
                 hint="leave --chunk-samples out, and give one file for each length",
             )
         return cards
-    lengths = args.chunk_samples or lengths_within(cards[0], args.window_s)
-    return [at_length(cards[0], n) for n in lengths]
+    if args.chunk_samples:
+        return [at_length(cards[0], n) for n in args.chunk_samples]
+    return allowed_within(cards[0], args.window_s)
 
 
 def _seconds(text: str) -> float:

@@ -1,5 +1,6 @@
 """The chunk lengths that an encoder allows."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -48,18 +49,22 @@ def at_length(card: EncoderCard, n_samples: int) -> EncoderCard:
     return replace(card, spec=replace(card.spec, chunk_samples=n_samples, grid=grid))
 
 
-def lengths_within(card: EncoderCard, window_s: float) -> list[int]:
-    """Chunk lengths of whole columns, the longest first, that divide a window into `PARTS`.
+def allowed_within(card: EncoderCard, window_s: float) -> list[EncoderCard]:
+    """The encoder with chunks of whole columns that divide a window into `PARTS`, longest first.
 
-    The card's own length is what padding inside the graph was made for; others differ from it by
-    whole columns.
+    Lengths differ from the card's own by whole columns. Those that the graph does not take are left
+    out.
     """
     spec = card.spec
-    step = round(spec.grid.step_samples)
-    extra = (spec.chunk_samples - step * spec.grid.n_time) if step else 0
-    lengths = []
-    for parts in PARTS:
-        columns = int((window_s * spec.sample_rate_hz / parts - extra) // step)
-        if columns >= 1:
-            lengths.append(extra + columns * step)
-    return sorted(set(lengths), reverse=True)
+    step = max(1, round(spec.grid.step_samples))
+    extra = spec.chunk_samples - step * spec.grid.n_time
+    lengths = {
+        extra + int((window_s * spec.sample_rate_hz / parts - extra) // step) * step
+        for parts in PARTS
+    }
+    found = []
+    for n_samples in sorted(lengths, reverse=True):
+        if n_samples >= step:
+            with contextlib.suppress(EncoderError):
+                found.append(at_length(card, n_samples))
+    return found

@@ -12,7 +12,7 @@ from edge_probe.errors import EncoderError
 from export.card import EncoderCard
 from export.cli import main
 from export.encoders.cut import cut
-from export.encoders.lengths import at_length, is_open, lengths_within
+from export.encoders.lengths import allowed_within, at_length, is_open
 from export.train import HeadOptions, Recipe
 
 FACTS: dict[str, Any] = {"name": "made", "licence": "CC0-1.0", "sample_rate_hz": RATE}
@@ -29,11 +29,12 @@ def any_length(tmp_path_factory: pytest.TempPathFactory) -> EncoderCard:
 def test_lengths_are_whole_columns(any_length: EncoderCard) -> None:
     assert is_open(any_length)
     step = 4 * HOP
-    lengths = lengths_within(any_length, SAMPLES / RATE)
-    assert lengths[0] == SAMPLES
-    assert all(n % step == 0 for n in lengths)
-    assert lengths == sorted({SAMPLES // parts // step * step for parts in (1, 2, 3, 4, 6, 8)},
-                             reverse=True)  # fmt: skip
+    allowed = allowed_within(any_length, SAMPLES / RATE)
+    lengths = [card.spec.chunk_samples for card in allowed]
+    assert lengths == [step * columns for columns in (16, 8, 5, 4, 2)]  # 16 parted by 1 to 8
+    assert [card.spec.grid.n_time for card in allowed] == [16, 8, 5, 4, 2]
+    # no whole column is no length
+    assert allowed_within(any_length, step / RATE / 2) == []
     half = at_length(any_length, SAMPLES // 2)
     assert (half.spec.chunk_samples, half.spec.grid.n_time) == (SAMPLES // 2, FRAMES // 8)
     assert half.spec.grid.step_samples == step
