@@ -3,6 +3,7 @@
 # make encoders-full  every encoder family at its full size, ten minutes
 # make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
 # make bench  figures of this machine
+# make bench-encoders  what forms of encoders lose and cost, on shared data, for hours
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours
 # make bench-privacy  how much synthetic speech a private class takes out, a quarter of an hour
@@ -14,7 +15,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test faults encoders-full bench bench-kernels bench-privacy bench-probing wheels clean
+.PHONY: demo test faults encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -42,6 +43,9 @@ bench: $(VENV)/.all
 bench-kernels: $(VENV)/.all
 	@$(PIP) -e '.[export,bench]'
 	$(BIN)/python benchmarks/bench_kernels.py
+
+bench-encoders: $(VENV)/.all
+	$(BIN)/python benchmarks/bench_encoders.py $${EDGE_PROBE_SHARED:-../shared}/data
 
 bench-privacy: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_privacy.py

@@ -92,6 +92,17 @@ def test_figures_in_readme_are_the_measured_ones() -> None:
     assert kernel_tables.of_ours(results["kernels"]) == table.in_document(native)
 
 
+def test_figures_of_encoder_forms_are_the_measured_ones() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import form_tables
+    import table
+
+    results = ROOT / "benchmarks" / "results" / "encoder_forms.json"
+    page = form_tables.README.read_text(encoding="utf-8")
+    rendered = form_tables.render(json.loads(results.read_text(encoding="utf-8")))
+    assert rendered == table.in_document(page)
+
+
 def test_privacy_figures_are_the_measured_ones_and_promise_nothing() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import privacy_figures

@@ -6,6 +6,11 @@ import importlib
 SUBCOMMANDS = {
     "convert": "a checkpoint of a known family, as an encoder",
     "cut": "somebody's ONNX graph up to one of its maps, as an encoder",
+    "quantise": "int8 form of an encoder, written if it loses nothing",
+    "low-memory": "optimised graph and mapped weights, written if they lose nothing",
+    "fidelity": "what a form of an encoder loses against another",
+    "chunks": "short chunks with kept maxima against full windows",
+    "profile": "memory, bytes read again under memory caps, and time, in fresh processes",
 }
 
 

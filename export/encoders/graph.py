@@ -75,10 +75,10 @@ def channel_axis(model: onnx.ModelProto, value: str) -> int | None:
                 axis = perm.index(axis)
             return axis
         if node.op_type == "Transpose":
-            perm = [list(a.ints) for a in node.attribute if a.name == "perm"]
-            if not perm:
+            perms = [list(a.ints) for a in node.attribute if a.name == "perm"]
+            if not perms:
                 return None
-            order.append(perm[0])
+            order.append(perms[0])
         elif node.op_type not in _KEEPS_AXES:
             return None
     return None

@@ -1,8 +1,6 @@
 """Processes that share a limit of memory: a cgroup of version 1 or 2, where root may make one."""
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,9 @@ _FILES = {
     "cgroup2": ("memory.max", "memory.current", "memory.events"),
 }
 """Limit, use, and the count ``oom_kill``, by type of the file system."""
+
+_MAPPED = ("mapped_file", "file_mapped")
+"""Pages of files in page tables, in ``memory.stat`` of version 1 and 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,17 @@ class MemoryGroup:
             path.rmdir()
         return None
 
+    @classmethod
+    def of(cls, path: Path) -> "MemoryGroup":
+        """One that another process has made."""
+        return cls(path, next(f for f in _FILES.values() if (path / f[0]).exists()))
+
+    def stay_out_of_swap(self) -> None:
+        """Keep memory that no file holds in memory: a recorder has no swap."""
+        for name in ("memory.swappiness", "memory.swap.max"):
+            if (self.path / name).exists():
+                (self.path / name).write_text("0", encoding="ascii")
+
     def join(self, pid: int) -> None:
         """Take a process in, with the children it will have."""
         (self.path / "cgroup.procs").write_text(str(pid), encoding="ascii")
@@ -52,7 +64,15 @@ class MemoryGroup:
         text = (self.path / self._files[2]).read_text(encoding="ascii")
         return int(dict(line.split() for line in text.splitlines())["oom_kill"])
 
+    @property
+    def n_mapped_bytes(self) -> int:
+        """Of files, mapped by its processes, and read in by them, not by others before."""
+        text = (self.path / "memory.stat").read_text(encoding="ascii")
+        counts = dict(line.split() for line in text.splitlines())
+        return next(int(counts[key]) for key in _MAPPED if key in counts)
+
     def remove(self) -> None:
+        """Give it up; none of its processes lives any more."""
         self.path.rmdir()
 
 
@@ -62,38 +82,3 @@ def _make(path: Path) -> bool:
     except OSError:  # read-only, or not ours
         return False
     return True
-
-
-_EATER = """
-import os, sys
-file = os.memfd_create("eaten")
-for _ in sys.stdin:
-    os.write(file, bytes(1 << 20))
-    print(flush=True)
-"""
-
-
-class Eater:
-    """A process of a group that takes memory, MiB by MiB.
-
-    It writes a file in memory. That is none of its own, so it stays small, and the kernel will not
-    choose it when there is nothing left.
-    """
-
-    def __init__(self, group: MemoryGroup) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _EATER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        group.join(self._process.pid)
-
-    def take(self) -> None:
-        """A MiB more."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline(), "the kernel has chosen the eater"
-
-    def end(self) -> None:
-        """Give all of it back."""
-        self._process.communicate()

@@ -32,8 +32,7 @@ class Stimulus:
 
 def time_places(n_samples: int, n_places: int) -> NDArray[np.float64]:
     """Samples at which other noise takes over for a while: (n_places,), evenly spread."""
-    places: NDArray[np.float64] = (np.arange(n_places) + 0.5) * (n_samples / n_places)
-    return places
+    return (np.arange(n_places, dtype=np.float64) + 0.5) * (n_samples / n_places)
 
 
 def in_time(n_samples: int, n_places: int, sample_rate_hz: float, seed: int) -> Stimulus:

@@ -31,7 +31,7 @@ from support.analysed_state import (
 )
 from support.field import Field
 from support.listening import Acknowledged, Listening
-from support.memory_group import Eater, MemoryGroup
+from support.memory_eater import Eater
 from support.numbered_source import account
 from support.nursery import Victim
 from support.sound import sound
@@ -40,6 +40,7 @@ from support.victim import Plan
 from edge_probe.bundle import Bundle
 from edge_probe.classify import ChunkAnalyser
 from edge_probe.spec import WindowSpec
+from export.encoders.memory_group import MemoryGroup
 
 MOST_GROWTH_KIB = 1024
 """Of the recorder's memory, whatever becomes of the classifier."""

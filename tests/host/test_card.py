@@ -116,7 +116,7 @@ def test_external_data_is_found_beside_the_graph(tmp_path: Path) -> None:
 
 def test_card_that_is_written_says_the_same_when_read(tmp_path: Path) -> None:
     graph = write(tmp_path, start_samples="-2", band_edges_hz="[10, 20.5, 40]")
-    step = {"what": "int8, \"static\"", "token_cosine_mean": 0.9875, "clips": 320, "good": True}
+    step = {"what": 'int8, "static"', "token_cosine_mean": 0.9875, "clips": 320, "good": True}
     facts = facts_of(read_card(graph)) | {"name": "Vögel\t1", "steps": [step, {"what": "cut"}]}
     graph.with_suffix(".toml").unlink()
     card = write_card(graph, facts)

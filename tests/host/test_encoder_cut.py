@@ -14,6 +14,7 @@ from edge_probe.errors import EncoderError
 from export.card import CARDS, read_card
 from export.cli import main
 from export.encoders.cut import cut
+from export.encoders.graph import channel_axis
 
 FACTS: dict[str, Any] = {"name": "made", "licence": "CC0-1.0", "sample_rate_hz": RATE}
 
@@ -23,7 +24,8 @@ EDGES_HZ = BAND_HZ * (4 * np.arange(ROWS + 1) + 0.5)
 
 def run(graph: Path, name: str, sound: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    return session.run([name], {session.get_inputs()[0].name: sound})[0]
+    (found,) = session.run([name], {session.get_inputs()[0].name: sound})
+    return np.asarray(found)
 
 
 def sound(n: int = SAMPLES) -> np.ndarray:
@@ -211,8 +213,8 @@ def test_shared_encoder_gives_the_same_tokens(
         from speech_tokens import join
 
         source = tmp_path / file
-        join(*(shared / f"encoders/speech_{part}.onnx" for part in ("melspectrogram", "embedding")),
-             source)  # fmt: skip
+        parts = shared / "encoders"
+        join(parts / "speech_melspectrogram.onnx", parts / "speech_embedding.onnx", source)
     facts = {"name": name, "licence": "its own", "sample_rate_hz": rate}
     if n_samples:
         facts["chunk_samples"] = n_samples
@@ -230,3 +232,14 @@ def test_shared_encoder_gives_the_same_tokens(
         assert card.spec.grid.step_samples == pytest.approx(theirs.step_samples, rel=0.02)
         if theirs.band_edges_hz:
             assert card.spec.grid.band_edges_hz == pytest.approx(theirs.band_edges_hz, rel=0.03)
+
+
+def test_channels_are_known_behind_transpositions() -> None:
+    graph = EncoderGraph()
+    trunk = graph.trunk()
+    first = graph.step.add("Transpose", graph.step.add("Relu", trunk), perm=[0, 2, 1, 3])
+    second = graph.step.add("Transpose", first, perm=[0, 3, 1, 2])
+    pooled = graph.step.add("ReduceMean", second, axes=[1], keepdims=1)
+    model = graph.model(pooled)
+    assert [channel_axis(model, value) for value in (trunk, first, second)] == [1, 2, 3]
+    assert channel_axis(model, pooled) is None

@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from support.analysed_state import rows
 from support.child import environment
-from support.memory_group import MemoryGroup
+
+from export.encoders.memory_group import MemoryGroup
 
 PROGRAM = Path(__file__).with_name("station.py")
 LOOK_S = 0.5

@@ -36,8 +36,9 @@ class EncoderGraph:
         power = self.step.add("Mul", both, both)
         halves = [self._part(power, first, first + BANDS) for first in (0, BANDS)]
         level = self.step.add("Add", self.step.add("Add", *halves), self._float(1e-4))
-        log = self.step.add("Log", level)
-        self.spectrogram = self.step.add("Unsqueeze", log, self.step.constant(np.array([1])))
+        log = self.step.add("Add", self.step.add("Log", level), self._float(4.4))
+        scaled = self.step.add("Mul", log, self._float(1 / 3))  # around 0 in noise
+        self.spectrogram = self.step.add("Unsqueeze", scaled, self.step.constant(np.array([1])))
 
     def _part(self, value: str, first: int, last: int) -> str:
         ends = (self.step.constant(np.array([n])) for n in (first, last, 1))
