@@ -43,7 +43,8 @@ def render(results: Results) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterator[Sequence[str]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
+    found = list(rows)
+    lines = [heads, ["---"] * len(heads), *found] if found else []
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
