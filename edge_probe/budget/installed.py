@@ -36,7 +36,7 @@ def runtime_bytes() -> int:
     """
     ours = Path(__file__).parents[1]
     total = sum(on_disk(path.stat().st_size) for path in _own_files(ours))
-    for distribution in _required("edge-probe", set()):
+    for distribution in required("edge-probe"):
         paths = (Path(str(file.locate())) for file in distribution.files or ())
         total += sum(on_disk(path.stat().st_size) for path in paths if path.is_file())
     return total
@@ -50,8 +50,21 @@ def _own_files(package: Path) -> Iterator[Path]:
             yield path
 
 
-def _required(name: str, seen: set[str]) -> Iterator[metadata.Distribution]:
-    """What a package requires, and what that requires, each once."""
+def required(name: str, seen: set[str] | None = None) -> Iterator[metadata.Distribution]:
+    """What a package requires, and what that requires, each once.
+
+    Parameters
+    ----------
+    name : str
+    seen : set of str, optional
+        Names that were met; they are left out, and more are added.
+
+    Raises
+    ------
+    EdgeProbeError
+        One of them is not installed.
+    """
+    seen = set() if seen is None else seen
     for requirement in metadata.requires(name) or []:
         needed, _, marker = requirement.partition(";")
         if "extra" in marker or not (match := _NAME.match(needed)):
@@ -69,4 +82,4 @@ def _required(name: str, seen: set[str]) -> Iterator[metadata.Distribution]:
                 f"the package {other} is not installed",
                 hint="pip install . in the folder of edge-probe",
             ) from error
-        yield from _required(other, seen)
+        yield from required(other, seen)

@@ -1,8 +1,9 @@
 """A whole recorder whose microphone is made-up noise: everything else in it is real.
 
 ``python -m edge_probe.budget.noise_station STATE BUNDLE RATE_HZ SEGMENT_S`` records into a new
-folder until SIGTERM. The first segment that closes becomes FLAC, whatever the load, so that every
-process that stays with a recorder is there to be measured. POSIX only.
+folder until SIGTERM, or until whoever started it is gone. The first segment that closes becomes
+FLAC, whatever the load, so that every process that stays with a recorder is there to be measured.
+POSIX only.
 """
 
 import logging
@@ -140,12 +141,12 @@ def main() -> int:
         Design(0, 1.0, 0.01), flac=False, gain_db=None, private_margin_s=None, classifier=command,
         deployment_id=None,
     )  # fmt: skip
-    helper = FlacHelper(state)
+    helper, parent = FlacHelper(state), os.getppid()
     with hold(state.path), Interrupted() as interrupted:
         helper.start()
         try:
             station = Station(state, orders, SystemClock(), open_noise)
-            station.run(lambda: interrupted() or helper.failed)
+            station.run(lambda: interrupted() or helper.failed or os.getppid() != parent)
         finally:
             helper.end()
     return int(helper.failed)

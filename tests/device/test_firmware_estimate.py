@@ -9,7 +9,7 @@ import pytest
 
 from edge_probe.budget.bench import bench
 from edge_probe.budget.figure import ROWS, Figure, Sheet, read_sheet
-from edge_probe.budget.installed import BLOCK_BYTES, _required, on_disk
+from edge_probe.budget.installed import BLOCK_BYTES, on_disk, required
 from edge_probe.budget.trial import Trial, run_trial
 from edge_probe.bundle import Bundle, open_bundle, verify
 from edge_probe.commands.classify import DEMO_BUNDLE
@@ -201,6 +201,6 @@ def test_wheels_as_they_lie_on_the_card(tmp_path: Path) -> None:
 
 
 def test_the_runtime_is_what_the_recorder_needs_and_no_extra() -> None:
-    found = {one.metadata["Name"].lower() for one in _required("edge-probe", set())}
+    found = {one.metadata["Name"].lower() for one in required("edge-probe")}
     assert {"numpy", "onnxruntime", "protobuf", "cffi", "pycparser", "soundfile"} <= found
     assert not found & {"torch", "onnx", "pytest", "matplotlib", "scipy"}
