@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +70,15 @@ def live(bundle: Path, rate_hz: int, segment_s: float, watch_s: float) -> Living
         state = Path(folder) / "state"
         state.mkdir()
         with _station(state, bundle, rate_hz, segment_s) as station:
-            most = Living()
-            _until(lambda: _has_worked(state), station, most, MAX_START_S + segment_s)
-            written_bytes, audio_bytes = most.written_bytes, _audio_bytes(state)
-            deadline = monotonic() + watch_s
-            _until(lambda: monotonic() > deadline, station, most, watch_s + 2 * _LOOK_S)
-            most.written_bytes -= written_bytes
+            _wait(station, state, MAX_START_S + segment_s)
+            before, most = Living(), Living()
+            _look(station.pid, before)
+            audio_bytes, deadline = _audio_bytes(state), monotonic() + watch_s
+            while monotonic() < deadline:
+                sleep(_LOOK_S)
+                _check(station)
+                _look(station.pid, most)
+            most.written_bytes -= before.written_bytes
             most.audio_bytes = _audio_bytes(state) - audio_bytes
     return most
 
@@ -97,26 +100,25 @@ def _station(
                 station.kill()
 
 
-def _until(
-    is_enough: Callable[[], bool],
-    station: "subprocess.Popen[bytes]",
-    most: Living,
-    timeout_s: float,
-) -> None:
+def _wait(station: "subprocess.Popen[bytes]", state: Path, timeout_s: float) -> None:
+    """Until all are at work: the process that checks the signature has ended by then."""
     deadline = monotonic() + timeout_s
-    while not is_enough():
-        if station.poll() is not None:
-            raise EdgeProbeError(
-                f"the recorder ended with status {station.returncode}",
-                hint="its log stands above; edge-probe selftest checks the bundle",
-            )
+    while not _has_worked(state):
+        _check(station)
         if monotonic() > deadline:
             raise EdgeProbeError(
                 f"the recorder did not classify {N_CHUNKS} chunks within {timeout_s:.0f} s",
                 hint="is the machine busy? or it is too slow for this bundle",
             )
         sleep(_LOOK_S)
-        _look(station.pid, most)
+
+
+def _check(station: "subprocess.Popen[bytes]") -> None:
+    if station.poll() is not None:
+        raise EdgeProbeError(
+            f"the recorder ended with status {station.returncode}",
+            hint="its log stands above; edge-probe selftest checks the bundle",
+        )
 
 
 def _audio_bytes(state: Path) -> int:
