@@ -28,6 +28,7 @@ COMMANDS = {
     "devices": "list the microphones",
     "info": "versions, kernels and what is in a bundle",
     "retime": "put the wall time of a finished deployment right",
+    "bench": "memory, time and card that a bundle costs this machine",
     "selftest": "prove that this machine computes what the bundle's maker saw",
 }
 
@@ -93,7 +94,7 @@ def run_program(
         report(error)
         return error.exit_code
     except ImportError as error:
-        if args.debug or (error.name or "").startswith(("edge_probe", "export")):
+        if args.debug or (error.name or "").startswith(("edge_probe", "export", "firmware_tools")):
             raise
         extra = "[export]" if package.startswith("export") else ""
         report(

@@ -3,6 +3,8 @@
 The only module that imports onnxruntime. Its errors are translated here, once.
 """
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,8 @@ class Encoder:
         "low-memory" keeps weights where they were mapped from (no prepacked copies, no arena):
         a third to half of the memory for some 10-60 % more time. Both are deterministic, but
         their tokens may differ in the last bits.
+    n_threads : int
+        The recorder has one; more are for measuring only.
 
     Raises
     ------
@@ -37,14 +41,21 @@ class Encoder:
     """
 
     def __init__(
-        self, graph_path: Path, spec: EncoderSpec, *, profile: Profile = "low-memory"
+        self,
+        graph_path: Path,
+        spec: EncoderSpec,
+        *,
+        profile: Profile = "low-memory",
+        n_threads: int = 1,
     ) -> None:
         self.spec = spec
         self.profile = profile
         self._name = graph_path.name
+        options = session_options(profile)
+        options.intra_op_num_threads = n_threads
         try:
             self._session = ort.InferenceSession(
-                str(graph_path), session_options(profile), providers=["CPUExecutionProvider"]
+                str(graph_path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's errors share no base class
             raise EncoderError(
@@ -155,6 +166,44 @@ def session_options(profile: Profile) -> ort.SessionOptions:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options
+
+
+def profile_nodes(graph_path: Path, spec: EncoderSpec) -> list[dict[str, Any]]:
+    """Run a silent chunk once and tell what each node of the optimised graph did.
+
+    Returns
+    -------
+    list of dict
+        In order: ``op_name``, ``input_type_shape``, ``output_type_shape``, and bytes as
+        ``activation_size``, ``parameter_size``, ``output_size``.
+
+    Raises
+    ------
+    EncoderError
+        The graph cannot be run.
+    """
+    options = session_options("low-memory")
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        try:
+            session = ort.InferenceSession(
+                str(graph_path), options, providers=["CPUExecutionProvider"]
+            )
+            session.run(
+                [spec.output_name], {spec.input_name: np.zeros((1, spec.chunk_samples), np.float32)}
+            )
+        except Exception as error:
+            raise EncoderError(
+                f"{graph_path.name}: the graph failed: {_first_line(error)}",
+                hint="run edge-probe selftest",
+            ) from error
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    return [
+        event["args"]
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    ]
 
 
 def _first_line(error: Exception) -> str:

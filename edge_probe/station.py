@@ -29,7 +29,7 @@ from edge_probe.alive.notify import Notifier
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status, StatusFiles
 from edge_probe.analysis.backlog import behind_s
 from edge_probe.analysis.supervise import Supervisor
-from edge_probe.capture.recorder import Recorder, Wanted
+from edge_probe.capture.recorder import Open, Recorder, Wanted, open_microphone
 from edge_probe.capture.recovery import Remains
 from edge_probe.capture.store import Store
 from edge_probe.clock import Clock
@@ -80,16 +80,24 @@ class Station:
         Locked by the caller.
     orders : Orders
     clock : Clock
+    open_input : callable
+        Opens the microphone.
     """
 
-    def __init__(self, state: StateFolder, orders: Orders, clock: Clock) -> None:
+    def __init__(
+        self,
+        state: StateFolder,
+        orders: Orders,
+        clock: Clock,
+        open_input: Open = open_microphone,
+    ) -> None:
         self._state, self._orders, self._clock = state, orders, clock
         self._began_ns = clock.monotonic_ns()
         self._monitor = Monitor(state.path, clock, Mixer(orders.gain_db))
         findings = Findings(state.detections)
         sampler = Sampler(orders.sample, findings)
         self._room = Room(state.path, orders.limits, clock, findings, sampler)
-        self._recorder = Recorder(orders.wanted, clock, self._open_store, self._monitor)
+        self._recorder = Recorder(orders.wanted, clock, self._open_store, self._monitor, open_input)
         self._chores = Chores(
             state.path, margin_s=orders.private_margin_s, flac=orders.flac, is_busy=self._is_busy
         )

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import sleep
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
@@ -20,6 +20,7 @@ from edge_probe.clock import Clock
 from edge_probe.errors import DeviceError, EdgeProbeError
 from edge_probe.health.identity import Device, devices, match
 from edge_probe.source.portaudio import InputStream, find_device, input_devices, rescan
+from edge_probe.source.ring import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +127,48 @@ class Watch(Protocol):
         """Frames of the open device, in order, in the thread of the disk."""
 
 
+class Input(Protocol):
+    """A microphone that fills a ring, as `edge_probe.source.portaudio.InputStream` does."""
+
+    ring: Ring
+
+    def lost(self, silent_s: float) -> str | None:
+        """Why nothing more is to be expected of it, or None."""
+
+    def close(self) -> None:
+        """No more frames come."""
+
+
+class Opened(NamedTuple):
+    """A microphone that was opened."""
+
+    input: Input
+    device: Device
+    format: Format
+
+
+Open = Callable[[Wanted, Clock], Opened]
+"""Opens a microphone; DeviceError if there is none."""
+
+
+def open_microphone(wanted: Wanted, clock: Clock) -> Opened:
+    """Open the microphone that is wanted, with a list of those that are there now.
+
+    Raises
+    ------
+    DeviceError
+        There is none, or it cannot be opened so.
+    """
+    rescan()
+    device, own_rate_hz = choose(wanted.device)
+    format_ = Format(wanted.rate_hz or own_rate_hz, wanted.n_channels, wanted.sample_bytes)
+    stream = InputStream(
+        {"index": device.index, "name": device.name}, ring_for(format_), clock,
+        rate_hz=format_.rate_hz, n_channels=format_.n_channels, sample_bytes=format_.sample_bytes,
+    )  # fmt: skip
+    return Opened(stream, device, format_)
+
+
 class Recorder:
     """Keeps a microphone open; `tick` is called several times a second.
 
@@ -136,6 +179,8 @@ class Recorder:
     open_store : callable
         Opens a `Store`, given what remains of the one before.
     watch : Watch
+    open_input : callable
+        Opens the microphone.
     """
 
     def __init__(
@@ -144,14 +189,16 @@ class Recorder:
         clock: Clock,
         open_store: Callable[[Remains], Store],
         watch: Watch,
+        open_input: Open = open_microphone,
     ) -> None:
         self._wanted = wanted
         self._clock = clock
         self._open_store = open_store
         self._watch = watch
+        self._open_input = open_input
         self._disk = DiskThread(self._keep_health)
         self._disk.daemon = True  # a disk that hangs must not keep the process
-        self._input: InputStream | None = None
+        self._input: Input | None = None
         self._is_heard = False  # whether the open one has given anything
         self._wait_s = 0.0
         self._retry_ns = 0
@@ -275,7 +322,6 @@ class Recorder:
         if now_ns < self._retry_ns or self._disk.n_streams >= MAX_STREAMS:
             return
         try:
-            rescan()
             self._begin()
         except DeviceError as error:
             self._fail(f"{error.message} ({error.hint})")
@@ -288,14 +334,7 @@ class Recorder:
         self._retry_ns = self._clock.monotonic_ns() + round(self._wait_s * 1e9)
 
     def _begin(self) -> None:
-        wanted = self._wanted
-        device, own_rate_hz = choose(wanted.device)
-        format_ = Format(wanted.rate_hz or own_rate_hz, wanted.n_channels, wanted.sample_bytes)
-        opened = InputStream(
-            {"index": device.index, "name": device.name}, ring_for(format_), self._clock,
-            rate_hz=format_.rate_hz, n_channels=format_.n_channels,
-            sample_bytes=format_.sample_bytes,
-        )  # fmt: skip
+        opened, device, format_ = self._open_input(self._wanted, self._clock)
         try:
             self._watch.opened(device, format_)
         except DeviceError:
@@ -303,7 +342,7 @@ class Recorder:
             raise
         self._input, self.device = opened, device.identity
         self.writer = Writer(
-            opened.ring, format_, device.identity, segment_s=wanted.segment_s,
+            opened.ring, format_, device.identity, segment_s=self._wanted.segment_s,
             open_store=self._open_store, clock=self._clock, watch=self._watch.feed,
         )  # fmt: skip
         self._disk.add(self.writer)

@@ -56,3 +56,20 @@ def test_classifying_a_pipe_loads_only_what_it_needs() -> None:
 def test_the_recorder_looks_after_its_disk_without_codecs() -> None:
     statement = "import edge_probe.disk.chores, edge_probe.disk.room, edge_probe.disk.plan"
     assert not modules_after(statement) & {"soundfile", "onnxruntime", "cryptography", *HEAVY}
+
+
+def test_an_estimate_needs_nothing_of_the_trainer() -> None:
+    statement = (
+        "from edge_probe.commands.classify import DEMO_BUNDLE\n"
+        "from firmware_tools.cli import main\n"
+        "assert main(['estimate', str(DEMO_BUNDLE), '--profile', 'pi-5', '--json']) == 0"
+    )
+    assert not modules_after(statement) & (HEAVY - {"firmware_tools"})
+
+
+def test_help_of_the_firmware_tools_imports_no_numpy() -> None:
+    statement = (
+        "from firmware_tools.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass"
+    )  # fmt: skip
+    assert not modules_after(statement) & {"numpy", "onnxruntime", "cryptography"}

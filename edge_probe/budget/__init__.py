@@ -1,0 +1,1 @@
+"""What a bundle costs a board: figures, and how they are measured where this runs."""

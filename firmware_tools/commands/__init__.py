@@ -1,0 +1,1 @@
+"""One module per command of ``edge-firmware``, imported only when chosen."""
