@@ -1,0 +1,1 @@
+"""One module per subcommand of ``edge-firmware``, imported only when chosen."""
