@@ -88,6 +88,6 @@ def check_signature(
     reject(
         Rejection.SIGNATURE,
         f"no key that is trusted here signed this manifest; trusted: {known}",
-        hint="copy the bundle again if it was changed on its way; otherwise give one that a trusted "
-        "key signed (edge-firmware sign)",
+        hint="copy the bundle again if it was changed on its way; otherwise sign it with a trusted "
+        "key: edge-firmware sign",
     )
