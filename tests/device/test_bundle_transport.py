@@ -136,17 +136,30 @@ def test_a_stream_may_come_in_pieces_of_any_size(block: int) -> None:
         assert kept[name].getvalue() == (GOLDEN / name).read_bytes()
 
 
-def test_nothing_is_created_before_the_signature_fits() -> None:
-    spoilt = transport.CASES[Rejection.SIGNATURE]["by a thief"](GOLDEN_EPB.read_bytes())
+@pytest.mark.parametrize("reason", [Rejection.SIGNATURE, Rejection.RELEASE, Rejection.FILE_NAME])
+def test_nothing_is_created_before_the_manifest_is_good(reason: Rejection) -> None:
     created: list[str] = []
 
     def create(name: str) -> io.BytesIO:
         created.append(name)
         return io.BytesIO()
 
-    with pytest.raises(RejectedBundleError):
-        read_transport(io.BytesIO(spoilt).read, create, where="x", verify=cached, trusted=TRUSTED)
+    for spoil in transport.CASES[reason].values():
+        stream = io.BytesIO(spoil(GOLDEN_EPB.read_bytes()))
+        with pytest.raises(RejectedBundleError):
+            read_transport(stream.read, create, where="x", verify=cached, trusted=TRUSTED)
     assert created == []
+
+
+@pytest.mark.parametrize("case", ["length one over the limit", "length of 4 GiB", "length 0"])
+def test_an_endless_stream_is_not_read_beyond_a_wrong_length(case: str) -> None:
+    start = io.BytesIO(transport.CASES[Rejection.TRANSPORT][case](GOLDEN_EPB.read_bytes())[:12])
+    with pytest.raises(RejectedBundleError, match="E14"):
+        read_transport(
+            lambda limit: start.read(limit) or pytest.fail("asked for more"),
+            lambda name: io.BytesIO(),
+            where="x", verify=cached, trusted=TRUSTED,
+        )  # fmt: skip
 
 
 def test_a_large_file_streams_through_little_memory(tmp_path: Path) -> None:
