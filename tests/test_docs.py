@@ -58,9 +58,13 @@ def test_readme_block_runs(number: int, newcomer: tuple[Path, dict[str, str]]) -
     assert done.returncode == 0, BLOCKS[number] + done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("program", ["edge-probe", "edge-export"])
+@pytest.mark.parametrize("program", ["edge-probe", "edge-export", "edge-firmware"])
 def test_every_command_is_in_the_readme_and_has_its_own_help(program: str) -> None:
-    module = {"edge-probe": "edge_probe", "edge-export": "export"}[program]
+    module = {
+        "edge-probe": "edge_probe",
+        "edge-export": "export",
+        "edge-firmware": "firmware_tools",
+    }[program]
 
     def text(*arguments: str) -> str:
         done = subprocess.run(

@@ -11,7 +11,7 @@ from time import process_time
 
 import pytest
 from support.hostile import transport
-from support.owner import BACKUP, PRIMARY, TRUSTED, pack
+from support.owner import BACKUP, GOLDEN_EPB, PRIMARY, TRUSTED, pack
 from support.tiny_bundle import GOLDEN, resign
 
 from edge_probe.bundle import Rejection, open_bundle, verify
@@ -19,8 +19,6 @@ from edge_probe.bundle.reject import RejectedBundleError
 from edge_probe.bundle.transport import pack_bundle, read_transport, unpack_bundle
 from edge_probe.bundle.trust import DEVELOPMENT
 from edge_probe.errors import BundleError
-
-GOLDEN_EPB = GOLDEN.with_name("tiny.epb")
 
 CASES = [
     pytest.param(reason, spoil, id=f"{reason.value}: {case}")

@@ -19,7 +19,7 @@ from time import monotonic, process_time
 import atheris
 
 with atheris.instrument_imports(include=["edge_probe.bundle"]):
-    from support.owner import TRUSTED
+    from support.owner import GOLDEN_EPB, TRUSTED
     from support.tiny_bundle import GOLDEN
 
     from edge_probe.bundle import verify
@@ -35,7 +35,7 @@ MAX_INPUT_BYTES = 8192
 MEMORY_MIB = 64
 """Over what the process has before the first input."""
 
-GOOD = GOLDEN.with_name("tiny.epb").read_bytes()
+GOOD = GOLDEN_EPB.read_bytes()
 MANIFEST = parse_manifest((GOLDEN / "manifest.json").read_bytes())
 
 Reader = Callable[[bytes], object]

@@ -17,6 +17,9 @@ def key_of(name: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
 
 
+GOLDEN_EPB = GOLDEN.with_name("tiny.epb")
+"""The golden bundle as its owner signed it."""
+
 PRIMARY, BACKUP, THIEF = key_of("primary"), key_of("backup"), key_of("thief")
 
 RELEASE = 7
@@ -40,3 +43,13 @@ def pack(
     bundle = open_bundle(folder, verify=verify.is_valid, trusted=trusted)
     pack_bundle(bundle, target, release=release, sign=key.sign)
     return target.read_bytes()
+
+
+def main() -> None:
+    """Write the golden file anew; only for a change of the format."""
+    GOLDEN_EPB.unlink(missing_ok=True)
+    pack(GOLDEN_EPB)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """Transport files that must be refused, made from a good one."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from support import onnx_bytes as ob
 from support.owner import BACKUP, PRIMARY, THIEF
 from support.tiny_bundle import GOLDEN
 
@@ -127,6 +129,20 @@ def announcing(size_bytes: int) -> Hostile:
     return signed(change)
 
 
+def holding(name: str, data: bytes) -> Hostile:
+    """A file that its owner signed and should not have."""
+
+    def change(found: Parts) -> Parts:
+        manifest = json.loads(found.manifest)
+        record = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+        manifest["files"][name] = record
+        held = list(found.contents)
+        held[sorted(manifest["files"]).index(name)] = data
+        return signed_bytes(canonical(manifest), held)
+
+    return parts(change)
+
+
 def without_release(manifest: dict[str, Any]) -> None:
     del manifest["release"]
 
@@ -219,6 +235,13 @@ CASES: dict[Rejection, dict[str, Hostile]] = {
             )
         ),
     },
+    R.GRAPH_OPERATOR: {
+        "an operator that is not allowed": holding(
+            "encoder.onnx", ob.tiny_encoder([ob.node("Loop", ["x"], "z")])
+        )
+    },
+    R.TENSOR_FILE: {"no tensors": holding("head.safetensors", b"\xff" * 100)},
+    R.LABEL_COUNT: {"one label less": holding("labels.txt", b"background\n")},
     R.MANIFEST_RANGE: {"4 GiB announced": announcing(2**32)},
     R.MANIFEST_CANONICAL: {
         "blanks": parts(lambda found: signed_bytes(found.manifest + b" ", found.contents))
