@@ -2,6 +2,7 @@
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
 # make encoders-full  every encoder family at its full size, ten minutes
 # make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
+# make fuzz   a million hostile bundles and bits flipped in a real one; results are kept (x86-64 Linux)
 # make bench  figures of this machine
 # make bench-encoders  what forms of encoders lose and cost, on shared data, for hours
 # make bench-kernels  the head against its peers, for hours
@@ -15,7 +16,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test faults encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing wheels clean
+.PHONY: demo test faults fuzz encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -36,6 +37,11 @@ encoders-full: $(VENV)/.all
 	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_ENCODER_SIZE=full \
 	EDGE_PROBE_ENCODERS_JSON=benchmarks/results/encoders.json $(BIN)/python -m pytest \
 	tests/host/test_encoder_families.py tests/host/test_encoder_convert.py -k "authors or test_convert"
+
+fuzz: $(VENV)/.all
+	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_FLIPS=10000 EDGE_PROBE_FUZZ_INPUTS=1000000 EDGE_PROBE_FUZZ_S=86400 \
+	EDGE_PROBE_FAULTS_JSON=benchmarks/results/fuzz.json \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults/test_bundle_fuzzing.py
 
 bench: $(VENV)/.all
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -25,8 +25,8 @@ MAX_NAME = 100
 """Characters of a file name."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_BLOCK_BYTES = 2**20
-_COPY_AGAIN = "copy the bundle again, whole; it is not as it was signed"
+BLOCK_BYTES = 2**20
+COPY_AGAIN = "copy the bundle again, whole; it is not as it was signed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class BundleFolder:
         """
         expected = {MANIFEST, SIGNATURE, *listed}
         for name in sorted(expected - self.names):
-            reject(Rejection.FILE_MISSING, f"{self.path}: {name} is missing", hint=_COPY_AGAIN)
+            reject(Rejection.FILE_MISSING, f"{self.path}: {name} is missing", hint=COPY_AGAIN)
         for name in sorted(self.names - expected):
             reject(
                 Rejection.FILE_UNLISTED,
@@ -98,7 +98,7 @@ class BundleFolder:
         RejectedBundleError
             Larger than the limit, or unreadable.
         """
-        with _File(self.path / name) as file:
+        with SourceFile(self.path / name) as file:
             return file.read_at_most(limit_bytes)
 
     def read(self, name: str, record: FileRecord) -> bytes:
@@ -108,11 +108,11 @@ class BundleFolder:
         ------
         RejectedBundleError
         """
-        with _File(self.path / name) as file:
+        with SourceFile(self.path / name) as file:
             file.check_size(record.size_bytes)
             data = file.read_at_most(record.size_bytes)
         _check_size(self.path / name, len(data), record.size_bytes)
-        _check_hash(self.path / name, hashlib.sha256(data).hexdigest(), record.sha256)
+        check_hash(self.path / name, hashlib.sha256(data).hexdigest(), record.sha256)
         return data
 
     def check(self, name: str, record: FileRecord) -> None:
@@ -122,18 +122,29 @@ class BundleFolder:
         ------
         RejectedBundleError
         """
+        self.copy(name, record, lambda block: None)
+
+    def copy(self, name: str, record: FileRecord, write: Callable[[bytes], object]) -> None:
+        """Hand out a listed file in blocks; it is as it was signed only if this returns.
+
+        Raises
+        ------
+        RejectedBundleError
+            Size or hash differ from the manifest.
+        """
         digest = hashlib.sha256()
         n_read = 0
-        with _File(self.path / name) as file:
+        with SourceFile(self.path / name) as file:
             file.check_size(record.size_bytes)
             while n_read <= record.size_bytes and (block := file.read_block()):
                 digest.update(block)
+                write(block)
                 n_read += len(block)
         _check_size(self.path / name, n_read, record.size_bytes)
-        _check_hash(self.path / name, digest.hexdigest(), record.sha256)
+        check_hash(self.path / name, digest.hexdigest(), record.sha256)
 
 
-class _File:
+class SourceFile:
     """An open file: no link was followed, and no writer at the other end is waited for."""
 
     def __init__(self, path: Path) -> None:
@@ -147,27 +158,30 @@ class _File:
         except OSError as error:
             _unreadable(path, error)
 
-    def __enter__(self) -> "_File":
+    def __enter__(self) -> "SourceFile":
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def check_size(self, expected: int) -> None:
+        """Refuse a file of another size."""
         _check_size(self._path, self._size, expected)
 
-    def read_block(self, limit_bytes: int = _BLOCK_BYTES) -> bytes:
+    def read_block(self, limit_bytes: int = BLOCK_BYTES) -> bytes:
+        """The next bytes, at least one; none at the end of the file."""
         try:
             return os.read(self._descriptor, limit_bytes)
         except OSError as error:
             _unreadable(self._path, error)
 
     def read_at_most(self, limit_bytes: int) -> bytes:
+        """The whole file, refused if it is larger."""
         if self._size > limit_bytes:
             reject(
                 Rejection.FILE_SIZE,
                 f"{self._path}: expected at most {limit_bytes} bytes, found {self._size}",
-                hint=_COPY_AGAIN,
+                hint=COPY_AGAIN,
             )
         data = bytearray()
         while len(data) <= limit_bytes and (block := self.read_block()):
@@ -185,7 +199,8 @@ def _list(path: Path) -> set[str]:
             Rejection.NOT_A_BUNDLE,
             f"{path}: expected the directory of a bundle, found "
             + ("a file" if path.is_file() else "nothing"),
-            hint="give the directory that edge-export wrote",
+            hint="give the directory that edge-export wrote, or unpack NAME.epb: "
+            "edge-firmware unpack",
         )
     except OSError as error:
         _unreadable(path, error)
@@ -218,14 +233,15 @@ def _check_size(path: Path, found: int, expected: int) -> None:
         reject(
             Rejection.FILE_SIZE,
             f"{path}: expected {expected} bytes, found {found}",
-            hint=_COPY_AGAIN,
+            hint=COPY_AGAIN,
         )
 
 
-def _check_hash(path: Path, found: str, expected: str) -> None:
+def check_hash(path: Path | str, found: str, expected: str) -> None:
+    """Refuse a file with another sha256, in hexadecimal digits."""
     if found != expected:
         reject(
             Rejection.FILE_HASH,
             f"{path}: expected sha256 {expected[:12]}..., found {found[:12]}...",
-            hint=_COPY_AGAIN,
+            hint=COPY_AGAIN,
         )

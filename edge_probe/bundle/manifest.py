@@ -1,5 +1,6 @@
 """The manifest: canonical JSON in, frozen facts out, and back to the same bytes."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ MAX_ROLE_BYTES = {
 MAX_GRAPH_BYTES = 2**28
 MAX_CLASSES = 2**16
 MAX_CLIPS = 10**9
+MAX_RELEASE = 2**31 - 1
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SHA256 = r"[0-9a-f]{64}"
@@ -60,9 +62,12 @@ class Manifest:
     """Has at least ``background_clips`` (int) and ``no_background`` (bool)."""
     token_tolerance: float
     """Largest absolute difference of a token component that `selftest` accepts."""
+    release: int = 0
+    """Rises with every bundle that is signed for devices; 0: not for devices."""
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as it is signed."""
+        release = {"release": self.release} if self.release else {}
         return canonical(
             {
                 "format": FORMAT,
@@ -81,6 +86,7 @@ class Manifest:
                 "n_classes": self.n_classes,
                 "training": dict(self.training),
                 "conformance": {"token_tolerance": float(self.token_tolerance)},
+                **release,
             }
         )
 
@@ -99,6 +105,11 @@ def canonical(value: Json) -> bytes:
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode("utf-8")
+
+
+def bundle_id(name: str, manifest: bytes) -> str:
+    """``name@`` and the first 12 hexadecimal digits of the sha256 of the manifest's bytes."""
+    return f"{name}@{hashlib.sha256(manifest).hexdigest()[:12]}"
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -192,6 +203,7 @@ def _read(top: Section) -> Manifest:
         n_classes=top.integer("n_classes", 1, MAX_CLASSES),
         training=_read_training(top.section("training")),
         token_tolerance=_read_conformance(top.section("conformance")),
+        release=top.integer("release", 1, MAX_RELEASE) if "release" in top.rest() else 0,
     )
     _check_time_expansion(top.take("time_expansion"))
     top.finish()

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,17 @@ from edge_probe.bundle import files
 from edge_probe.bundle.files import BundleFolder
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import Label, parse_labels
-from edge_probe.bundle.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from edge_probe.bundle.manifest import MAX_MANIFEST_BYTES, Manifest, bundle_id, parse_manifest
 from edge_probe.bundle.reject import Rejection, reject
 from edge_probe.bundle.schema import Json
-from edge_probe.bundle.signature import SIGNED_BY, Verifier, check_signature, verify_in_child
+from edge_probe.bundle.signature import Verifier, check_signature, verify_in_child
 from edge_probe.bundle.tensors import (
     Conformance,
     parse_calibration,
     parse_conformance,
     parse_head,
 )
+from edge_probe.bundle.trust import TrustedKey, check_release, trusted_here
 from edge_probe.bundle.verify import SIGNATURE_BYTES
 from edge_probe.head import Head
 from edge_probe.spec import EncoderSpec, WindowSpec
@@ -49,7 +50,7 @@ class Bundle:
     """(C, 2) slope and intercept of the displayed score, or None."""
     warnings: tuple[str, ...]
     """One line each, to be shown whenever the bundle is loaded."""
-    signed_by: str
+    signed_by: TrustedKey
 
     @property
     def name(self) -> str:
@@ -97,7 +98,12 @@ class Bundle:
         return _sigmoid(float(slope) * logit + float(intercept)), True
 
 
-def open_bundle(path: Path | str, *, verify: Verifier = verify_in_child) -> Bundle:
+def open_bundle(
+    path: Path | str,
+    *,
+    verify: Verifier = verify_in_child,
+    trusted: Sequence[TrustedKey] | None = None,
+) -> Bundle:
     """Open a bundle, or refuse it.
 
     Parameters
@@ -105,8 +111,10 @@ def open_bundle(path: Path | str, *, verify: Verifier = verify_in_child) -> Bund
     path : Path or str
         Its directory.
     verify : callable
-        (message, signature) -> whether the signature is valid. By default a short-lived
-        process decides, so that this one never loads the cryptography library.
+        (message, signature, public key) -> whether the signature is valid. By default a
+        short-lived process decides, so that this one never loads the cryptography library.
+    trusted : sequence of TrustedKey, optional
+        By default those of this machine, see `trust.trusted_here`.
 
     Raises
     ------
@@ -116,8 +124,11 @@ def open_bundle(path: Path | str, *, verify: Verifier = verify_in_child) -> Bund
     folder = BundleFolder(Path(path))
     manifest_bytes = folder.read_limited(files.MANIFEST, MAX_MANIFEST_BYTES)
     signature = folder.read_limited(files.SIGNATURE, SIGNATURE_BYTES)
-    check_signature(manifest_bytes, signature, verify)
+    key = check_signature(
+        manifest_bytes, signature, verify, trusted_here() if trusted is None else trusted
+    )
     manifest = parse_manifest(manifest_bytes)
+    check_release(manifest.release, key)
     folder.check_complete(manifest.files)
     contents = _read_files(folder, manifest)
 
@@ -126,11 +137,10 @@ def open_bundle(path: Path | str, *, verify: Verifier = verify_in_child) -> Bund
     calibration = parse_calibration(contents[files.CALIBRATION], manifest.n_classes)
     parse_conformance(contents[files.CONFORMANCE], manifest)
     _check_graph(contents[manifest.encoder.graph], manifest)
-    sha256 = hashlib.sha256(manifest_bytes).hexdigest()
     return Bundle(
         path=Path(path),
-        id=f"{manifest.name}@{sha256[:12]}",
-        sha256=sha256,
+        id=bundle_id(manifest.name, manifest_bytes),
+        sha256=hashlib.sha256(manifest_bytes).hexdigest(),
         manifest=manifest,
         head=head,
         labels=labels,
@@ -138,7 +148,7 @@ def open_bundle(path: Path | str, *, verify: Verifier = verify_in_child) -> Bund
         threshold_off=calibration.threshold_off,
         calibration=calibration.slope_intercept,
         warnings=_warnings(manifest),
-        signed_by=SIGNED_BY,
+        signed_by=key,
     )
 
 

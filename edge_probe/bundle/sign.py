@@ -1,8 +1,8 @@
 """Signing with the development key, whose secret is no secret.
 
 The key is derived from a sentence anybody can read below. A signature made with it proves that
-a bundle is whole and unchanged since `write_bundle`; it does not prove who made it. Keys of
-one's own come with key management in a later version.
+a bundle is whole and unchanged since `write_bundle`; it does not prove who made it. For devices a
+bundle is signed again, with a key of one's own: ``edge-firmware sign``.
 """
 
 import hashlib

@@ -2,25 +2,23 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_probe.bundle import verify as child
 from edge_probe.bundle.reject import Rejection, reject
+from edge_probe.bundle.trust import TrustedKey
 
 PREFIX = b"edge-probe bundle v1\0"
 """Stands before the manifest in what is signed, so that no other signature can be reused."""
 
-SIGNED_BY = "development key (public: proves integrity, not origin)"
-"""The one key this version knows."""
-
-Verifier = Callable[[bytes, bytes], bool]
-"""(message, signature) -> whether the signature is valid."""
+Verifier = Callable[[bytes, bytes, bytes], bool]
+"""(message, signature, public key) -> whether the signature is valid."""
 
 _TIMEOUT_S = 120
 
 
-def verify_in_child(message: bytes, signature: bytes) -> bool:
+def verify_in_child(message: bytes, signature: bytes, public_key: bytes) -> bool:
     """Let a short-lived process check a signature; this one never loads cryptography.
 
     Parameters
@@ -29,6 +27,8 @@ def verify_in_child(message: bytes, signature: bytes) -> bool:
         Prefix and manifest.
     signature : bytes
         64 bytes.
+    public_key : bytes
+        32 bytes.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def verify_in_child(message: bytes, signature: bytes) -> bool:
     try:
         done = subprocess.run(
             command,
-            input=signature + message,
+            input=public_key + signature + message,
             capture_output=True,
             timeout=_TIMEOUT_S,
             check=False,
@@ -62,25 +62,32 @@ def verify_in_child(message: bytes, signature: bytes) -> bool:
     )
 
 
-def check_signature(manifest: bytes, signature: bytes, verify: Verifier) -> None:
-    """Refuse a manifest whose signature is not valid.
+def check_signature(
+    manifest: bytes, signature: bytes, verify: Verifier, trusted: Sequence[TrustedKey]
+) -> TrustedKey:
+    """The key that signed a manifest; refuse one that none of the trusted keys signed.
 
     Parameters
     ----------
     manifest, signature : bytes
         As read, nothing of it parsed yet.
     verify : callable
-        (message, signature) -> bool.
+        (message, signature, public key) -> bool.
+    trusted : sequence of TrustedKey
+        In the order in which they are tried.
 
     Raises
     ------
     RejectedBundleError
     """
-    if len(signature) == child.SIGNATURE_BYTES and verify(PREFIX + manifest, signature):
-        return
+    if len(signature) == child.SIGNATURE_BYTES:
+        for key in trusted:
+            if verify(PREFIX + manifest, signature, key.public):
+                return key
+    known = ", ".join(key.description for key in trusted)
     reject(
         Rejection.SIGNATURE,
-        "the signature does not belong to this manifest",
-        hint="copy the bundle again; it was changed after it was signed, or signed by a key "
-        "that this edge-probe does not know",
+        f"no key that is trusted here signed this manifest; trusted: {known}",
+        hint="copy the bundle again if it was changed on its way; otherwise sign it with a trusted "
+        "key: edge-firmware sign",
     )

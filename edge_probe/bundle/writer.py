@@ -2,8 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from edge_probe.bundle.files import FileRecord
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import parse_labels, write_labels
 from edge_probe.bundle.manifest import NAME, Manifest
+from edge_probe.bundle.publish import new_directory, publish
 from edge_probe.bundle.reader import Bundle, open_bundle
 from edge_probe.bundle.schema import Json, Section
 from edge_probe.bundle.sections import encoder_section, read_encoder, read_windows
@@ -31,6 +30,7 @@ from edge_probe.bundle.tensors import (
     pack_conformance,
     pack_head,
 )
+from edge_probe.bundle.trust import DEVELOPMENT
 from edge_probe.errors import BundleError
 from edge_probe.head import Head
 from edge_probe.spec import EncoderSpec, WindowSpec
@@ -122,7 +122,7 @@ def write_bundle(
     off = np.asarray(threshold_off, np.float64)
     pairs = None if calibration is None else np.asarray(calibration, np.float64)
     audio = _checked_audio(conformance_audio, encoder)
-    staging = _new_directory(target)
+    staging = new_directory(target)
     try:
         _copy_encoder(staging, {encoder.graph: graph} | {path.name: path for path in external_data})
         vectors = make_conformance(staging / encoder.graph, encoder, head, audio, on)
@@ -146,8 +146,8 @@ def write_bundle(
             token_tolerance=token_tolerance,
         )
         _sign(staging, manifest)
-        bundle = open_bundle(staging, verify=verify)
-        _publish(staging, target)
+        bundle = open_bundle(staging, verify=verify, trusted=[DEVELOPMENT])
+        publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return dataclasses.replace(bundle, path=target)
@@ -174,20 +174,7 @@ def check_plan(
     read_encoder(Section("encoder", encoder_section(encoder, provenance)))
     read_windows(Section("windows", dataclasses.asdict(windows)))
     parse_labels(write_labels(tuple(labels)), len(labels))
-    _new_directory(target).rmdir()
-
-
-def _new_directory(target: Path) -> Path:
-    """An empty directory with a hidden name beside the target."""
-    staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.new"
-    try:
-        staging.mkdir()
-    except OSError as error:
-        raise BundleError(
-            f"{target}: no directory can be made beside it: {error.strerror}",
-            hint="look at free space and permissions, or name another directory",
-        ) from error
-    return staging
+    new_directory(target).rmdir()
 
 
 def _copy_encoder(staging: Path, sources: Mapping[str, Path]) -> None:
@@ -268,34 +255,3 @@ def _sign(staging: Path, manifest: Manifest) -> None:
 def _default_tolerance(tokens: NDArray[np.float32]) -> float:
     largest = float(np.max(np.abs(tokens), initial=0.0))
     return float(f"{largest * 1e-3:.1e}") if largest > 0 else 1e-6
-
-
-def _publish(staging: Path, target: Path) -> None:
-    """Make the new bundle durable, then let it take its name."""
-    for path in staging.iterdir():
-        _sync(path)
-    _sync(staging)
-    old = target.parent / f".{target.name}.{secrets.token_hex(4)}.old"
-    had_one = target.exists()
-    if had_one:
-        target.rename(old)
-    try:
-        staging.rename(target)
-    except OSError:
-        if had_one:
-            old.rename(target)
-        raise
-    _sync(target.parent)
-    if had_one:
-        shutil.rmtree(old)
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no way to flush a directory
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -89,7 +89,8 @@ def bundle_facts(bundle: "Bundle") -> Facts:
     return {
         "bundle": bundle.id,
         "created": f"{manifest.created_utc} by {manifest.tool}",
-        "signed by": bundle.signed_by,
+        "release": manifest.release or "none: not signed for devices",
+        "signed by": bundle.signed_by.description,
         "encoder": f"{bundle.provenance['name']}, licence {bundle.provenance['licence']}",
         "hears": f"{encoder.sample_rate_hz} Hz, chunks of {encoder.chunk_samples} samples "
         f"({chunk_s:g} s)",

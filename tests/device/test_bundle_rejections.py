@@ -20,7 +20,13 @@ FORMAT = Path(bundle_package.__file__).with_name("FORMAT.md").read_text(encoding
 
 HOSTILE = folder.CASES | manifest.CASES | tensors.CASES | graph.CASES
 
-ELSEWHERE = {Rejection.FILE_UNREADABLE, Rejection.SIGNATURE_CHECK}
+ELSEWHERE = {
+    Rejection.FILE_UNREADABLE,
+    Rejection.SIGNATURE_CHECK,
+    Rejection.RELEASE,
+    Rejection.TRUST_STORE,
+    Rejection.TRANSPORT,
+}
 """Rejections that no content of a directory can cause; each has a test of its own."""
 
 CASES = [

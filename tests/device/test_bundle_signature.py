@@ -12,6 +12,7 @@ from support.tiny_bundle import GOLDEN
 from edge_probe.bundle import Rejection, open_bundle, signature, verify
 from edge_probe.bundle.reject import RejectedBundleError
 from edge_probe.bundle.sign import DEVELOPMENT_SECRET, sign_with_development_key
+from edge_probe.bundle.trust import DEVELOPMENT
 
 LOADS = """
 import sys
@@ -37,24 +38,25 @@ def test_opening_a_bundle_leaves_no_heavy_library_behind() -> None:
 
 def test_the_child_accepts_and_refuses() -> None:
     manifest = b"{}"
-    good = sign_with_development_key(manifest)
-    assert signature.verify_in_child(signature.PREFIX + manifest, good)
-    assert not signature.verify_in_child(signature.PREFIX + b"[]", good)
-    assert not signature.verify_in_child(manifest, good)
-    assert not signature.verify_in_child(signature.PREFIX + manifest, bytes(64))
+    good, key = sign_with_development_key(manifest), DEVELOPMENT.public
+    assert signature.verify_in_child(signature.PREFIX + manifest, good, key)
+    assert not signature.verify_in_child(signature.PREFIX + b"[]", good, key)
+    assert not signature.verify_in_child(manifest, good, key)
+    assert not signature.verify_in_child(signature.PREFIX + manifest, bytes(64), key)
+    assert not signature.verify_in_child(signature.PREFIX + manifest, good, bytes(32))
 
 
 def test_a_signature_over_the_bare_manifest_is_refused(tmp_path: Path) -> None:
     key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(DEVELOPMENT_SECRET).digest())
     with pytest.raises(RejectedBundleError) as caught:
-        signature.check_signature(b"{}", key.sign(b"{}"), verify.is_valid)
+        signature.check_signature(b"{}", key.sign(b"{}"), verify.is_valid, [DEVELOPMENT])
     assert caught.value.reason is Rejection.SIGNATURE
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 65])
 def test_a_signature_of_another_length_never_reaches_the_verifier(length: int) -> None:
     with pytest.raises(RejectedBundleError) as caught:
-        signature.check_signature(b"{}", bytes(length), lambda message, found: True)
+        signature.check_signature(b"{}", bytes(length), lambda *_: True, [DEVELOPMENT])
     assert caught.value.reason is Rejection.SIGNATURE
 
 

@@ -58,7 +58,7 @@ def test_golden_bundle_opens() -> None:
     assert bundle.threshold_off.tolist() == [0.0, 1.0]
     assert bundle.warnings == ()
     assert bundle.provenance["licence"] == "Apache-2.0"
-    assert "not origin" in bundle.signed_by
+    assert "not origin" in bundle.signed_by.description
 
 
 @pytest.mark.parametrize(("golden", "changes"), [(GOLDEN, {}), (GOLDEN_FLOAT, FLOAT)])

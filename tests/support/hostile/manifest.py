@@ -114,6 +114,10 @@ CASES: Cases = {
         "thresholds null": setting("head.n_thresholds", None),
         "floor 0": in_float_bundle(setting("head.floor_at_zero", 0)),
         "clips true": setting("training.background_clips", True),
+        "release true": setting("release", True),
+        "release 1.0": setting("release", 1.0),
+        "release text": setting("release", "7"),
+        "release null": setting("release", None),
     },
     R.MANIFEST_RANGE: {
         "empty name": setting("name", ""),
@@ -140,6 +144,9 @@ CASES: Cases = {
         "other kind": setting("head.kind", "transformer"),
         "too many prototypes": setting("head.n_prototypes", 2**22 + 1),
         "negative clips": setting("training.background_clips", -1),
+        "release 0": setting("release", 0),
+        "negative release": setting("release", -1),
+        "release beyond the last": setting("release", 2**31),
         "negative tolerance": setting("conformance.token_tolerance", -1e-9),
         "too many files": many_files,
         "huge file": manifest(
