@@ -137,8 +137,15 @@ def write_card(graph: Path, facts: Mapping[str, Json]) -> EncoderCard:
     for step in facts.get(_STEPS, ()):
         lines += ["", f"[[{_STEPS}]]", *(f"{key} = {_toml(value)}" for key, value in step.items())]
     fresh = path.with_suffix(".toml.part")
-    fresh.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     try:
+        data = ("\n".join(lines) + "\n").encode()
+    except UnicodeEncodeError as error:
+        raise EncoderError(
+            f"{path}: a card is UTF-8, and cannot hold {error.object[error.start]!a}",
+            hint="give the encoder, and the file it is made from, a name in UTF-8",
+        ) from error
+    try:
+        fresh.write_bytes(data)
         card = read_card(graph, fresh)
         fresh.replace(path)
     finally:
@@ -147,8 +154,11 @@ def write_card(graph: Path, facts: Mapping[str, Json]) -> EncoderCard:
 
 
 def _toml(value: Json) -> str:
-    """Texts, numbers, truth values and lists of them are written alike in TOML and JSON."""
-    return json.dumps(value, ensure_ascii=False)
+    """Texts, numbers, truth values and lists of them are written alike in TOML and JSON.
+
+    But for DEL, which JSON may hold as it is.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _external_data(graph: Path) -> tuple[Path, ...]:
@@ -230,7 +240,7 @@ def _is_finite(value: object) -> bool:
 def _measured_grid(graph: Path, facts: dict[str, Any]) -> TokenGrid:
     n_samples = facts["chunk_samples"]
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is told once: by the error
     try:
         session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         feed = {facts["input"]: np.zeros((1, n_samples), np.float32)}

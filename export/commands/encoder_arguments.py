@@ -65,14 +65,21 @@ def clips_of(args: argparse.Namespace, window_s: float) -> "ClipSet":
 
 def new_file(out: Path) -> Path:
     """The name of a graph that is not there yet, in a folder that is."""
-    if out.suffix != ".onnx":
-        raise EdgeProbeError(f"{out}: expected a name that ends in .onnx", hint="name it so")
-    for path in (out, out.with_suffix(".toml"), out.with_suffix(".data")):
-        if path.exists():
-            raise EdgeProbeError(f"{path}: exists already", hint="name another file with --out")
+    refuse_existing(out)
     if not out.parent.is_dir():
         raise EdgeProbeError(f"{out.parent}: no such folder", hint="create it, or name another")
     return out
+
+
+def refuse_existing(out: Path) -> None:
+    """Keep the files of another encoder: graph, card and weights."""
+    from export.encoders.model import files_of
+
+    if out.suffix != ".onnx":
+        raise EdgeProbeError(f"{out}: expected a name that ends in .onnx", hint="name it so")
+    for path in files_of(out):
+        if path.exists():
+            raise EdgeProbeError(f"{path}: exists already", hint="name another file with --out")
 
 
 def show_fidelity(fidelity: "Fidelity") -> None:

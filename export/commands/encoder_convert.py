@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.commands.encoder_arguments import refuse_existing
 from export.commands.tokens import whole_number
 from export.encoders.families import NAMES
 
@@ -52,8 +53,11 @@ def run(args: argparse.Namespace) -> int:
     graph = args.out
     if graph.suffix != ".onnx":
         graph = graph / f"{args.family}_{path.stem}.onnx"
-    if graph.exists():
-        raise EncoderError(f"{graph}: exists already", hint="name another file with --out")
+    refuse_existing(graph)
+    if graph.parent.exists() and not graph.parent.is_dir():
+        raise EncoderError(
+            f"{graph.parent}: is no folder", hint="name a folder, or a file that ends in .onnx"
+        )
     loaded = load_encoder(read_checkpoint(path), known, args.chunk_s, Wish(args.depth, args.heads))
     graph.parent.mkdir(parents=True, exist_ok=True)
     on_hub = f"{known.title}: {args.checkpoint.removeprefix('hf:')}"

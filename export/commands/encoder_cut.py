@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_probe.errors import EdgeProbeError
+from export.commands.encoder_arguments import new_file
 from export.commands.tokens import whole_number
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ def run(args: argparse.Namespace) -> int:
             raise EdgeProbeError(
                 f"{args.model}: nothing says its {key}", hint=f"say --{key}, or give a --card"
             )
-    out = args.out or args.model.with_name(f"{args.model.stem}_{_bare(args.tokens)}.onnx")
-    if out.exists():
-        raise EdgeProbeError(f"{out}: exists already", hint="name another file with --out")
+    usual = args.model.with_name(f"{args.model.stem}_{_bare(args.tokens)}.onnx")
+    out = new_file(args.out or usual)
     card, layout = cut(args.model, args.tokens, out, facts)
     _show(layout, card.spec.sample_rate_hz)
     print(f"encoder   {out}, card {out.with_suffix('.toml').name}")

@@ -12,7 +12,7 @@ from export.encoders import stimuli
 from export.encoders.axes import Followed, follow, tell_axes
 from export.encoders.cut import Probe, with_outputs
 from export.encoders.graph import channel_axis, float_maps
-from export.encoders.model import FloatArray, session_of
+from export.encoders.model import FloatArray, session_of, waveform_input
 
 MIN_DIMS = 8
 """Components below which a map is a spectrogram, or nearly one."""
@@ -53,6 +53,7 @@ def candidates(model: onnx.ModelProto, rate_hz: int, n_samples: int | None) -> I
     EncoderError
         The graph does not take a waveform, or has no map of four axes.
     """
+    waveform_input(model, n_samples)
     names = float_maps(model)
     if not names:
         raise EncoderError(

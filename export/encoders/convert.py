@@ -13,6 +13,7 @@ from edge_probe.encoder import session_options
 from edge_probe.errors import EncoderError
 from export.card import EncoderCard, write_card
 from export.encoders.encoder import Loaded, tokens_of
+from export.encoders.model import whole_or_nothing
 from export.torch_graph import write_graph
 
 MAX_DIFFERENCE = 1e-5
@@ -44,19 +45,18 @@ def convert(loaded: Loaded, graph: Path, *, name: str | None = None) -> Converte
     Raises
     ------
     EncoderError
-        The graph computes other tokens than torch; it is removed.
+        The graph computes other tokens than torch, or no card can be written. Nothing is left.
     """
-    write_graph(loaded.module, loaded.chunk_samples, graph, loaded.module.outputs)
-    difference = _difference(loaded, graph)
-    if not difference <= MAX_DIFFERENCE:
-        for path in (graph, graph.with_name(f"{graph.name}.data")):
-            path.unlink(missing_ok=True)
-        raise EncoderError(
-            f"{graph}: its tokens are {difference:.1e} from torch's; at most "
-            f"{MAX_DIFFERENCE:.0e} is allowed",
-            hint="are the weights of a finished training? Please report the checkpoint",
-        )
-    return Converted(write_card(graph, _facts(loaded, name, difference)), difference)
+    with whole_or_nothing(graph):
+        write_graph(loaded.module, loaded.chunk_samples, graph, loaded.module.outputs)
+        difference = _difference(loaded, graph)
+        if not difference <= MAX_DIFFERENCE:
+            raise EncoderError(
+                f"{graph}: its tokens are {difference:.1e} from torch's; at most "
+                f"{MAX_DIFFERENCE:.0e} is allowed",
+                hint="are the weights of a finished training? Please report the checkpoint",
+            )
+        return Converted(write_card(graph, _facts(loaded, name, difference)), difference)
 
 
 def probe_waveform(n_samples: int) -> NDArray[np.float32]:

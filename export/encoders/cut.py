@@ -15,7 +15,14 @@ from export.card import EncoderCard, write_card
 from export.encoders import stimuli
 from export.encoders.axes import Axes, follow, tell_axes
 from export.encoders.graph import channel_axis, first_map, value_of
-from export.encoders.model import load_model, run, save_model, session_of, waveform_input
+from export.encoders.model import (
+    load_model,
+    run,
+    save_model,
+    session_of,
+    waveform_input,
+    whole_or_nothing,
+)
 from export.encoders.placement import band_edges_hz, start_samples, step_samples
 from export.nodes import Nodes
 
@@ -73,6 +80,10 @@ class Probe:
         found = run(self._session, self.values, feed)
         return dict(zip(self.values, (map_.astype(np.float64) for map_ in found), strict=True))
 
+    def type_of(self, value: str) -> str:
+        """Of one of the values, as onnxruntime calls it: ``tensor(float)``."""
+        return next(str(out.type) for out in self._session.get_outputs() if out.name == value)
+
 
 def with_outputs(model: onnx.ModelProto, values: list[str]) -> onnx.ModelProto:
     """The part of a graph that makes these values, with them as its outputs."""
@@ -110,6 +121,7 @@ def measure(model: onnx.ModelProto, value: str, rate_hz: int, n_samples: int | N
         It is no token map, or its axes cannot be told.
     """
     probe = Probe(model, [value], n_samples)
+    _refuse_no_tokens(probe, value)
     map_ = follow(probe, probe.n_samples, rate_hz)[value]
     axes = tell_axes(map_, channel_axis(model, value))
 
@@ -127,6 +139,20 @@ def measure(model: onnx.ModelProto, value: str, rate_hz: int, n_samples: int | N
         None if edges is None else tuple(sorted(edges)),
         turned_over=edges is not None and edges[0] > edges[-1],
     )
+
+
+def _refuse_no_tokens(probe: Probe, value: str) -> None:
+    kind = probe.type_of(value)
+    if kind != "tensor(float)":
+        raise EncoderError(
+            f"{value} is a {kind}; expected a tensor(float)",
+            hint="choose a value before it is cast or quantised, or behind the way back",
+        )
+    if not np.isfinite(probe(stimuli.long_noise(probe.n_samples, 16_000, seed=3))[value]).all():
+        raise EncoderError(
+            f"{value} holds NaN or infinite values in plain noise",
+            hint="look for NaN among the weights: the file may be damaged",
+        )
 
 
 def _edges(
@@ -168,13 +194,13 @@ def cut(
     facts : mapping
         ``name``, ``licence``, ``sample_rate_hz`` and, where the graph leaves it open,
         ``chunk_samples``. Layout that is given too (``start_samples``, ``step_samples``,
-        ``band_edges_hz``) is not measured.
+        ``band_edges_hz``) goes into the card instead of what is measured.
 
     Raises
     ------
     EncoderError
         The graph has no such value, it is no token map, its axes cannot be told, the tokens are
-        not those of the original, or a bundle cannot hold the graph.
+        not those of the original, or a bundle cannot hold the graph. Nothing is left then.
     """
     model = load_model(path)
     value = value_of(model, node)
@@ -182,7 +208,6 @@ def cut(
     found = measure(model, value, facts["sample_rate_hz"], n_samples)
     encoder = encoder_graph(model, value, found, n_samples)
     difference = _difference(model, value, found, encoder, n_samples)
-    save_model(encoder, out)
     where: dict[str, Json] = {
         "start_samples": found.start_samples, "step_samples": found.step_samples,
     }  # fmt: skip
@@ -190,13 +215,11 @@ def cut(
         where["band_edges_hz"] = list(found.band_edges_hz)
     _, (*_, n_chunk) = waveform_input(model, n_samples)
     step = {"what": f"cut from {path.name} at {value}", "largest_difference": difference}
-    card = write_card(
-        out,
-        where | dict(facts)
-        | {"chunk_samples": n_chunk, "input": INPUT, "output": OUTPUT}
-        | {"steps": [*facts.get("steps", ()), step]},
-    )  # fmt: skip
-    return card, found
+    of_the_tokens = {"chunk_samples": n_chunk, "input": INPUT, "output": OUTPUT}
+    steps = [*facts.get("steps", ()), step]
+    with whole_or_nothing(out):
+        save_model(encoder, out)
+        return write_card(out, where | dict(facts) | of_the_tokens | {"steps": steps}), found
 
 
 def encoder_graph(

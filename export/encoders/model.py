@@ -1,6 +1,7 @@
 """ONNX models as files: read, extended, run and written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,37 @@ def load_model(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf, onnx and the system each have their own
         raise EncoderError(
-            f"{path}: no ONNX model: {first_line(error)}", hint="name an ONNX file"
+            f"{path}: no ONNX model: {first_line(error)}",
+            hint="name an ONNX file of less than 2 GiB; files with its weights belong beside it",
         ) from error
     return model
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
     """Write a model as one file; an interrupted run leaves no half graph behind."""
-    fresh = path.with_suffix(".part")
+    fresh = path.with_name(f".{path.name}.part")
     try:
         fresh.write_bytes(model.SerializeToString())
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_or_nothing(graph: Path) -> Generator[None]:
+    """Whatever ends the making of an encoder early, Ctrl-C too, takes its files away."""
+    try:
+        yield
+    except BaseException:
+        for path in files_of(graph):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def files_of(graph: Path) -> tuple[Path, ...]:
+    """A graph, its card, and the files in which forms of it may keep weights."""
+    data = graph.with_name(f"{graph.name}.data")
+    return graph, graph.with_suffix(".toml"), graph.with_suffix(".data"), data
 
 
 def waveform_input(model: onnx.ModelProto, n_samples: int | None) -> tuple[str, tuple[int, ...]]:
@@ -60,8 +79,9 @@ def waveform_input(model: onnx.ModelProto, n_samples: int | None) -> tuple[str, 
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]
     if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        found = ", ".join(f"{value.name} ({_type_of(value)})" for value in inputs) or "none"
         raise EncoderError(
-            f"expected one float32 input, found {', '.join(value.name for value in inputs)}",
+            f"expected one float32 input, found {found}",
             hint="an encoder takes the waveform and nothing else",
         )
     name = inputs[0].name
@@ -84,10 +104,14 @@ def waveform_input(model: onnx.ModelProto, n_samples: int | None) -> tuple[str, 
     return name, (1,) * (len(sizes) - 1) + (fixed,)
 
 
+def _type_of(value: onnx.ValueInfoProto) -> str:
+    return str(onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)).lower()
+
+
 def session_of(model: onnx.ModelProto | Path) -> ort.InferenceSession:
     """A session of two threads at most, quiet; raises `EncoderError`."""
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is told once: by the error
     options.intra_op_num_threads = 1
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:

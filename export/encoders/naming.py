@@ -87,7 +87,7 @@ class Named:
     naming: Naming
 
     def shape(self, ours: str) -> tuple[int, ...]:
-        """Shape of one of our tensors as the file has it, axes of length 1 left out.
+        """Shape of one of our tensors as the file has it, axes of length 1 left out but for one.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Named:
             raise EncoderError(
                 f"{self.checkpoint.path}: lacks {key}", hint="is it the whole file? copy it again"
             )
-        return squeezed(self.checkpoint.tensors[key].shape)
+        return squeezed(self.checkpoint.tensors[key].shape) or (1,)
 
     @property
     def n_blocks(self) -> int:

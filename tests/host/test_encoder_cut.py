@@ -243,3 +243,38 @@ def test_channels_are_known_behind_transpositions() -> None:
     model = graph.model(pooled)
     assert [channel_axis(model, value) for value in (trunk, first, second)] == [1, 2, 3]
     assert channel_axis(model, pooled) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "problem"),
+    [
+        ("new.onnx", "new.toml", "new.toml: exists already"),
+        ("new.toml", None, "expected a name that ends in .onnx"),
+        ("no/new.onnx", None, "no such folder"),
+    ],
+)
+def test_command_keeps_files_of_others(
+    name: str, there: str | None, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = EncoderGraph()
+    source = graph.save(graph.trunk(), tmp_path / "source.onnx")
+    if there:
+        (tmp_path / there).write_text("mine", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    facts = ("--sample-rate-hz", RATE, "--name", "made", "--licence", "CC0-1.0")
+    assert command(source, "--tokens", "out", "--out", tmp_path / name, *facts) == 1
+    assert problem in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["made \udcff", "made"])
+def test_nothing_is_left_of_a_cut_that_fails_late(name: str, tmp_path: Path) -> None:
+    graph = EncoderGraph()
+    value = graph.trunk()
+    if name == "made":  # no bundle may hold the operator
+        noise = graph.step.add("RandomUniformLike", value, low=0.0, high=1e-9)
+        value = graph.step.add("Add", value, noise)
+    source = graph.save(value, tmp_path / "source.onnx")
+    with pytest.raises(EncoderError, match=r"cannot hold '.udcff'|no bundle may hold this graph"):
+        cut(source, "out", tmp_path / "cut.onnx", FACTS | {"name": name})
+    assert list(tmp_path.iterdir()) == [source]
