@@ -32,8 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge, and print a line for each length."""
     from export.encoders.chunk_report import chunk_report
+    from export.encoders.lengths import refuse_others
 
     cards = sorted(_cards(args), key=lambda card: -card.spec.chunk_samples)
+    refuse_others(cards)
     rows = chunk_report(cards, clips_of(args, cards[0].spec.chunk_s), args.cache)
     print("chunk s  per window  mAP as taught on windows  mAP taught on chunks  ms per s of sound")
     for row in rows:
@@ -51,8 +53,8 @@ def _cards(args: argparse.Namespace) -> "list[EncoderCard]":
     if len(cards) > 1 or not is_open(cards[0]):
         if args.chunk_samples:
             raise EdgeProbeError(
-                f"{cards[0].graph}: takes chunks of {cards[0].spec.chunk_samples} samples only",
-                hint="leave --chunk-samples out, and give one file for each length",
+                f"{cards[0].graph}: --chunk-samples is for one encoder that takes any length",
+                hint="leave it out, and give one file for each length",
             )
         return cards
     if args.chunk_samples:

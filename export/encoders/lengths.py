@@ -1,6 +1,7 @@
 """The chunk lengths that an encoder allows."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,11 @@ def allowed_within(card: EncoderCard, window_s: float) -> list[EncoderCard]:
 
     Lengths differ from the card's own by whole columns. Those that the graph does not take are left
     out.
+
+    Raises
+    ------
+    EncoderError
+        None is left.
     """
     spec = card.spec
     step = max(1, round(spec.grid.step_samples))
@@ -67,4 +73,37 @@ def allowed_within(card: EncoderCard, window_s: float) -> list[EncoderCard]:
         if n_samples >= step:
             with contextlib.suppress(EncoderError):
                 found.append(at_length(card, n_samples))
+    if not found:
+        raise EncoderError(
+            f"{card.graph}: takes no chunk that fits into a window of {window_s:g} s",
+            hint=f"its card says {spec.chunk_s:g} s: give a longer --window-s",
+        )
     return found
+
+
+def refuse_others(cards: Sequence[EncoderCard]) -> None:
+    """Make sure that these are one encoder, at lengths that are all different.
+
+    Raises
+    ------
+    EncoderError
+    """
+    first, *rest = cards
+    for card in rest:
+        facts = [
+            ("rate", first.spec.sample_rate_hz, card.spec.sample_rate_hz),
+            ("D", first.spec.grid.n_dims, card.spec.grid.n_dims),
+            ("S_f", first.spec.grid.n_freq, card.spec.grid.n_freq),
+        ]
+        if different := [f"{name} {a} and {b}" for name, a, b in facts if a != b]:
+            raise EncoderError(
+                f"{first.graph.name} and {card.graph.name} are not one encoder at several lengths: "
+                f"{', '.join(different)}",
+                hint="give files that were exported from one encoder",
+            )
+    lengths = [card.spec.chunk_samples for card in cards]
+    if len(set(lengths)) < len(lengths):
+        raise EncoderError(
+            f"expected chunks of different lengths, found {', '.join(map(str, lengths))} samples",
+            hint="give each length once",
+        )

@@ -1,5 +1,6 @@
 """Short chunks with kept maxima against full windows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from edge_probe.errors import EncoderError
 from export.card import EncoderCard
 from export.cli import main
 from export.encoders.cut import cut
-from export.encoders.lengths import allowed_within, at_length, is_open
+from export.encoders.lengths import allowed_within, at_length, is_open, refuse_others
 from export.train import HeadOptions, Recipe
 
 FACTS: dict[str, Any] = {"name": "made", "licence": "CC0-1.0", "sample_rate_hz": RATE}
@@ -33,13 +34,25 @@ def test_lengths_are_whole_columns(any_length: EncoderCard) -> None:
     lengths = [card.spec.chunk_samples for card in allowed]
     assert lengths == [step * columns for columns in (16, 8, 5, 4, 2)]  # 16 parted by 1 to 8
     assert [card.spec.grid.n_time for card in allowed] == [16, 8, 5, 4, 2]
-    # no whole column is no length
-    assert allowed_within(any_length, step / RATE / 2) == []
+    with pytest.raises(EncoderError, match="no chunk that fits"):
+        allowed_within(any_length, step / RATE / 2)
     half = at_length(any_length, SAMPLES // 2)
     assert (half.spec.chunk_samples, half.spec.grid.n_time) == (SAMPLES // 2, FRAMES // 8)
     assert half.spec.grid.step_samples == step
     with pytest.raises(EncoderError):
         at_length(any_length, HOP)
+
+
+def test_other_encoders_are_no_other_length(any_length: EncoderCard) -> None:
+    short = at_length(any_length, SAMPLES // 2)
+    refuse_others([any_length, short])
+    with pytest.raises(EncoderError, match="different lengths"):
+        refuse_others([any_length, short, short])
+    for name, change in (("n_dims", 7), ("n_freq", 3)):
+        grid = replace(short.spec.grid, band_edges_hz=None, **{name: change})
+        other = replace(short, spec=replace(short.spec, grid=grid))
+        with pytest.raises(EncoderError, match="not one encoder"):
+            refuse_others([any_length, other])
 
 
 def test_report_by_command(
