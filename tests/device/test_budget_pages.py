@@ -58,7 +58,8 @@ def test_a_page_of_a_file_counts_once_and_what_is_written_counts_for_each(
     size = os.sysconf("SC_PAGE_SIZE")
     assert len(numbers) * size == 24 * MIB
     assert both.file_bytes < sum(pages.file_bytes for pages in alone) - 7 * MIB
-    assert both.anonymous_bytes == sum(pages.anonymous_bytes for pages in alone)
+    own = sum(pages.anonymous_bytes for pages in alone)
+    assert both.anonymous_bytes == pytest.approx(own, abs=MIB / 8)  # they still begin to wait
     difference = alone[1].anonymous_bytes - alone[0].anonymous_bytes
     assert difference == pytest.approx(8 * MIB, abs=MIB / 2)
 
