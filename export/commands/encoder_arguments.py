@@ -1,6 +1,7 @@
 """Options that several subcommands of ``encoder`` have."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,23 @@ def show_fidelity(fidelity: "Fidelity") -> None:
             f"{found.score_change_mean:.4f}, at most {found.score_change_max:.3f}; decisions "
             f"{found.decisions_changed_percent:.1f} %"
         )
+
+
+def seconds(most: float) -> Callable[[str], float]:
+    """Parser of a length of time: above 0, at most this."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected seconds above 0, at most {most:g}, found {text!r}"
+            )
+        return value
+
+    return parse
 
 
 def _points(text: str) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_probe.errors import EdgeProbeError
-from export.commands.encoder_arguments import add_clips, card_of, clips_of
+from export.commands.encoder_arguments import add_clips, card_of, clips_of, seconds
 from export.commands.tokens import whole_number
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_clips(parser)
     parser.add_argument(
-        "--window-s", type=_seconds, default=5.0, metavar="S",
+        "--window-s", type=seconds(60), default=5.0, metavar="S",
         help="longest chunk of an encoder that takes any length (default 5)",
     )  # fmt: skip
     parser.add_argument(
@@ -60,13 +60,3 @@ def _cards(args: argparse.Namespace) -> "list[EncoderCard]":
     if args.chunk_samples:
         return [at_length(cards[0], n) for n in args.chunk_samples]
     return allowed_within(cards[0], args.window_s)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 60:
-        raise argparse.ArgumentTypeError(f"expected seconds up to 60, found {text!r}")
-    return value

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.commands.encoder_arguments import refuse_existing
+from export.commands.encoder_arguments import refuse_existing, seconds
 from export.commands.tokens import whole_number
 from export.encoders.families import NAMES
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--family", required=True, choices=NAMES, help="whose checkpoint it is")
     parser.add_argument(
-        "--chunk-s", type=_seconds, required=True, metavar="S",
+        "--chunk-s", type=seconds(600), required=True, metavar="S",
         help="length of a chunk; 5.12 holds a whole number of tokens for most families",
     )  # fmt: skip
     parser.add_argument(
@@ -87,13 +87,3 @@ def _report(loaded: "Loaded", converted: "Converted") -> None:
     files = [graph, *converted.card.external_data]
     n_mib = sum(file.stat().st_size for file in files) / 2**20
     print(f"encoder   {graph}, card {graph.with_suffix('.toml').name}  ({n_mib:.1f} MiB)")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 600:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, at most 600, found {text!r}")
-    return seconds

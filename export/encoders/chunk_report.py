@@ -21,11 +21,10 @@ from edge_probe.head import Head
 from edge_probe.spec import WindowSpec
 from export.card import EncoderCard
 from export.clips import ClipSet
-from export.encoders.fidelity import HEADS
-from export.held_out import Windows, highest
+from export.encoders.fidelity import HEADS, folds_of, macro_map
+from export.held_out import Windows
 from export.material import Material, encode
-from export.metrics import quality
-from export.thresholds import held_out_folds, window_logits
+from export.thresholds import window_logits
 from export.tokens import TokenCache
 from export.train import fit_heads
 
@@ -86,7 +85,8 @@ def chunk_report(
     return [
         ChunkRow(
             card.spec.chunk_s, spec.window_chunks,
-            _map(long[index], materials[0]), _map(own[index], materials[0]), _ms_per_s(card),
+            macro_map(long[index], materials[0]), macro_map(own[index], materials[0]),
+            _ms_per_s(card),
         )
         for index, (card, spec) in enumerate(zip(cards, specs, strict=True))
     ]  # fmt: skip
@@ -103,14 +103,7 @@ def _judged(
 ) -> tuple[list[Windows], list[Windows]]:
     """Logits of every clip by heads of the long chunks, and by heads of each length."""
     first = materials[0]
-    folds = held_out_folds(
-        first.heard.astype(np.float32), [clip.group for clip in first.clips], seed
-    )
-    if len(folds) < 2:
-        raise EdgeProbeError(
-            "the clips are of too few recordings: none can be held out",
-            hint="give clips of several recordings of each class",
-        )
+    folds = folds_of(first, seed)
     nothing = [np.full((1, len(first.labels)), np.nan) for _ in first.clips]
     long: list[Windows] = [list(nothing) for _ in materials]
     own: list[Windows] = [list(nothing) for _ in materials]
@@ -126,15 +119,6 @@ def _judged(
                 long[index][row] = window_logits(heads[0], tokens, spec)
                 own[index][row] = window_logits(heads[index], tokens, spec)
     return long, own
-
-
-def _map(windows: Windows, material: Material) -> float:
-    value = quality(highest(windows), material.targets).macro_map
-    if value is None:
-        raise EdgeProbeError(
-            "no class has clips with and without it", hint="give clips of several classes"
-        )
-    return 100 * value
 
 
 def _ms_per_s(card: EncoderCard) -> float:

@@ -161,13 +161,42 @@ def _refuse_others(before: EncoderCard, after: EncoderCard) -> None:
         )
 
 
-def _judged(old: Material, new: Material, seed: int) -> dict[str, HeadFigures]:
-    folds = held_out_folds(old.heard.astype(np.float32), [clip.group for clip in old.clips], seed)
+def folds_of(material: Material, seed: int) -> list[NDArray[np.int64]]:
+    """Rows of clips that are held out in turn, a recording as one.
+
+    Raises
+    ------
+    EdgeProbeError
+        None can be.
+    """
+    groups = [clip.group for clip in material.clips]
+    folds = held_out_folds(material.heard.astype(np.float32), groups, seed)
     if len(folds) < 2:
         raise EdgeProbeError(
             "the clips are of too few recordings: none can be held out",
             hint="give clips of several recordings of each class",
         )
+    return folds
+
+
+def macro_map(windows: Windows, material: Material) -> float:
+    """Macro mAP of the highest logits of every clip, percent.
+
+    Raises
+    ------
+    EdgeProbeError
+        No class can be judged.
+    """
+    value = quality(highest(windows), material.targets).macro_map
+    if value is None:
+        raise EdgeProbeError(
+            "no class has clips with and without it", hint="give clips of several classes"
+        )
+    return 100 * value
+
+
+def _judged(old: Material, new: Material, seed: int) -> dict[str, HeadFigures]:
+    folds = folds_of(old, seed)
     judged = {precision: _Judged(old) for precision in PRECISIONS}
     rows = np.arange(len(old.clips))
     for held_out in tqdm(folds, desc="held-out folds", unit="fold"):
@@ -198,19 +227,12 @@ class _Judged:
     def figures(self) -> HeadFigures:
         changes = np.stack(self._changes)
         before, after, retrained = (
-            self._map(windows) for windows in (self._before, self._after, self._retrained)
+            macro_map(windows, self._material)
+            for windows in (self._before, self._after, self._retrained)
         )
         return HeadFigures(
             float(changes.mean()), float(changes.max()), self._changed(), before, after, retrained
         )
-
-    def _map(self, windows: Windows) -> float:
-        value = quality(highest(windows), self._material.targets).macro_map
-        if value is None:
-            raise EdgeProbeError(
-                "no class has clips with and without it", hint="give clips of several classes"
-            )
-        return 100 * value
 
     def _changed(self) -> float:
         targets = np.nan_to_num(self._material.targets)
