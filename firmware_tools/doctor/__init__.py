@@ -1,0 +1,1 @@
+"""What a device says about itself, read-only: each finding with what to do."""

@@ -1,0 +1,1 @@
+"""Two bundles on a device, a switch between them, and a way back."""

@@ -1,0 +1,1 @@
+"""What goes onto a device, put together on a desk."""
