@@ -6,7 +6,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from firmware_tools.doctor.finding import Finding
 from firmware_tools.doctor.host import Host, UnreadableError
@@ -146,39 +146,52 @@ def judge_bundle(facts: BundleFacts) -> Finding:
     return Finding("ok", what)
 
 
-def look_trial(host: Host) -> dict[str, Any]:
-    """The record of the slots; empty: there is none.
+@dataclass(frozen=True, slots=True)
+class TrialFacts:
+    """Of the record of the slots, how the newest bundle fares."""
+
+    on_trial: str | None
+    """Id of a bundle that has yet to prove itself."""
+    n_boots: int
+    """That have tried it."""
+    last: tuple[str, str, str] | None
+    """The bundle of the trial before, how it ended, and why."""
+
+
+def look_trial(host: Host) -> TrialFacts:
+    """Read ``slots.json``.
 
     Raises
     ------
     UnreadableError
-        It is none.
+        It is no record of slots.
     """
     path = host.layout.slots / "slots.json"
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(MAX_RECORD_BYTES))
+        if found["format"] != "edge-probe slots":
+            raise ValueError("another format")
+        trial, last = found["trial"], found["last"]
+        return TrialFacts(
+            str(trial["kept"]["bundle"]) if trial else None, len(trial["boots"]) if trial else 0,
+            last and (str(last["bundle"]), str(last["result"]), str(last["reason"])),
+        )  # fmt: skip
     except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UnreadableError(f"{path}: damaged", hint="edge-firmware slots") from error
-    if not isinstance(found, dict) or found.get("format") != "edge-probe slots":
-        raise UnreadableError(f"{path}: no record of slots", hint="edge-firmware slots")
-    return found
+        return TrialFacts(None, 0, None)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableError(f"{path}: damaged: {error!r}", hint="edge-firmware slots") from error
 
 
-def judge_trial(record: dict[str, Any]) -> Finding:
-    """How the newest bundle fares."""
-    if not record:
-        return Finding("ok", "no bundle was ever tried")
-    if trial := record.get("trial"):
-        boots = len(trial["boots"])
-        return Finding("warn", f"{trial['kept']['bundle']} is on trial, tried in {boots} boots",
+def judge_trial(facts: TrialFacts) -> Finding:
+    """What was proven, and what has yet to be."""
+    if facts.on_trial:
+        return Finding("warn", f"{facts.on_trial} is on trial, tried in {facts.n_boots} boots",
                        "leave it running; edge-firmware slots says how it ended")  # fmt: skip
-    last = record.get("last")
-    if not last:
+    if facts.last is None:
         return Finding("ok", "no trial is pending")
-    what = f"no trial is pending; the last: {last['bundle']} was {last['result']}"
-    if last["result"] == "confirmed":
+    name, result, reason = facts.last
+    what = f"no trial is pending; the last: {name} was {result}"
+    if result == "confirmed":
         return Finding("ok", what)
-    return Finding("warn", f"{what}: {last['reason']}", "edge-firmware slots tells more")
+    return Finding("warn", f"{what}: {reason}", "edge-firmware slots tells more")

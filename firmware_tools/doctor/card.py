@@ -170,8 +170,12 @@ def look_errors(host: Host) -> ErrorFacts:
     folder = f"sys/fs/{mount.kind}/{mount.partition}"
     if mount.kind != "ext4":
         raise UnreadableError(f"{mount.kind} does not count its errors; ext4 does")
-    times = host.read_if_there(f"{folder}/last_error_time") or "0"
-    return ErrorFacts(mount.partition, int(host.read(f"{folder}/errors_count")), int(times))
+    n_errors, last_s = (host.number(f"{folder}/{name}") for name in _COUNTERS)
+    return ErrorFacts(mount.partition, n_errors, last_s)
+
+
+_COUNTERS = "errors_count", "last_error_time"
+"""Documentation/ABI/testing/sysfs-fs-ext4 of Linux."""
 
 
 def judge_errors(facts: ErrorFacts) -> Finding:

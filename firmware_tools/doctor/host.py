@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,6 +68,19 @@ class Host:
             It does not answer.
         """
         return self.read(name) if self.path(name).exists() else None
+
+    def number(self, name: str) -> int:
+        """A file of the system that holds a number.
+
+        Raises
+        ------
+        UnreadableError
+            It is not there, or holds something else.
+        """
+        text = self.read(name)
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
+            raise UnreadableError(f"/{name}: expected a number, found {text[:40]!r}")
+        return int(text)
 
     def place_of(self, path: Path) -> str:
         """The name that a path has on the machine itself, links followed."""

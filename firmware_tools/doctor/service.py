@@ -53,9 +53,9 @@ def judge_unit(found: tuple[str, Mapping[str, str]]) -> Finding:
             return Finding("warn", f"{unit} waits: what it needs is not there",
                            "systemctl status tells; the classifier needs a bundle")  # fmt: skip
         return Finding("fail", f"{unit} is {active}", f"sudo systemctl start {unit}; {log}")
-    n_restarts = int(facts.get("NRestarts") or 0)
+    n_restarts = facts.get("NRestarts") or "0"
     what = f"{active}, {facts.get('SubState')}, starts at boot"
-    if n_restarts:
+    if n_restarts != "0":
         return Finding("warn", f"{what}; started again {n_restarts} times", log)
     return Finding("ok", what)
 

@@ -65,7 +65,7 @@ def look_settings_file(host: Host) -> Finding:
     if not host.layout.settings.exists():
         return Finding("ok", "no settings.toml: the recorder's defaults")
     rate = f"{orders.rate_hz} Hz" if orders.rate_hz else "the card's own rate"
-    return Finding("ok", f"{rate}, {orders.n_channels} channels, {orders.bits} bits,"
+    return Finding("ok", f"{rate}, {orders.n_channels} channel(s), {orders.bits} bits,"
                    f" keep {orders.keep}")  # fmt: skip
 
 

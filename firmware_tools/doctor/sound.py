@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_probe.errors import DeviceError
+from edge_probe.health.controls import Control, parse
 from edge_probe.health.identity import Device, devices, match
+from edge_probe.health.tool import ask
 from firmware_tools.doctor.finding import Finding
 from firmware_tools.doctor.host import Host, UnreadableError
 from firmware_tools.doctor.program import need_numpy
@@ -18,7 +20,6 @@ from firmware_tools.doctor.settings import look_deployment, look_orders
 
 if TYPE_CHECKING:
     from edge_probe.health.mixer import Opened
-    from edge_probe.health.row import Alarm, Row
 
 _PCM = re.compile(r"^(\d+)-(\d+): (.*?) *:.*capture \d+", re.MULTILINE)
 """``/proc/asound/pcm``: ``01-00: USB Audio : USB Audio : capture 1``."""
@@ -39,9 +40,10 @@ def look_sound(host: Host) -> SoundFacts:
     """List the devices that can record."""
     deployment = look_deployment(host)
     wanted = look_orders(host).device or (deployment.microphone if deployment else None)
+    pcms = host.read_if_there("proc/asound/pcm") or ""  # there is none without a sound driver
     listed = [
         (index, f"{name} (hw:{int(card)},{int(pcm)})")
-        for index, (card, pcm, name) in enumerate(_PCM.findall(host.read("proc/asound/pcm")))
+        for index, (card, pcm, name) in enumerate(_PCM.findall(pcms))
     ]
     return SoundFacts(devices(listed, host.layout.root), wanted)
 
@@ -60,17 +62,20 @@ def meant(facts: SoundFacts) -> Device:
         return facts.present[0]
     if facts.wanted is None:
         raise UnreadableError("no single microphone, and none is named")
-    if not re.match(r"usb:|card:", facts.wanted):
+    if not _is_card(facts.wanted):
         raise UnreadableError(f"{facts.wanted!r} is no card: only PortAudio knows it")
     return match(facts.wanted, facts.present)
 
 
+def _is_card(name: str) -> bool:
+    return name.startswith(("usb:", "card:"))
+
+
 def judge_microphone(facts: SoundFacts) -> Finding:
     """The one that is meant must be there, and be meant by name."""
-    if not facts.present:
-        return Finding("fail", "no microphone is plugged in" + (
-            f"; expected {facts.wanted}" if facts.wanted else ""),
-            "plug it in; an I2S microphone needs its dtoverlay in config.txt")  # fmt: skip
+    if not facts.present and (facts.wanted is None or _is_card(facts.wanted)):
+        return Finding("fail", f"no microphone is plugged in; expected {facts.wanted or 'one'}",
+                       "plug it in; one on I2S needs its dtoverlay in config.txt")  # fmt: skip
     names = "; ".join(dict.fromkeys(device.identity for device in facts.present))
     if facts.wanted is None and len(facts.present) > 1:
         return Finding("warn", f"several, and none is named: {names}",
@@ -139,47 +144,54 @@ def _offers(offered: str, rate_hz: int) -> bool:
 class GainFacts:
     """The mixer of the microphone that is meant."""
 
-    rows: "Sequence[Row]"
-    alarms: "Sequence[Alarm]"
+    controls: Sequence[Control]
     wanted_db: float | None
+    """By the deployment file."""
 
 
-def look_gain(host: Host, amixer: str = "amixer") -> GainFacts:
+def look_gain(host: Host) -> GainFacts:
     """Read the mixer; nothing is set.
 
     Raises
     ------
-    UnreadableError
+    DeviceError
         The card does not tell.
     """
     device = meant(look_sound(host))
-    need_numpy(host)
-    from edge_probe.health.mixer import Mixer
-
     deployment = look_deployment(host)
-    rows, alarms = Mixer(None, amixer=amixer).check(device, 0)
-    if not rows and not alarms:
-        raise UnreadableError("the card does not tell", hint="sudo apt install alsa-utils")
-    return GainFacts(rows, alarms, deployment.gain_db if deployment else None)
+    number = device.card.number if device.card else -1
+    told = ask("amixer", "-c", str(number), "--", "scontents", package="alsa-utils")
+    return GainFacts(parse(told), deployment.gain_db if deployment else None)
 
 
 def judge_gain(facts: GainFacts) -> Finding:
     """The recorder sets the gain that is named, when it opens the microphone."""
-    from edge_probe.health.mixer import GAIN_TOLERANCE_DB
-
-    gains = [row for row in facts.rows if row.name.startswith("gain.")]
-    percents = [row for row in facts.rows if row.name.startswith("gain_percent.")]
-    what = "; ".join(f"{row.name[5:]} {row.text}" for row in gains) or "; ".join(
-        f"{row.name[13:]} {row.value:.0f} %, no decibels" for row in percents
-    )
-    if facts.alarms:
-        return Finding("warn", "; ".join(alarm.text for alarm in facts.alarms),
-                       facts.alarms[0].hint)  # fmt: skip
+    gains = [control for control in facts.controls if control.levels]
+    what = "; ".join(map(_gain, gains)) or "no control of gain"
+    if muted := [control.label for control in gains if control.capturing is False]:
+        return Finding("warn", f"capture is switched off: {', '.join(muted)}",
+                       "switch it on in alsamixer (F4, space), or name a gain")  # fmt: skip
+    if busy := [control.label for control in facts.controls if control.is_agc and control.is_on]:
+        return Finding("warn", f"the card changes its gain by itself: {', '.join(busy)}",
+                       "switch it off in alsamixer, or name a gain")  # fmt: skip
     if facts.wanted_db is None:
-        return Finding("warn", f"{what or 'no control'}: none is named, so it can change unseen",
+        return Finding("warn", f"{what}: none is named, so it can change unseen",
                        "capture_gain_db = ... in deployment.toml")  # fmt: skip
-    near = [row for row in gains if abs(row.value - facts.wanted_db) <= GAIN_TOLERANCE_DB]
-    if not near:
-        return Finding("warn", f"{what or 'no control of gain'}; {facts.wanted_db:g} dB are named",
+    if len(gains) != 1 or not _meets(gains[0], facts.wanted_db):
+        return Finding("warn", f"{what}; {facts.wanted_db:g} dB are named",
                        "the recorder sets it at its start; if not, status tells")  # fmt: skip
     return Finding("ok", f"{what}, as deployment.toml says")
+
+
+def _gain(control: Control) -> str:
+    """As decibels, or else as the driver's share of the range."""
+    levels = control.levels
+    told = [f"{one.percent} %" if one.db is None else f"{one.db:.2f} dB" for one in levels]
+    return f"{control.label} {', '.join(dict.fromkeys(told))}"
+
+
+def _meets(control: Control, wanted_db: float) -> bool:
+    from edge_probe.health.mixer import GAIN_TOLERANCE_DB  # numpy: it read the deployment file
+
+    gains = [level.db for level in control.levels]
+    return all(one is not None and abs(one - wanted_db) <= GAIN_TOLERANCE_DB for one in gains)
