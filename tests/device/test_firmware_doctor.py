@@ -141,7 +141,8 @@ def test_a_board_without_a_profile_gets_the_nearest(
 @pytest.mark.parametrize(
     "model",
     ["Raspberry Pi Zero Rev 1.3", "Raspberry Pi Zero W Rev 1.1",
-     "Raspberry Pi Model B Plus Rev 1.2", "Raspberry Pi 2 Model B Rev 1.1", "Raspberry Pi Compute Module Rev 1.0"],
+     "Raspberry Pi Model B Plus Rev 1.2", "Raspberry Pi 2 Model B Rev 1.1",
+     "Raspberry Pi Compute Module Rev 1.0"],
 )  # fmt: skip
 def test_a_32_bit_board_is_refused_with_the_reason(model: str) -> None:
     found = board.judge_board(board.BoardFacts(model, "armv6l", 32, None, 427))
@@ -290,6 +291,14 @@ def test_every_way_to_end_is_a_sentence(code: str, level: str, text: str) -> Non
     assert level == "ok" or found.hint
 
 
+def test_what_lies_in_the_working_directory_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(poisoned(tmp_path, "made"))
+    found = program.judge_part(program.attempt(part_of("import made")))
+    assert says(found, "fail", "No module named 'made'")
+
+
 def test_what_does_not_come_back_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "TIMEOUT_S", 0.3)
     began = time.monotonic()
@@ -395,11 +404,11 @@ def test_room_is_told_by_the_recorder_or_computed_from_the_settings(host: Host) 
 def test_the_card_is_read_past_memory(host: Host) -> None:
     wheel = host.layout.program / "wheels/large.whl"
     wheel.parent.mkdir(parents=True)
-    wheel.write_bytes(bytes(96 << 20))  # larger than anything on sys.path
+    with wheel.open("wb") as file:
+        file.truncate(1 << 30)  # larger than anything on sys.path, and empty
     graph = host.layout.slots / "a/encoder.onnx"
     write(graph, "x" * 4000)
     (host.layout.slots / "current").symlink_to("a")
-    os.sync()
     facts = card.look_speed(host)
     assert facts.file == "/opt/edge-probe/wheels/large.whl"
     assert facts.n_bytes == card.READ_BYTES
