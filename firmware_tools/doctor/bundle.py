@@ -104,7 +104,7 @@ def look_bundle(host: Host) -> BundleFacts:
     slot = current.resolve().name
     need_numpy(host)
     need_memory(host, _OPENING.needs_mib)
-    command = [sys.executable, "-B", "-P", "-m", "firmware_tools.doctor.opener"]
+    command = [sys.executable, "-P", "-m", "firmware_tools.doctor.opener"]
     code, output, complaint = run_child([*command, str(current), str(host.layout.trust)])
     try:
         answer = json.loads(output) if code == 0 else None

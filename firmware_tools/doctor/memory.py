@@ -75,8 +75,8 @@ def judge_swap(facts: MemoryFacts) -> Finding:
 class LimitFacts:
     """Whether the kernel can limit the memory of a group of processes."""
 
-    controllers: str | None
-    """Of the whole system, version 2; None: that is not mounted."""
+    controllers: str
+    """Of the whole system, version 2; empty: that is not mounted, or has none."""
     groups: str
     """/proc/cgroups."""
     command_line: str
@@ -86,7 +86,7 @@ class LimitFacts:
 def look_limit(host: Host) -> LimitFacts:
     """Read what the kernel can."""
     return LimitFacts(
-        host.read_if_there("sys/fs/cgroup/cgroup.controllers"),
+        host.read_if_there("sys/fs/cgroup/cgroup.controllers") or "",
         host.read_if_there("proc/cgroups") or "", host.read_if_there("proc/cmdline") or "",
     )  # fmt: skip
 
@@ -98,13 +98,10 @@ def judge_limit(facts: LimitFacts) -> Finding:
     """
     rows = [line.split() for line in facts.groups.splitlines()]
     enabled = [row[-1] for row in rows if row and row[0] == "memory"]
-    if facts.controllers is None and not enabled:
+    if not facts.controllers and not enabled:
         raise UnreadableError("the kernel tells of no control groups")
-    if facts.controllers is not None:  # from Linux 6.12 on /proc/cgroups may not list it
-        is_on = "memory" in facts.controllers.split()
-    else:
-        is_on = enabled == ["1"]
-    if is_on:
+    # from Linux 6.12 on /proc/cgroups may leave it out
+    if "memory" in facts.controllers.split() or enabled == ["1"]:
         return Finding("ok", "the kernel can limit the memory of a service")
     by_whom = " (cgroup_disable=memory)" if "cgroup_disable=memory" in facts.command_line else ""
     return Finding(

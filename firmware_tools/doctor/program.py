@@ -82,7 +82,7 @@ class Attempt:
 def attempt(part: Part) -> Attempt:
     """Run it; never longer than `TIMEOUT_S`."""
     # -P: nothing that lies in the working directory is loaded
-    command = [sys.executable, "-B", "-P", "-c", f"{_QUIET}\n{part.code}"]
+    command = [sys.executable, "-P", "-c", f"{_QUIET}\n{part.code}"]
     code, output, complaint = run_child(command)
     return Attempt(part, code, last_line(output if code == 0 else complaint))
 

@@ -1,6 +1,5 @@
 """What starts by itself, what watches over it, and where the next start comes from."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,10 @@ RECORDER, CLASSIFIER, SETUP = (
     f"edge-probe-{name}.service" for name in ("recorder", "classifier", "setup")
 )
 
-_PROPERTIES = "LoadState,UnitFileState,ActiveState,SubState,Result,NRestarts,ConditionResult"
+_PROPERTIES = (
+    "LoadState,UnitFileState,ActiveState,SubState,Result,NRestarts,AssertResult,ConditionResult,"
+    "ConditionTimestampMonotonic"
+)
 
 
 def look_unit(host: Host, unit: str) -> tuple[str, Mapping[str, str]]:
@@ -49,7 +51,11 @@ def judge_unit(found: tuple[str, Mapping[str, str]]) -> Finding:
                        f"sudo systemctl enable --now {unit}")  # fmt: skip
     is_oneshot = unit == SETUP
     if active not in ("active", "activating") and not (is_oneshot and result == "success"):
-        if facts.get("ConditionResult") == "no":
+        was_tried = facts.get("ConditionTimestampMonotonic", "0") != "0"
+        if was_tried and facts.get("AssertResult") == "no":
+            return Finding("fail", f"{unit}: what it insists on is not there",
+                           "systemctl status tells; the classifier's is trust.json")  # fmt: skip
+        if was_tried and facts.get("ConditionResult") == "no":
             return Finding("warn", f"{unit} waits: what it needs is not there",
                            "systemctl status tells; the classifier needs a bundle")  # fmt: skip
         return Finding("fail", f"{unit} is {active}", f"sudo systemctl start {unit}; {log}")
@@ -127,20 +133,29 @@ class BootFacts:
     is_pi: bool
     names: Sequence[str] | None
     """In /boot/firmware; None: no such folder."""
-    result: str | None
-    """What setup said of the files for this device; None: nothing."""
+    refused: Sequence[str]
+    """What setup said of files for this device that it did not take over, there or on the data
+    partition."""
 
 
 def look_boot(host: Host) -> BootFacts:
-    """List it, and read what setup left there."""
-    folder, _ = host.layout.site_folders
+    """List it, and read what setup left beside the files for this device."""
+    folders = host.layout.site_folders
     try:
-        names = sorted(path.name for path in folder.parent.iterdir())
+        names = sorted(path.name for path in folders[0].parent.iterdir())
     except FileNotFoundError:
         names = None
     model = host.read_if_there("proc/device-tree/model") or ""
-    where = folder.relative_to(host.layout.root) / "edge-probe-result.txt"
-    return BootFacts(model.startswith("Raspberry Pi"), names, host.read_if_there(str(where)))
+    results = [folder.relative_to(host.layout.root) / _RESULT for folder in folders]
+    lines = [
+        line for path in results for line in (host.read_if_there(str(path)) or "").splitlines()
+    ]
+    refused = [line for line in lines if _REFUSED in line]
+    return BootFacts(model.startswith("Raspberry Pi"), names, refused)
+
+
+_RESULT, _REFUSED = "edge-probe-result.txt", "NOT TAKEN OVER"
+"""As ``edge-firmware setup`` writes them."""
 
 
 def judge_boot(facts: BootFacts) -> Finding:
@@ -150,8 +165,8 @@ def judge_boot(facts: BootFacts) -> Finding:
     if facts.names is None or "config.txt" not in facts.names:
         return Finding("fail", "/boot/firmware: no config.txt there: is it mounted?",
                        "sudo mount /boot/firmware; else sudo fsck on its partition")  # fmt: skip
-    if facts.result and re.search(r"refused|error|kept|bad", facts.result, re.I):
-        return Finding("warn", f"files for this device: {facts.result.splitlines()[0][:200]}",
+    if facts.refused:
+        return Finding("warn", f"files for this device: {'; '.join(facts.refused)[:300]}",
                        "mend the file in edge-probe on the boot partition, reboot")  # fmt: skip
     site = ", with files for this device" if "edge-probe" in facts.names else ""
     return Finding("ok", f"/boot/firmware: {len(facts.names)} entries{site}")
