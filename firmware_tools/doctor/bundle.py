@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from firmware_tools.doctor.program import (
     last_line,
     need_memory,
     need_numpy,
-    run_child,
+    run_python,
 )
 
 if TYPE_CHECKING:
@@ -104,8 +103,7 @@ def look_bundle(host: Host) -> BundleFacts:
     slot = current.resolve().name
     need_numpy(host)
     need_memory(host, _OPENING.needs_mib)
-    command = [sys.executable, "-P", "-m", "firmware_tools.doctor.opener"]
-    code, output, complaint = run_child([*command, str(current), str(host.layout.trust)])
+    code, output, complaint = run_python(_OPENING.code, str(current), str(host.layout.trust))
     try:
         answer = json.loads(output) if code == 0 else None
     except ValueError:
@@ -120,7 +118,8 @@ def look_bundle(host: Host) -> BundleFacts:
 
 
 _OPENING = Part(
-    "bundle", "", 60, "nothing is classified",
+    "bundle", "from firmware_tools.doctor.opener import main; main()", 60,
+    "nothing is classified",
     "edge-probe info BUNDLE shows the same; look at numpy and memory",
 )  # fmt: skip
 

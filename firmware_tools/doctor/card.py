@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge_probe.alive.duration import text_of
 from edge_probe.disk.reserve import free_bytes, nearest
+from edge_probe.errors import DeviceError
 from edge_probe.health.tool import ask
 from firmware_tools.doctor.finding import Finding
 from firmware_tools.doctor.host import Host, UnreadableError
@@ -208,10 +209,13 @@ def look_log(_: Host) -> str:
 
     Raises
     ------
-    DeviceError
+    UnreadableError
         This user may not read it.
     """
-    return ask("dmesg", package="util-linux")
+    try:
+        return ask("dmesg", package="util-linux")
+    except DeviceError as error:
+        raise UnreadableError(error.message, hint="sudo edge-firmware doctor") from error
 
 
 def judge_log(log: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Opens a bundle in a process of its own and tells what it is: ``opener.py BUNDLE TRUST``.
+"""Opens a bundle in a process of its own and tells what it is; arguments: BUNDLE TRUST.
 
 JSON on stdout: `Opened`, or ``error`` and ``hint`` of a bundle that was refused.
 """
@@ -18,13 +18,10 @@ class Opened:
     release: int
     signed_by: str
     """Role and id of the key."""
-    is_development: bool
-    """Whether everybody has the key."""
-    chunk_s: float
     warnings: tuple[str, ...]
 
 
-def main() -> int:
+def main() -> None:
     """Open it with the keys of a trust store, or with the development key where there is none."""
     from edge_probe.bundle import open_bundle
     from edge_probe.bundle.trust import DEVELOPMENT, read_store
@@ -36,14 +33,7 @@ def main() -> int:
         bundle = open_bundle(path, trusted=trusted)
     except EdgeProbeError as error:
         print(json.dumps({"error": error.message, "hint": error.hint}))  # noqa: T201
-        return 0
-    opened = Opened(
-        bundle.id, bundle.manifest.release, bundle.signed_by.description,
-        bundle.signed_by == DEVELOPMENT, bundle.encoder.chunk_s, bundle.warnings,
-    )  # fmt: skip
+        return
+    key = bundle.signed_by.description
+    opened = Opened(bundle.id, bundle.manifest.release, key, bundle.warnings)
     print(json.dumps(asdict(opened)))  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -80,10 +80,8 @@ class Attempt:
 
 
 def attempt(part: Part) -> Attempt:
-    """Run it; never longer than `TIMEOUT_S`."""
-    # -P: nothing that lies in the working directory is loaded
-    command = [sys.executable, "-P", "-c", f"{_QUIET}\n{part.code}"]
-    code, output, complaint = run_child(command)
+    """Let a process load it."""
+    code, output, complaint = run_python(part.code)
     return Attempt(part, code, last_line(output if code == 0 else complaint))
 
 
@@ -93,8 +91,18 @@ def last_line(text: str) -> str:
     return lines[-1].strip()[:300]
 
 
-def run_child(command: Sequence[str]) -> tuple[int | None, str, str]:
-    """Exit code (None: it was given up), what it printed, and its complaint."""
+def run_python(code: str, *arguments: str) -> tuple[int | None, str, str]:
+    """Run some Python in a process of its own; never longer than `TIMEOUT_S`.
+
+    Returns
+    -------
+    int or None
+        As `subprocess` gives it: negative for a signal; None: it was given up.
+    str, str
+        What it printed, and its complaint.
+    """
+    # -P: nothing that lies in the working directory is loaded
+    command = [sys.executable, "-P", "-c", f"{_QUIET}\n{code}", *arguments]
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, **ENVIRONMENT}, text=True, encoding="utf-8", errors="replace",

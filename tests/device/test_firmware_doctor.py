@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -291,6 +292,17 @@ def test_every_way_to_end_is_a_sentence(code: str, level: str, text: str) -> Non
     assert level == "ok" or found.hint
 
 
+def test_who_dies_leaves_no_core_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    monkeypatch.chdir(tmp_path)
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+        program.attempt(part_of(dies(signal.SIGILL)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_lies_in_the_working_directory_is_not_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,7 +468,7 @@ def test_the_log_of_the_kernel(line: str, level: str, text: str) -> None:
 
 def test_a_log_that_may_not_be_read_is_unknown(host: Host, programs: Programs) -> None:
     programs("dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted'; exit 1")
-    assert says(one(host, "kernel-log"), "unknown", "Operation not permitted")
+    assert says(one(host, "kernel-log"), "unknown", "Operation not permitted", "sudo")
 
 
 # The microphone
