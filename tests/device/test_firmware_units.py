@@ -279,6 +279,15 @@ def test_helpers_of_the_recorder_can_do_what_they_do(tmp_path: Path) -> None:
     assert (tmp_path / "effort.csv").exists()
 
 
+def test_installers_can_try_a_bundle_out() -> None:
+    for name in ("setup", "trial", "stick"):
+        assert confined(name, [sys.executable, "-c", "import os; os.nice(5)"]).returncode == 0, name
+    # the others have the same rules
+    done = confined("trial", [sys.executable, "-m", "edge_probe", "selftest", str(DEMO_BUNDLE)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert service("trial").calls() == service("stick").calls() < service("setup").calls()
+
+
 def confined(name: str, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     """Run a program within the rules of a unit for system calls."""
     return subprocess.run(
