@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge_probe.errors import EncoderError
+from edge_probe.errors import EncoderError, first_line
 from edge_probe.spec import MAX_COMPONENT, EncoderSpec
 
 Profile = Literal["low-memory", "fast"]
@@ -59,7 +59,7 @@ class Encoder:
             )
         except Exception as error:  # onnxruntime's errors share no base class
             raise EncoderError(
-                f"{self._name}: onnxruntime cannot load this graph: {_first_line(error)}",
+                f"{self._name}: onnxruntime cannot load this graph: {first_line(error)}",
                 hint="export the encoder again; it must be ONNX with standard operators",
             ) from error
         self._check_signature()
@@ -92,7 +92,7 @@ class Encoder:
             found: list[NDArray[np.float32]] = self._session.run(outputs, feed)
         except Exception as error:
             raise EncoderError(
-                f"{self._name}: the graph failed on {len(chunk)} samples: {_first_line(error)}",
+                f"{self._name}: the graph failed on {len(chunk)} samples: {first_line(error)}",
                 hint="chunk_samples of the bundle must be a length the graph accepts",
             ) from error
         return found
@@ -195,7 +195,7 @@ def profile_nodes(graph_path: Path, spec: EncoderSpec) -> list[dict[str, Any]]:
             )
         except Exception as error:
             raise EncoderError(
-                f"{graph_path.name}: the graph failed: {_first_line(error)}",
+                f"{graph_path.name}: the graph failed: {first_line(error)}",
                 hint="run edge-probe selftest",
             ) from error
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -204,7 +204,3 @@ def profile_nodes(graph_path: Path, spec: EncoderSpec) -> list[dict[str, Any]]:
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     ]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -20,6 +20,12 @@ class EdgeProbeError(Exception):
         self.hint = hint
 
 
+def first_line(error: Exception) -> str:
+    """What somebody else's error says first, or its kind: enough for a message of one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class AudioError(EdgeProbeError):
     """Audio that cannot be read, or that cannot mean what it claims."""
 

@@ -15,8 +15,8 @@ import onnxruntime as ort
 from edge_probe.bundle import RejectedBundleError, files
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.manifest import MAX_GRAPH_BYTES
-from edge_probe.bundle.schema import Json
-from edge_probe.errors import EncoderError
+from edge_probe.bundle.schema import MAX_TEXT, Json
+from edge_probe.errors import EncoderError, first_line
 from edge_probe.spec import EncoderSpec, TokenGrid
 
 CARDS = Path(__file__).with_name("cards")
@@ -209,6 +209,8 @@ def _problem(facts: dict[str, Any]) -> str | None:
     for key, value in facts.items():
         if key in _TEXTS | _OPTIONAL_TEXTS and type(value) is not str:
             return f"gives {key} = {value!r}, not a text"
+        if key in _TEXTS and not (0 < len(value) <= MAX_TEXT and value.isprintable()):
+            return f"gives {key} = {value!r}, not 1 to {MAX_TEXT} printable characters"
         if key in _COUNTS and not (type(value) is int and value > 0):
             return f"gives {key} = {value!r}, not a whole number above 0"
         if key in _GRID:
@@ -248,7 +250,7 @@ def _measured_grid(graph: Path, facts: dict[str, Any]) -> TokenGrid:
         tokens, *cls = session.run(outputs, feed)
     except Exception as error:  # onnxruntime's errors share no base class
         raise EncoderError(
-            f"{graph}: does not run as its card says: {str(error).strip().splitlines()[0]}",
+            f"{graph}: does not run as its card says: {first_line(error)}",
             hint="check input, output, cls and chunk_samples of the card",
         ) from error
     if tokens.ndim != 4 or tokens.shape[0] != 1:

@@ -14,7 +14,7 @@ from edge_probe.bundle import Bundle
 from edge_probe.bundle.conformance import FLOAT_LOGIT_TOLERANCE, FLOAT_SCORE_TOLERANCE
 from edge_probe.bundle.reader import read_conformance
 from edge_probe.encoder import Encoder, session_options
-from edge_probe.errors import EdgeProbeError
+from edge_probe.errors import EdgeProbeError, first_line
 from edge_probe.head import FloatLinear, MeanLinearHead
 from export.head_graph import HEAD_OPSET, add_head, head_outputs
 from export.nodes import Nodes
@@ -158,7 +158,7 @@ def _run(
         outputs = [session.run(names, {"waveform": samples[np.newaxis]}) for samples in chunks]
     except Exception as error:  # onnxruntime's errors share no base class
         raise EdgeProbeError(
-            f"{bundle.id}: onnxruntime cannot run the single graph: {_first_line(error)}",
+            f"{bundle.id}: onnxruntime cannot run the single graph: {first_line(error)}",
             hint=_HINT,
         ) from error
     return [dict(zip(names, values, strict=True)) for values in outputs]
@@ -241,13 +241,9 @@ def _converted(model: ModelProto, name: str) -> ModelProto:
         if version >= HEAD_OPSET:
             return model
         raise EdgeProbeError(
-            f"{name}: cannot be converted from opset {version} to {OPSET}: {_first_line(error)}",
+            f"{name}: cannot be converted from opset {version} to {OPSET}: {first_line(error)}",
             hint=_HINT,
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _canonical(domain: str) -> str:

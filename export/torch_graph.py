@@ -12,11 +12,9 @@ import onnx
 import torch
 from torch import nn
 
-OPSET = 20
+from export.onnx_files import MAX_INLINE_BYTES, data_beside, refuse_name
 
-MAX_INLINE_BYTES = 2**27
-"""Weights of more stand in a file beside the graph, NAME.onnx.data: a bundle takes no larger graph
-than 256 MiB, and ONNX none than 2 GiB."""
+OPSET = 20
 
 
 def write_graph(
@@ -31,13 +29,20 @@ def write_graph(
     n_samples : int
         Length of the waveform, fixed in the graph.
     path : Path
-        The folder must exist; an interrupted run leaves no half graph behind.
+        The folder must exist; an interrupted run leaves no half graph behind. Weights above
+        `MAX_INLINE_BYTES` stand in ``NAME.onnx.data``.
     outputs : sequence of str
         Names of what the module returns.
+
+    Raises
+    ------
+    EncoderError
+        No bundle may hold a file of that name.
     """
+    n_bytes = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+    if n_bytes > MAX_INLINE_BYTES:
+        refuse_name(data_beside(path))
     program = _export(module.eval(), n_samples, outputs)
-    weights = program.model.graph.initializers.values()
-    n_bytes = sum(each.const_value.nbytes for each in weights if each.const_value is not None)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         fresh = Path(folder) / path.name
         program.save(str(fresh), external_data=n_bytes > MAX_INLINE_BYTES)
@@ -45,9 +50,8 @@ def write_graph(
         _forget(model)
         fresh.write_bytes(model.SerializeToString())
         onnx.checker.check_model(fresh)
-        data = fresh.with_name(f"{path.name}.data")
-        if data.exists():
-            data.replace(path.with_name(data.name))
+        if (data := data_beside(fresh)).exists():
+            data.replace(data_beside(path))
         fresh.replace(path)
 
 

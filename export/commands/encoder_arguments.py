@@ -1,6 +1,7 @@
 """Options that several subcommands of ``encoder`` have."""
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,21 @@ def new_file(out: Path) -> Path:
     refuse_existing(out)
     if not out.parent.is_dir():
         raise EdgeProbeError(f"{out.parent}: no such folder", hint="create it, or name another")
+    refuse_unwritable(out.parent)
     return out
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Find out before the work whether its result can be kept; the folder may be yet to be made."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise EdgeProbeError(
+            f"{there}: nothing can be written there: {error.strerror}",
+            hint="name another folder with --out",
+        ) from error
 
 
 def refuse_existing(out: Path) -> None:
@@ -114,6 +129,13 @@ def seconds(most: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def words(text: str) -> str:
+    """Parser of a name or a licence: not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected some words, found none")
+    return text
 
 
 def _points(text: str) -> float:

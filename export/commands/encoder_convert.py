@@ -4,7 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.commands.encoder_arguments import refuse_existing, seconds
+from export.commands.encoder_arguments import (
+    refuse_existing,
+    refuse_unwritable,
+    seconds,
+    words,
+)
 from export.commands.tokens import whole_number
 from export.encoders.families import NAMES
 
@@ -29,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the graph; its card, and weights above 128 MiB, are put beside it",
     )  # fmt: skip
     parser.add_argument(
-        "--name", help="of the encoder (default: the family, and the name of the file or model)"
-    )
+        "--name", type=words,
+        help="of the encoder (default: the family, and the name of the file or model)",
+    )  # fmt: skip
     size = parser.add_argument_group("size", "where it is not that of a published checkpoint")
     size.add_argument("--depth", type=whole_number(1, 1000), metavar="N", help="blocks")
     size.add_argument(
@@ -40,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, build, write, prove, report."""
-    from edge_probe.errors import EncoderError
     from export.encoders.convert import convert
     from export.encoders.encoder import load_encoder
     from export.encoders.families import family
@@ -54,14 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if graph.suffix != ".onnx":
         graph = graph / f"{args.family}_{path.stem}.onnx"
     refuse_existing(graph)
-    if graph.parent.exists() and not graph.parent.is_dir():
-        raise EncoderError(
-            f"{graph.parent}: is no folder", hint="name a folder, or a file that ends in .onnx"
-        )
+    refuse_unwritable(graph.parent)
     loaded = load_encoder(read_checkpoint(path), known, args.chunk_s, Wish(args.depth, args.heads))
-    graph.parent.mkdir(parents=True, exist_ok=True)
     on_hub = f"{known.title}: {args.checkpoint.removeprefix('hf:')}"
-    name = args.name or (on_hub if args.checkpoint.startswith("hf:") else None)
+    name = on_hub if args.name is None and args.checkpoint.startswith("hf:") else args.name
     _report(loaded, convert(loaded, graph, name=name))
     return 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_probe.errors import EdgeProbeError
-from export.commands.encoder_arguments import new_file
+from export.commands.encoder_arguments import new_file, words
 from export.commands.tokens import whole_number
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk-samples", type=whole_number(1, 2**24), metavar="N",
         help="of a chunk, where the graph takes any",
     )  # fmt: skip
-    facts.add_argument("--name", help="of the encoder")
-    facts.add_argument("--licence", help="of its weights")
+    facts.add_argument("--name", type=words, help="of the encoder")
+    facts.add_argument("--licence", type=words, help="of its weights")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -25,9 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Optimise, judge, write, report."""
     from export.encoders.gated import write_gated
-    from export.encoders.low_memory import write_pair
+    from export.encoders.low_memory import data_of, write_pair
+    from export.onnx_files import refuse_name
 
-    card, out = card_of(args.encoder, args.card), new_file(args.out)
+    out = new_file(args.out)
+    refuse_name(data_of(out))
+    card = card_of(args.encoder, args.card)
     clips = clips_of(args, card.spec.chunk_s)
     written, fidelity = write_gated(
         card, out, "low-memory pair", lambda path: write_pair(card, path),

@@ -35,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
     from export.encoders.calibration_chunks import calibration_chunks
     from export.encoders.gated import write_gated
     from export.encoders.model import load_model
-    from export.encoders.quantise import quantise, refuse, suited
+    from export.encoders.quantise import quantise, refuse, refuse_form, suited
 
     refuse(args.method)
     card, out = card_of(args.encoder, args.card), new_file(args.out)
+    refuse_form(card, out)
     method = args.method or suited(load_model(card.graph))
     clips = clips_of(args, card.spec.chunk_s)
     written, fidelity = write_gated(
@@ -47,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
         clips, args.cache, args.budget,
     )  # fmt: skip
     show_fidelity(fidelity)
-    before, after = (encoder.graph.stat().st_size / 2**20 for encoder in (card, written))
+    before, after = (
+        sum(path.stat().st_size for path in (encoder.graph, *encoder.external_data)) / 2**20
+        for encoder in (card, written)
+    )
     print(f"encoder   {out}: {method}, {before:.1f} -> {after:.1f} MiB")
     return 0

@@ -11,7 +11,8 @@ from export.clips import ClipSet
 from export.tokens import clip_chunks
 
 N_CLIPS = 96
-"""Of all, evenly chosen; one chunk each, the first that is whole, else the first."""
+"""At least, evenly chosen, and less than twice as many; one chunk each, the first that is whole,
+else the first."""
 
 LEAST = 8
 

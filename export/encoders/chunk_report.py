@@ -21,7 +21,7 @@ from edge_probe.head import Head
 from edge_probe.spec import WindowSpec
 from export.card import EncoderCard
 from export.clips import ClipSet
-from export.encoders.fidelity import HEADS, folds_of, macro_map
+from export.encoders.fidelity import HEADS, check_clips, folds_of, macro_map
 from export.held_out import Windows
 from export.material import Material, encode
 from export.thresholds import window_logits
@@ -74,6 +74,7 @@ def chunk_report(
             hint="export it at several chunk lengths and give all the files, or cut a graph that "
             "takes any length",
         )
+    check_clips(clips)
     materials = [encode(clips, TokenCache(cache, card)) for card in cards]
     if len({tuple(clip.path for clip in material.clips) for material in materials}) != 1:
         raise EdgeProbeError(

@@ -38,14 +38,16 @@ def convert(loaded: Loaded, graph: Path, *, name: str | None = None) -> Converte
     ----------
     loaded : Loaded
     graph : Path
-        ``NAME.onnx``; the folder must exist. Weights above 128 MiB stand in ``NAME.onnx.data``.
+        ``NAME.onnx``; its folder is made if need be. Weights above 128 MiB stand in
+        ``NAME.onnx.data``.
     name : str, optional
         For the card; default: the family's title and the file's name.
 
     Raises
     ------
     EncoderError
-        The graph computes other tokens than torch, or no card can be written. Nothing is left.
+        The graph computes other tokens than torch, no card can be written, or no bundle may hold
+        a file of that name. Nothing is left.
     """
     with whole_or_nothing(graph):
         write_graph(loaded.module, loaded.chunk_samples, graph, loaded.module.outputs)
@@ -82,7 +84,7 @@ def _difference(loaded: Loaded, graph: Path) -> float:
 def _facts(loaded: Loaded, name: str | None, difference: float) -> dict[str, object]:
     family, grid, path = loaded.family, loaded.grid, loaded.named.checkpoint.path
     facts: dict[str, object] = {
-        "name": name or f"{family.title}: {path.stem}",
+        "name": f"{family.title}: {path.stem}" if name is None else name,
         "licence": family.weights.licence,
         "sample_rate_hz": family.front_end.sample_rate_hz,
         "chunk_samples": loaded.chunk_samples,

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_probe.errors import EncoderError
 from export.tokens import ClipTokens
 
 
@@ -17,8 +18,19 @@ class CosineSums:
         self._total, self._count, self._least = 0.0, 0, 1.0
 
     def add(self, old: ClipTokens, new: ClipTokens) -> None:
-        """Take the tokens of one clip under both encoders."""
+        """Take the tokens of one clip under both encoders.
+
+        Raises
+        ------
+        EncoderError
+            A token of either is NaN or infinite.
+        """
         for old_map, new_map, valid in zip(old.tokens, new.tokens, old.valid, strict=True):
+            if not (np.isfinite(old_map[valid]).all() and np.isfinite(new_map[valid]).all()):
+                raise EncoderError(
+                    "a token is NaN or infinite: there is nothing to compare",
+                    hint="make that form of the encoder anew; delete its token cache",
+                )
             found = cosines(old_map[valid], new_map[valid])
             if found.size:
                 self._total += float(found.sum())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from export.card import EncoderCard, facts_of, read_card, write_card
 from export.clips import ClipSet
-from export.encoders.fidelity import BUDGET_POINTS, Fidelity, compare
+from export.encoders.fidelity import BUDGET_POINTS, Fidelity, check_clips, compare
 
 
 def write_gated(
@@ -44,6 +44,7 @@ def write_gated(
     EdgeProbeError
         It cannot be made or judged.
     """
+    check_clips(clips)
     facts = facts_of(before)
     steps = [*facts.pop("steps", [])]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".encoder-") as folder:
@@ -51,7 +52,8 @@ def write_gated(
         make(made)
         fidelity = compare(before, write_card(made, facts), clips, cache)
         fidelity.check(budget_points)
-        step = {"what": what, "budget_points": budget_points} | fidelity.figures()
+        step = {"what": what, "made_from": before.graph.name, "budget_points": budget_points}
+        step |= fidelity.figures()
         card = write_card(made, facts | {"steps": [*steps, step]})
         for path in (*card.external_data, made.with_suffix(".toml"), made):
             path.replace(out.parent / path.name)  # the graph last: it is what makes an encoder

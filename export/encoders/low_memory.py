@@ -11,12 +11,17 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edge_probe.errors import EncoderError
+from edge_probe.errors import EncoderError, first_line
 from export.card import EncoderCard
-from export.encoders.model import first_line
+from export.onnx_files import refuse_name
 
 LEAST_EXTERNAL_BYTES = 1024
 """Smaller tensors stay in the graph."""
+
+
+def data_of(graph: Path) -> Path:
+    """Where the weights of a low-memory pair stand."""
+    return graph.with_suffix(".data")
 
 
 def write_pair(card: EncoderCard, out: Path) -> None:
@@ -32,9 +37,10 @@ def write_pair(card: EncoderCard, out: Path) -> None:
     Raises
     ------
     EncoderError
-        onnxruntime cannot optimise the graph.
+        onnxruntime cannot optimise the graph, or no bundle may hold a file of that name.
     """
-    data = out.with_suffix(".data").name
+    data = data_of(out)
+    refuse_name(data)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".low-memory-") as folder:
         made = Path(folder) / out.name
         options = ort.SessionOptions()
@@ -42,7 +48,7 @@ def write_pair(card: EncoderCard, out: Path) -> None:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(made)
         prefix = "session.optimized_model_external_initializers_"
-        options.add_session_config_entry(prefix + "file_name", data)
+        options.add_session_config_entry(prefix + "file_name", data.name)
         options.add_session_config_entry(prefix + "min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
         try:
             ort.InferenceSession(str(card.graph), options, providers=["CPUExecutionProvider"])
@@ -51,6 +57,6 @@ def write_pair(card: EncoderCard, out: Path) -> None:
                 f"{card.graph}: onnxruntime cannot optimise it: {first_line(error)}",
                 hint="the portable file still works, with more memory",
             ) from error
-        for name in (data, out.name):  # the graph last: it is what makes an encoder
+        for name in (data.name, out.name):  # the graph last: it is what makes an encoder
             if (Path(folder) / name).exists():
                 shutil.move(Path(folder) / name, out.parent / name)

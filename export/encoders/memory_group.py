@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+MOUNTS = Path("/proc/self/mounts")
+
 _FILES = {
     "cgroup": ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
     "cgroup2": ("memory.max", "memory.current", "memory.events"),
@@ -23,16 +25,37 @@ class MemoryGroup:
 
     @classmethod
     def make(cls) -> "MemoryGroup | None":
-        """None where this machine, or our rights on it, have no such thing."""
-        for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        """None where this machine, or our rights on it, have no such thing: `why_none`."""
+        return cls._try()[0]
+
+    @classmethod
+    def why_none(cls) -> str | None:
+        """Why none can be made, None where one can."""
+        group, problems = cls._try()
+        if group is not None:
+            group.remove()
+            return None
+        return "; ".join(problems) or "none are mounted"
+
+    @classmethod
+    def _try(cls) -> "tuple[MemoryGroup | None, list[str]]":
+        """A group if one can be made, and what stood in its way where it could not be."""
+        problems: list[str] = []
+        for line in MOUNTS.read_text(encoding="utf-8").splitlines():
             _, folder, kind, *_ = line.split()
+            if kind not in _FILES:
+                continue
             path = Path(folder) / f"edge-probe-{os.getpid()}"
-            if kind not in _FILES or not _make(path):
+            try:
+                path.mkdir()
+            except OSError as error:  # read-only, or not ours
+                problems.append(f"{folder}: {error.strerror}")
                 continue
             if (path / _FILES[kind][0]).exists():
-                return cls(path, _FILES[kind])
+                return cls(path, _FILES[kind]), problems
             path.rmdir()
-        return None
+            problems.append(f"{folder}: is not for memory")
+        return None, problems
 
     @classmethod
     def of(cls, path: Path) -> "MemoryGroup":
@@ -74,11 +97,3 @@ class MemoryGroup:
     def remove(self) -> None:
         """Give it up; none of its processes lives any more."""
         self.path.rmdir()
-
-
-def _make(path: Path) -> bool:
-    try:
-        path.mkdir()
-    except OSError:  # read-only, or not ours
-        return False
-    return True

@@ -1,7 +1,7 @@
 """ONNX models as files: read, extended, run and written."""
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge_probe.errors import EncoderError
+from edge_probe.errors import EncoderError, first_line
+from export.onnx_files import MAX_INLINE_BYTES, data_beside, refuse_name, refuse_too_large
 
 FloatArray = NDArray[np.float32]
 
@@ -20,26 +21,39 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises
     ------
     EncoderError
-        There is no ONNX model.
+        There is no ONNX model, or it is larger than one in memory can be.
     """
     if not path.is_file():
         raise EncoderError(f"{path}: no such encoder graph", hint="name an ONNX file")
     try:
+        refuse_too_large(path)
         model = onnx.load(path)
         onnx.checker.check_model(model)
+    except EncoderError:
+        raise
     except Exception as error:  # protobuf, onnx and the system each have their own
         raise EncoderError(
             f"{path}: no ONNX model: {first_line(error)}",
-            hint="name an ONNX file of less than 2 GiB; files with its weights belong beside it",
+            hint="name an ONNX file; files with its weights belong beside it",
         ) from error
     return model
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model as one file; an interrupted run leaves no half graph behind."""
-    fresh = path.with_name(f".{path.name}.part")
+    """Write a model; weights above `MAX_INLINE_BYTES` stand in ``NAME.onnx.data`` beside it.
+
+    An interrupted run leaves no half graph behind.
+
+    Raises
+    ------
+    EncoderError
+        No bundle may hold a file of that name.
+    """
+    fresh, data = path.with_name(f".{path.name}.part"), data_beside(path)
+    if large := model.ByteSize() > MAX_INLINE_BYTES:
+        refuse_name(data)
     try:
-        fresh.write_bytes(model.SerializeToString())
+        onnx.save(model, fresh, save_as_external_data=large, location=data.name)
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
@@ -47,19 +61,26 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
 
 @contextmanager
 def whole_or_nothing(graph: Path) -> Generator[None]:
-    """Whatever ends the making of an encoder early, Ctrl-C too, takes its files away."""
+    """Whatever ends the making of an encoder early, Ctrl-C too, takes its files away.
+
+    And its folder, with those above it, where they were made for it.
+    """
+    made = [folder for folder in graph.parents if not folder.exists()]
     try:
+        graph.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         for path in files_of(graph):
             path.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # not even made, or others have put something into it
+                folder.rmdir()
         raise
 
 
 def files_of(graph: Path) -> tuple[Path, ...]:
     """A graph, its card, and the files in which forms of it may keep weights."""
-    data = graph.with_name(f"{graph.name}.data")
-    return graph, graph.with_suffix(".toml"), graph.with_suffix(".data"), data
+    return graph, graph.with_suffix(".toml"), graph.with_suffix(".data"), data_beside(graph)
 
 
 def waveform_input(model: onnx.ModelProto, n_samples: int | None) -> tuple[str, tuple[int, ...]]:
@@ -136,9 +157,3 @@ def run(
             hint="give a number of samples that the graph accepts",
         ) from error
     return found
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its kind."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -134,7 +134,8 @@ def profile(
             f"{card.graph}: lies in a file system in memory: nothing is read again from there",
             hint="copy the encoder to a disk",
         )
-    why = None if _group_or_none() else "no memory cgroup can be made here: that takes root"
+    if (why := MemoryGroup.why_none()) is not None:
+        why = f"no memory cgroup can be made, which takes root: {why}"
     costs: list[Cost | NoRun] = []
     for name in PROFILES:
         free = _cost(card, name, None, n_chunks, 0.0)
@@ -146,13 +147,6 @@ def profile(
         for cap in sorted(caps_mib, reverse=True) if why is None else ():
             costs.append(_cost(card, name, cap, n_chunks, free.mapped_by_others_mib or 0.0))
     return EncoderProfile(sum(path.stat().st_size for path in files) / 2**20, costs, why)
-
-
-def _group_or_none() -> bool:
-    group = MemoryGroup.make()
-    if group is not None:
-        group.remove()
-    return group is not None
 
 
 def _cost(
@@ -176,12 +170,7 @@ def _cost(
             "warm_up_chunks": WARM_UP_CHUNKS, "chunks": n_chunks,
             "group": str(group.path) if group else None,
         }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "export.encoders.profiled"],
-            input=json.dumps(order), capture_output=True, text=True, check=False,
-            timeout=_LIMIT_S if cap_mib is None else _CAPPED_LIMIT_S,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )  # fmt: skip
+        done = _run(order, _LIMIT_S if cap_mib is None else _CAPPED_LIMIT_S)
         if done.returncode and group is not None and group.n_killed and cap_mib is not None:
             return NoRun(name, cap_mib, "does not run: the kernel ends it for lack of memory")
     except subprocess.TimeoutExpired as error:
@@ -205,6 +194,26 @@ def _cost(
     if cap_mib is None:
         return cost
     return replace(cost, anonymous_mib=None, file_mapped_mib=None)
+
+
+def _run(order: dict[str, Any], limit_s: float) -> subprocess.CompletedProcess[str]:
+    """`profiled` in a process that has ended when this returns or raises.
+
+    `subprocess.run` does not wait for it after Ctrl-C, and a group with a process in it cannot be
+    removed.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "export.encoders.profiled"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(json.dumps(order), timeout=limit_s)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def _drop_from_cache(path: Path) -> None:

@@ -8,12 +8,15 @@ Weights have seven bits of the eight: x86 processors without VNNI add products o
 sixteen, which overflows and is cut off; Arm does not. With seven bits all give the same integers.
 """
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime.quantization
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -28,6 +31,7 @@ from edge_probe.errors import EncoderError
 from export.card import EncoderCard
 from export.encoders.graph import ancestors, first_map, number_values
 from export.encoders.model import load_model, save_model
+from export.onnx_files import MAX_INLINE_BYTES, data_beside, refuse_name
 
 METHODS = {
     "dynamic": "int8 weights of matrix products, activations quantised as they come: transformers",
@@ -48,6 +52,8 @@ _QUANTISED = frozenset({
     "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger",
     "MatMulIntegerToFloat", "MatMulNBits", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
 })  # fmt: skip
+
+_ITS_MODULES = Path(onnxruntime.quantization.__file__).parent
 
 
 class _Chunks(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -88,7 +94,7 @@ def prepared(graph: Path, folder: Path) -> Path:
     ``Conv2D2``, and BirdNET 2.4 has a value of that name.
     """
     whole, folded = folder / "whole.onnx", folder / "folded.onnx"
-    save_model(load_model(graph), whole)  # weights beside the graph would not be found again
+    onnx.save(load_model(graph), whole)  # weights beside the graph would not be found again
     quant_pre_process(str(whole), str(folded), skip_symbolic_shape=True)
     model = onnx.load(folded)
     for number, node in enumerate(model.graph.node):
@@ -123,7 +129,7 @@ def quantise(
     ----------
     card : EncoderCard
     out : Path
-        The new graph, in one file.
+        The new graph; weights above 128 MiB stand in ``NAME.onnx.data``.
     method : str
         A key of `METHODS`.
     chunks : callable
@@ -133,15 +139,12 @@ def quantise(
     Raises
     ------
     EncoderError
-        The method is refused, the graph is quantised already, or has nothing to quantise.
+        The method is refused, the graph is quantised or optimised already or has nothing to
+        quantise, or no bundle may hold a file of that name.
     """
     refuse(method)
-    if quantised := sorted(_operators(card.graph) & _QUANTISED):
-        raise EncoderError(
-            f"{card.graph}: is quantised already: it holds {', '.join(quantised)}",
-            hint="give the float form: each rounding adds to the last one",
-        )
-    with tempfile.TemporaryDirectory(prefix="edge-export-") as folder:
+    refuse_form(card, out)
+    with tempfile.TemporaryDirectory(prefix="edge-export-") as folder, _only_errors():
         source = prepared(card.graph, Path(folder))
         kept_float = [node.name for node in front_end(onnx.load(source), card.spec.output_name)]
         made = Path(folder) / "quantised.onnx"
@@ -168,5 +171,47 @@ def quantise(
         save_model(model, out)
 
 
-def _operators(graph: Path) -> set[str]:
-    return {node.op_type for node in onnx.load(graph, load_external_data=False).graph.node}
+def refuse_form(card: EncoderCard, out: Path) -> None:
+    """Say what is wrong with a graph, or with the name of its int8 form, before any work.
+
+    Raises
+    ------
+    EncoderError
+    """
+    if quantised := sorted(_operators(card.graph) & _QUANTISED):
+        raise EncoderError(
+            f"{card.graph}: is quantised already: it holds {', '.join(quantised)}",
+            hint="give the float form: each rounding adds to the last one",
+        )
+    if fused := sorted(_operators(card.graph, "com.microsoft")):
+        steps = reversed(card.provenance.get("steps", []))
+        sources = (step["made_from"] for step in steps if "made_from" in step)
+        source = next(sources, "the file it was made from")
+        raise EncoderError(
+            f"{card.graph}: is a low-memory form: onnxruntime has made {', '.join(fused)} of it, "
+            "which cannot be quantised any more",
+            hint=f"quantise the portable form, {source}, and make the low-memory form of that",
+        )
+    n_bytes = sum(path.stat().st_size for path in (card.graph, *card.external_data))
+    if n_bytes / 4 > MAX_INLINE_BYTES:  # a byte of each float32 is left, at least
+        refuse_name(data_beside(out))
+
+
+def _operators(graph: Path, domain: str | None = None) -> set[str]:
+    nodes = onnx.load(graph, load_external_data=False).graph.node
+    return {node.op_type for node in nodes if domain in (None, node.domain)}
+
+
+@contextmanager
+def _only_errors() -> Generator[None]:
+    """Silence onnxruntime's quantisation, which tells of every tensor that it leaves alone."""
+
+    def matters(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or Path(record.pathname).parent != _ITS_MODULES
+
+    root = logging.getLogger()
+    root.addFilter(matters)  # it logs there
+    try:
+        yield
+    finally:
+        root.removeFilter(matters)

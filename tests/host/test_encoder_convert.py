@@ -123,9 +123,30 @@ def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]
     assert not (folder / "there.toml").exists()
 
 
+def test_an_encoder_has_a_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments(folder, "eat"), "--name", " "])
+    assert "argument --name: expected some words, found none" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def press(_: object, __: int, graph: Path, ___: object) -> None:
+        graph.write_bytes(b"half a graph")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conversion, "write_graph", press)
+    assert main([*arguments(folder, "eat")[:-1], str(tmp_path / "new")]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
+        ({"--out": "/proc/eat.onnx"}, "/proc: nothing can be written there"),
         ({"--chunk-s": "0.05"}, "shorter than one token of EAT"),
         ({"--chunk-s": "60"}, "the positions in this checkpoint of EAT reach to 16"),
         ({"--heads": "3"}, "128 does not divide into 3 heads"),
@@ -159,13 +180,30 @@ def test_a_graph_that_computes_something_else_is_removed(
     monkeypatch.setattr(conversion, "write_graph", spoil)
     monkeypatch.setattr(torch_graph, "MAX_INLINE_BYTES", 1000)
     with pytest.raises(EdgeProbeError, match=r"its tokens are .* from torch's"):
-        convert(encoder, tmp_path / "x.onnx")
+        convert(encoder, tmp_path / "new" / "folder" / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
+def _never(*_: object) -> None:
+    raise AssertionError("the work has begun")
+
+
 def test_large_weights_stand_beside_the_graph(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(torch_graph, "MAX_INLINE_BYTES", 1000)
+    monkeypatch.setattr(torch_graph, "_export", _never)
+    command = [*arguments(folder, "eat")[:-1], str(tmp_path / "new" / "mésange 1.onnx")]
+    assert main(command) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == (
+        "error: 'mésange 1.onnx.data': the weights stand in a file beside the graph, and no bundle "
+        "may hold one of this name"
+    )
+    assert hint.endswith("--out encoder.onnx")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
     monkeypatch.setattr(torch_graph, "MAX_INLINE_BYTES", 1000)
     card = convert(loaded(folder, "eat"), tmp_path / "big.onnx").card
     assert [path.name for path in card.external_data] == ["big.onnx.data"]

@@ -1,5 +1,7 @@
 """int8 and low-memory forms: what they are, what is refused, and the gate before them."""
 
+import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from edge_probe.encoder import Encoder
 from edge_probe.errors import EncoderError
 from edge_probe.spec import WindowSpec
 from export.assemble import Job, fit_bundle
-from export.card import EncoderCard, read_card
+from export.card import EncoderCard, facts_of, read_card, write_card
 from export.cli import main
 from export.clips import read_clips
 from export.encoders import fidelity
@@ -182,6 +184,70 @@ def test_what_cannot_be_quantised(
         quantise(form(transformer, out), tmp_path / "again.onnx", "dynamic", noise_chunks)
 
 
+def test_a_low_memory_form_names_the_one_it_was_made_from(
+    convolutional: EncoderCard, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low, out = tmp_path / "low.onnx", tmp_path / "int8.onnx"
+    write_pair(convolutional, low)
+    steps = [{"what": "low-memory pair", "made_from": "portable.onnx"}]
+    write_card(low, facts_of(convolutional) | {"steps": steps})
+    assert command("quantise", low, clips, out) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.endswith(
+        "is a low-memory form: onnxruntime has made FusedConv of it, which cannot be quantised any "
+        "more"
+    )
+    assert hint.startswith("hint: quantise the portable form, portable.onnx, and make")
+    assert not out.exists()
+
+
+def test_quantising_says_nothing_of_its_own(
+    convolutional: EncoderCard, transformer: EncoderCard, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO)
+    quantise(convolutional, tmp_path / "1.onnx", "static", noise_chunks)
+    quantise(transformer, tmp_path / "2.onnx", "dynamic", noise_chunks)
+    assert caplog.messages == []
+    assert capfd.readouterr() == ("", "")
+    logging.getLogger().info("heard again")
+    assert caplog.messages == ["heard again"]
+
+
+def test_large_int8_weights_stand_beside_the_graph(
+    transformer: EncoderCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantise(transformer, tmp_path / "inline.onnx", "dynamic", noise_chunks)
+    monkeypatch.setattr("export.encoders.model.MAX_INLINE_BYTES", 1000)
+    monkeypatch.setattr("export.encoders.quantise.MAX_INLINE_BYTES", 1000)
+    quantise(transformer, tmp_path / "big.onnx", "dynamic", noise_chunks)
+    inline, big = (form(transformer, tmp_path / name) for name in ("inline.onnx", "big.onnx"))
+    assert [path.name for path in big.external_data] == ["big.onnx.data"]
+    np.testing.assert_array_equal(tokens_of(big), tokens_of(inline))
+    monkeypatch.setattr("export.encoders.quantise.prepared", pytest.fail)
+    with pytest.raises(EncoderError, match=r"'big 2\.onnx\.data': the weights stand in a file"):
+        quantise(transformer, tmp_path / "big 2.onnx", "dynamic", noise_chunks)
+
+
+def test_more_than_a_protobuf_holds_is_refused(
+    transformer: EncoderCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    huge = tmp_path / "huge.onnx"
+    onnx.save(onnx.load(transformer.graph), huge, save_as_external_data=True,
+              location="huge.data", size_threshold=1024)  # fmt: skip
+    form(transformer, huge)
+    monkeypatch.setattr("export.onnx_files.MAX_BYTES", huge.stat().st_size + 1000)
+    out = tmp_path / "out.onnx"
+    for subcommand in ("quantise", "cut"):
+        options = ["--tokens", "tokens"] if subcommand == "cut" else ["--clips", str(tmp_path)]
+        assert main(["encoder", subcommand, str(huge), "--out", str(out), *options]) == 1
+        error, hint = capsys.readouterr().err.splitlines()
+        assert error.endswith("ONNX graphs of 2 GiB or more can be neither cut nor quantised")
+        assert hint.startswith("hint: take a smaller encoder; low-memory")
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("which", ["convolutional", "transformer"])
 def test_low_memory_pair(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     card = request.getfixturevalue(which)
@@ -222,6 +288,7 @@ def test_quantise_then_low_memory_and_the_card_carries_the_figures(
     assert (first["what"], second["what"], third["what"]) == (
         "cut from source.onnx at out", "int8, static", "low-memory pair",
     )  # fmt: skip
+    assert (second["made_from"], third["made_from"]) == ("encoder.onnx", "int8.onnx")
     assert second["calibration_clips"] == 24
     assert second["budget_points"] == 0.3
     assert 0.9 < second["token_cosine_min"] <= second["token_cosine_mean"] < 1
@@ -233,6 +300,56 @@ def test_quantise_then_low_memory_and_the_card_carries_the_figures(
         tmp_path / "bundle", replace=False,
     ).bundle  # fmt: skip
     assert bundle.provenance["steps"] == card.provenance["steps"]
+
+
+@pytest.mark.parametrize("subcommand", ["quantise", "low-memory"])
+def test_ctrl_c_and_folders_that_take_nothing(
+    subcommand: str, convolutional: EncoderCard, clips: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def press(_: EncoderCard, made: EncoderCard, *__: object) -> None:
+        assert made.graph.is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("export.encoders.gated.compare", press)
+    assert command(subcommand, convolutional.graph, clips, tmp_path / "x.onnx") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+    assert command(subcommand, convolutional.graph, clips, Path("/proc/x.onnx")) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: /proc: nothing can be written there: ")
+    assert hint == "hint: name another folder with --out"
+
+
+def test_clips_that_cannot_judge_are_refused_before_any_work(
+    convolutional: EncoderCard, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(TokenCache, "encode", pytest.fail)
+    monkeypatch.setattr("export.encoders.quantise.prepared", pytest.fail)
+    graph, out = convolutional.graph, tmp_path / "int8.onnx"
+    shutil.copytree(clips / "Tone", tmp_path / "clips" / "Tone")
+    one_class = ["--clips", str(tmp_path / "clips")]
+    for words in (["fidelity", str(graph), str(graph)], ["quantise", str(graph), "--out", str(out)],
+                  ["low-memory", str(graph), "--out", str(out)]):  # fmt: skip
+        assert main(["encoder", *words, *one_class]) == 1
+        error, hint = capsys.readouterr().err.splitlines()
+        assert error == "error: no class has clips with and without it"
+        assert hint == "hint: give clips of several classes"
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+@pytest.mark.parametrize("name", ["mésange.onnx", "two words.onnx", "-x.onnx"])
+def test_names_that_no_bundle_may_hold(
+    name: str, convolutional: EncoderCard, clips: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("export.encoders.low_memory.write_pair", pytest.fail)
+    assert command("low-memory", convolutional.graph, clips, tmp_path / name) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    data = name.replace(".onnx", ".data")
+    assert error.startswith(f"error: {data!r}: the weights stand in a file beside the graph")
+    assert hint.endswith("--out encoder.onnx")
 
 
 def spoilt(card: EncoderCard, gain: float) -> Callable[[Path], None]:
@@ -285,6 +402,27 @@ def test_budget_is_on_the_largest_loss_of_any_head() -> None:
     with pytest.raises(FidelityError, match=r"heads with 1 tokens lose 0\.40 points"):
         found.check(0.3)
     assert found.figures()["1bit_map_after"] == 89.6
+
+
+def test_budget_is_not_kept_by_what_is_no_number() -> None:
+    nothing = HeadFigures(0.0, 0.0, 0.0, 90.0, float("nan"), 90.0)
+    found = Fidelity(1.0, 1.0, {"float": nothing, "1": HeadFigures(0, 0, 0, 90.0, 90.0, 90.0)}, 10)
+    assert np.isnan(found.loss_points)
+    with pytest.raises(FidelityError, match="heads with float tokens lose nan points"):
+        found.check(0.3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_token_that_is_no_number_is_an_error(value: float) -> None:
+    old = np.ones((1, 3, 2), np.float16)
+    new = old.copy()
+    new[0, 1, 1] = value
+    valid = np.array([[True, True, True]])
+    for pair in ((old, new), (new, old)):
+        with pytest.raises(EncoderError, match="a token is NaN or infinite"):
+            CosineSums().add(*(ClipTokens(tokens, valid) for tokens in pair))
+    padded = np.array([[True, False, True]])
+    CosineSums().add(ClipTokens(old, padded), ClipTokens(new, padded))
 
 
 def test_cosines_leave_padding_out_and_count_a_token_that_vanished() -> None:

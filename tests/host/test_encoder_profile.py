@@ -1,5 +1,9 @@
 """Memory and time of an encoder in processes of their own, with and without a cap."""
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from export.card import EncoderCard, facts_of, write_card
 from export.cli import main
 from export.encoders.cut import cut
 from export.encoders.low_memory import write_pair
-from export.encoders.memory_group import MemoryGroup
+from export.encoders.memory_group import MOUNTS, MemoryGroup
 from export.encoders.profile import Cost, NoRun, _cost, lies_in_memory, profile
 
 WEIGHTS_MIB = 48
@@ -107,12 +111,19 @@ def test_thrashing_without_end_is_no_run(
 
 
 def test_no_cgroup_is_said(
-    heavy: EncoderCard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(MemoryGroup, "make", lambda: None)
+    heavy: EncoderCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"cgroup {tmp_path / 'gone'} cgroup ro 0 0\nnone {tmp_path} cgroup2 ro 0 0\n")
+    monkeypatch.setattr("export.encoders.memory_group.MOUNTS", mounts)
     assert main(["encoder", "profile", str(heavy.graph), "--chunks", "1"]) == 0
     out = capsys.readouterr().out
-    assert "no caps   no memory cgroup can be made here" in out
+    assert (
+        "no caps   no memory cgroup can be made, which takes root: "
+        f"{tmp_path / 'gone'}: No such file or directory; {tmp_path}: is not for memory\n" in out
+    )
+    assert sorted(tmp_path.iterdir()) == [mounts]
     assert out.count(" fits") == 2
 
 
@@ -121,3 +132,22 @@ def test_encoder_in_memory_is_refused(heavy: EncoderCard, monkeypatch: pytest.Mo
     monkeypatch.setattr("export.encoders.profile.lies_in_memory", lambda path: True)
     with pytest.raises(EncoderError, match="nothing is read again from there"):
         profile(heavy, ())
+
+
+def test_ctrl_c_leaves_no_process_and_no_group(heavy: EncoderCard) -> None:
+    """It comes while a process measures, and to the command alone: not from a terminal."""
+    command = subprocess.Popen(
+        [sys.executable, "-m", "export", "encoder", "profile", heavy.graph, "--chunks", "10000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    while not (pids := children.read_text(encoding="ascii").split()):
+        assert command.poll() is None
+        time.sleep(0.05)
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=60)
+    assert (command.returncode, err) == (130, "interrupted\n")
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    mounts = MOUNTS.read_text(encoding="utf-8").splitlines()
+    groups = [Path(line.split()[1]) / f"edge-probe-{command.pid}" for line in mounts]
+    assert not [group for group in groups if group.exists()]
