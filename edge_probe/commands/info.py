@@ -84,6 +84,8 @@ def machine_facts() -> Facts:
 
 def bundle_facts(bundle: "Bundle") -> Facts:
     """What a bundle contains and costs."""
+    from edge_probe.bundle.provenance import step_lines
+
     manifest, encoder, grid = bundle.manifest, bundle.encoder, bundle.encoder.grid
     chunk_s, windows = encoder.chunk_s, bundle.windows
     return {
@@ -92,6 +94,7 @@ def bundle_facts(bundle: "Bundle") -> Facts:
         "release": manifest.release or "none: not signed for devices",
         "signed by": bundle.signed_by.description,
         "encoder": f"{bundle.provenance['name']}, licence {bundle.provenance['licence']}",
+        "made by": step_lines(bundle.provenance),
         "hears": f"{encoder.sample_rate_hz} Hz, chunks of {encoder.chunk_samples} samples "
         f"({chunk_s:g} s)",
         "tokens": f"D = {grid.n_dims}, S_t x S_f = {grid.n_time} x {grid.n_freq}",
@@ -230,9 +233,9 @@ def _print_facts(facts: Facts) -> None:
             print("size, KiB")
             for part, size in value.items():
                 print(f"  {part:<22}{size / 1024:>12.1f}")
-        elif key == "warnings":
-            for warning in value:
-                print(f"{'warning':<{width}} {warning}")
+        elif key in ("warnings", "made by"):
+            for line in value:
+                print(f"{key.removesuffix('s'):<{width}} {line}")
         elif key == "classes":
             names = ", ".join(value[:20]) + (", ..." if len(value) > 20 else "")
             print(f"{key:<{width}} {len(value)}: {names}")
