@@ -65,6 +65,7 @@ def test_report_by_command(
         sign_recipe=Recipe(epochs=3, learning_rate=1e-2),
     )
     monkeypatch.setattr("export.encoders.chunk_report.HEADS", quick)
+    monkeypatch.setattr("export.thresholds.N_FOLDS", 2)
     clips = write_texture_clips(tmp_path / "clips")
     arguments = ["--clips", str(clips), "--cache", str(tmp_path / "cache")]
     lengths = [SAMPLES, SAMPLES // 4]

@@ -1,5 +1,6 @@
 """From a checkpoint to a graph that the device runs, with its card, by the command."""
 
+import functools
 import logging
 import shutil
 from pathlib import Path
@@ -45,6 +46,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(folder: Path, name: str) -> Loaded:
     checkpoint = read_checkpoint(folder / f"{name}.safetensors")
     return load_encoder(checkpoint, family(name), CHUNK_S, Wish(depth=DEPTH))
+
+
+@pytest.fixture
+def exported_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of what stands around the export of EAT share one: it takes seconds."""
+    program = _exported(folder)
+    monkeypatch.setattr(torch_graph, "_export", lambda *_: program)
+
+
+@functools.cache
+def _exported(folder: Path) -> "torch.onnx.ONNXProgram":
+    encoder = loaded(folder, "eat")
+    return torch_graph._export(encoder.module, encoder.chunk_samples, encoder.module.outputs)
 
 
 def arguments(folder: Path, name: str) -> list[str]:
@@ -105,6 +119,7 @@ def _check_model(model: onnx.ModelProto, data: bytes) -> None:
     assert b"site-packages" not in data
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_a_model_of_the_hub_gives_its_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +183,7 @@ def test_wrong_input_is_one_line(
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_a_graph_that_computes_something_else_is_removed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,11 +204,13 @@ def _never(*_: object) -> None:
     raise AssertionError("the work has begun")
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_large_weights_stand_beside_the_graph(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(torch_graph, "MAX_INLINE_BYTES", 1000)
+    exported_once = torch_graph._export
     monkeypatch.setattr(torch_graph, "_export", _never)
     command = [*arguments(folder, "eat")[:-1], str(tmp_path / "new" / "mésange 1.onnx")]
     assert main(command) == 1
@@ -203,8 +221,7 @@ def test_large_weights_stand_beside_the_graph(
     )
     assert hint.endswith("--out encoder.onnx")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.undo()
-    monkeypatch.setattr(torch_graph, "MAX_INLINE_BYTES", 1000)
+    monkeypatch.setattr(torch_graph, "_export", exported_once)
     card = convert(loaded(folder, "eat"), tmp_path / "big.onnx").card
     assert [path.name for path in card.external_data] == ["big.onnx.data"]
     assert card.graph.stat().st_size < 100_000

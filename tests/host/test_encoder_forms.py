@@ -65,13 +65,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such sounds are learned at once."""
+    """Such sounds are learned at once, and from half of the clips."""
     quick = HeadOptions(
         prototypes_per_class=6,
         recipe=Recipe(epochs=6, learning_rate=3e-2),
         sign_recipe=Recipe(epochs=3, learning_rate=1e-2),
     )
     monkeypatch.setattr("export.encoders.fidelity.HEADS", quick)
+    monkeypatch.setattr("export.thresholds.N_FOLDS", 2)
 
 
 def noise_chunks(n: int = 8) -> list[np.ndarray]:
