@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from export.onnx_files import MAX_INLINE_BYTES, data_beside, refuse_name
+from export.processes import interrupted_for_good
 
 OPSET = 20
 
@@ -56,7 +57,7 @@ def write_graph(
 
 
 def _export(module: nn.Module, n_samples: int, outputs: Sequence[str]) -> "torch.onnx.ONNXProgram":
-    with _quiet(), warnings.catch_warnings():
+    with interrupted_for_good(), _quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
         program = torch.onnx.export(
             module,

@@ -84,9 +84,11 @@ def _list(model: Path, facts: dict[str, Any]) -> None:
     from export.encoders.candidates import candidates
     from export.encoders.model import load_model
 
-    print(f"{'D x S_t x S_f':>15}  {'below 0':>7}  {'ms':>7}  {'shape':<20}  value")
     rate_hz, n_samples = facts["sample_rate_hz"], facts.get("chunk_samples")
+    head = f"{'D x S_t x S_f':>15}  {'below 0':>7}  {'ms':>7}  {'shape':<20}  value\n"
     for found in candidates(load_model(model), rate_hz, n_samples):
+        print(head, end="")  # not above an error
+        head = ""
         sizes = " x ".join(map(str, found.sizes)) if found.sizes else "-"
         shape = "x".join(map(str, found.shape))
         problem = f"  ({found.problem})" if found.problem else ""

@@ -207,7 +207,8 @@ def _only_errors() -> Generator[None]:
     """Silence onnxruntime's quantisation, which tells of every tensor that it leaves alone."""
 
     def matters(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or Path(record.pathname).parent != _ITS_MODULES
+        its = _ITS_MODULES in Path(record.pathname).parents
+        return record.levelno >= logging.ERROR or not its
 
     root = logging.getLogger()
     root.addFilter(matters)  # it logs there

@@ -2,7 +2,11 @@
 
 import functools
 import logging
+import os
 import shutil
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +157,25 @@ def test_ctrl_c_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(conversion, "write_graph", press)
+    assert main([*arguments(folder, "eat")[:-1], str(tmp_path / "new")]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_ctrl_c_is_none_of_the_exporters_failures(
+    ends: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def export(*_: object, **__: object) -> object:
+        with suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        if ends:
+            raise RuntimeError("another way has failed too")
+        return None
+
+    monkeypatch.setattr("torch.onnx.export", export)
     assert main([*arguments(folder, "eat")[:-1], str(tmp_path / "new")]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert list(tmp_path.iterdir()) == []

@@ -44,13 +44,19 @@ def convolutional(tmp_path_factory: pytest.TempPathFactory) -> EncoderCard:
 
 @pytest.fixture(scope="module")
 def transformer(tmp_path_factory: pytest.TempPathFactory) -> EncoderCard:
-    """Two products with weights behind a mel product and a logarithm, as in a transformer."""
+    """Two products with weights behind a mel product and a logarithm, as in a transformer.
+
+    And one without, as in attention.
+    """
     folder = tmp_path_factory.mktemp("transformer")
     graph = EncoderGraph()
     weights = (graph.rng.normal(size=size).astype(np.float32) / 8 for size in ((32, 64), (64, 48)))
     frames = graph.step.add("Transpose", graph.spectrogram, perm=[0, 1, 3, 2])
     hidden = graph.step.add("MatMul", frames, graph.step.constant(next(weights)))
     hidden = graph.step.add("Relu", hidden)
+    mean = graph.step.add("ReduceMean", hidden, axes=[0, 1, 2], keepdims=0)
+    mixed = graph.step.add("Add", graph.step.constant(np.eye(64, dtype=np.float32)), mean)
+    hidden = graph.step.add("MatMul", hidden, mixed)
     source = graph.save(
         graph.step.add("MatMul", hidden, graph.step.constant(next(weights))),
         folder / "source.onnx",
