@@ -56,6 +56,8 @@ def test_card_of_the_demo_encoder_says_what_its_code_says() -> None:
         ({"step_samples": "true"}, "step_samples"),
         ({"band_edges_hz": "3"}, "band_edges_hz"),
         ({"name": "1"}, "name = 1, not a text"),
+        ({"name": '""'}, "name = '', not 1 to 1000 printable characters"),
+        ({"licence": '"MIT\\n"'}, "licence = .*, not 1 to 1000 printable characters"),
         ({"cls": "1"}, "cls = 1, not a text"),
         ({"cls": '"z"'}, "does not run as its card says"),
         (
@@ -117,12 +119,12 @@ def test_external_data_is_found_beside_the_graph(tmp_path: Path) -> None:
 def test_card_that_is_written_says_the_same_when_read(tmp_path: Path) -> None:
     graph = write(tmp_path, start_samples="-2", band_edges_hz="[10, 20.5, 40]")
     step = {"what": 'int8, "static"', "token_cosine_mean": 0.9875, "clips": 320, "good": True}
-    facts = facts_of(read_card(graph)) | {"name": "Vögel\t1", "steps": [step, {"what": "cut"}]}
+    facts = facts_of(read_card(graph)) | {"name": "Vögel", "steps": [step, {"what": "cut\t1\x7f"}]}
     graph.with_suffix(".toml").unlink()
     card = write_card(graph, facts)
     assert card == read_card(graph)
     assert facts_of(card) == facts
-    assert card.provenance["steps"] == [step, {"what": "cut"}]
+    assert card.provenance["steps"] == [step, {"what": "cut\t1\x7f"}]
     assert card.spec.grid.band_edges_hz == (10.0, 20.5, 40.0)
 
 
