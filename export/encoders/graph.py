@@ -51,16 +51,24 @@ def float_maps(model: onnx.ModelProto) -> list[str]:
     known = {
         value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.output)
     }
-    constants = {tensor.name for tensor in model.graph.initializer}
+    fixed = constants(model)
     found = []
     for node in model.graph.node:
-        if all(name in constants or not name for name in node.input):
-            constants |= set(node.output)  # weights that are computed from constants
-            continue
+        if fixed.issuperset(node.output):
+            continue  # weights that are computed from constants
         for name in node.output:
             kind = known.get(name)
             if kind and kind.elem_type == TensorProto.FLOAT and len(kind.shape.dim) == 4:
                 found.append(name)
+    return found
+
+
+def constants(model: onnx.ModelProto) -> set[str]:
+    """Values that do not depend on the input: weights, and what is computed from weights alone."""
+    found = {tensor.name for tensor in model.graph.initializer} | {""}
+    for node in model.graph.node:
+        if found.issuperset(node.input):
+            found.update(node.output)
     return found
 
 

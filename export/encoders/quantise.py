@@ -29,7 +29,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_probe.errors import EncoderError
 from export.card import EncoderCard
-from export.encoders.graph import ancestors, first_map, number_values
+from export.encoders.graph import ancestors, constants, first_map, known_shapes, number_values
 from export.encoders.model import load_model, save_model
 from export.onnx_files import MAX_INLINE_BYTES, data_beside, refuse_name
 
@@ -78,12 +78,12 @@ def refuse(method: str | None) -> None:
 
 
 def suited(model: onnx.ModelProto) -> str:
-    """The method for a graph, by where most of its weights are."""
-    shapes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    """The method for a graph, by where most of its weights are (some are kept as float16)."""
+    shapes, fixed = known_shapes(model), constants(model)
     weights = {"Conv": 0, "MatMul": 0, "Gemm": 0}
     for node in model.graph.node:
-        if node.op_type in weights:
-            weights[node.op_type] += shapes.get(node.input[1], 0)
+        if node.op_type in weights and node.input[1] in fixed:
+            weights[node.op_type] += int(np.prod(shapes.get(node.input[1], [])))
     return "static" if weights["Conv"] > weights["MatMul"] + weights["Gemm"] else "dynamic"
 
 

@@ -140,6 +140,19 @@ def test_names_that_onnxruntime_would_make_may_be_there_already(tmp_path: Path) 
     assert found.mean() > 0.99
 
 
+def test_weights_kept_as_float16_count_too(transformer: EncoderCard) -> None:
+    model = onnx.load(transformer.graph)
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    weights = {node.input[1] for node in products}
+    for tensor in [one for one in model.graph.initializer if one.name in weights]:
+        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"half {name}"))
+        cast = onnx.helper.make_node("Cast", [f"half {name}"], [name], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(0, cast)
+    assert suited(model) == "dynamic"
+
+
 def test_dynamic_int8_leaves_out_the_mel_product(transformer: EncoderCard, tmp_path: Path) -> None:
     assert suited(onnx.load(transformer.graph)) == "dynamic"
     folded = onnx.load(prepared(transformer.graph, tmp_path))
