@@ -1,5 +1,6 @@
 """A small ext4 file system on a loop device, and how to cut its power."""
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -39,9 +40,20 @@ class Mount:
         for _attempt in range(100):  # as may a process that is just being started elsewhere
             done = subprocess.run(["umount", *lazily, self.at], capture_output=True, check=False)
             if done.returncode == 0:
-                return
+                break
             time.sleep(0.02)
         done.check_returncode()
+        while not kind and _has_loop_device(self.image):
+            time.sleep(0.01)  # mount(8) would take it again, with what it remembers of the image
+
+
+def _has_loop_device(image: Path) -> bool:
+    """The kernel lets go of it some time after the file system is gone."""
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # gone by now
+            if backing.read_text().rstrip("\n") == str(image.resolve()):
+                return True
+    return False
 
 
 def cut_power(mounted: Path) -> None:
