@@ -9,9 +9,12 @@ from edge_probe.cli import run_program
 COMMANDS = {
     "estimate": "what a bundle will cost a board: card, memory, time, writes",
     "compare": "an estimate beside what edge-probe bench measured",
+    "install": "put a signed bundle into the idle slot and on trial",
     "keygen": "make a pair of keys to sign bundles with",
     "ratchet": "from now on refuse bundles older than this one",
     "sign": "sign a bundle for devices, as one file to carry",
+    "slots": "which bundle is in use, on trial, refused",
+    "trial": "go on with a trial until the bundle is confirmed or taken back",
     "trust": "write the trust store of a device: primary and backup key",
     "unpack": "check a signed file and unpack the bundle in it",
     "verify": "check a bundle and say who signed it",
