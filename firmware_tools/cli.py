@@ -14,6 +14,7 @@ COMMANDS = {
     "ratchet": "from now on refuse bundles older than this one",
     "sign": "sign a bundle for devices, as one file to carry",
     "slots": "which bundle is in use, on trial, refused",
+    "stick": "install the newest bundle of a USB stick, and leave a report there",
     "trial": "go on with a trial until the bundle is confirmed or taken back",
     "trust": "write the trust store of a device: primary and backup key",
     "unpack": "check a signed file and unpack the bundle in it",

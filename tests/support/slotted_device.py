@@ -3,7 +3,10 @@
 import os
 import shutil
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
+from support import classifier_unit, station
+from support.child import environment
 from support.owner import TRUSTED, pack
 from support.tiny_bundle import GOLDEN, resign
 
@@ -56,6 +61,26 @@ class Device:
         program = self.systemd / "systemctl"
         program.write_text(_SYSTEMCTL.format(folder=self.systemd))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """A recorder at work, and a systemctl that starts the classifier."""
+        state, log = self.layout.state, self.systemd / "log"
+        restart = [sys.executable, classifier_unit.__file__, self.systemd, state, self.layout.trust]
+        program = self.systemd / "restart"
+        program.write_text(f"#!/bin/sh\nexec {' '.join(map(str, restart))}\n")
+        program.chmod(0o755)
+        record = [sys.executable, station.__file__, str(state), "", "60", "600"]
+        with (
+            log.open("ab") as out,
+            subprocess.Popen(record, env=environment(), stdout=out, stderr=out) as recorder,
+        ):
+            try:
+                yield
+            finally:
+                program.unlink()
+                classifier_unit.stop(self.systemd)
+                recorder.terminate()
 
     @property
     def folder(self) -> SlotFolder:
