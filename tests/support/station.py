@@ -86,8 +86,8 @@ def main() -> None:
                "--bundle", args.bundle, "--backlog", args.backlog_s]  # fmt: skip
     orders = station.Orders(
         Wanted(None, RATE, 1, 4, SEGMENT_S), Limits("all", 2**40, 0), Design(0, SEGMENT_S, 0.1),
-        flac=False, gain_db=None, private_margin_s=None, classifier=command if args.bundle else None,
-        deployment_id=None,
+        flac=False, gain_db=None, private_margin_s=None,
+        classifier=command if args.bundle else None, deployment_id=None,
     )  # fmt: skip
     test = os.getppid()
     chosen = Device(0, "numbered", 0, None), RATE
