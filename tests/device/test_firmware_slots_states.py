@@ -1,8 +1,6 @@
 """Any series of installations, results and deaths in the middle of them, held against a model."""
 
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +10,25 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.slot_deed import NoUnits, releases_of, unproven
+from support.dying import dies
+from support.slot_deed import (
+    AFTER,
+    DEEDS,
+    NoUnits,
+    begin,
+    check,
+    copy,
+    do,
+    pack_all,
+    releases_of,
+    unproven,
+)
 from support.slotted_device import Device, packed
 
 from edge_probe.bundle.trust import read_store
 from edge_probe.errors import EdgeProbeError
 
 RELEASES = range(1, 7)
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod"}
-"""Of Python, before it does it (PEP 578)."""
-
-KILLED = 9
 MEMORY = Path("/dev/shm")
 
 
@@ -70,33 +76,28 @@ class Model:
         return without.settled()
 
 
-def die_at(n: int) -> None:
-    """Let this process end before the n-th thing it does to a file."""
-    left = n
-
-    def hook(event: str, _: object) -> None:
-        nonlocal left
-        if event in EVENTS:
-            left -= 1
-            if left == 0:
-                os._exit(KILLED)
-
-    sys.addaudithook(hook)
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory: what is tested is not this machine's disk."""
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
-def in_a_child(work: Callable[[], object], dies_at: int) -> bool:
-    """Do it in a process that may die; whether it did."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            die_at(dies_at)
-            with suppress(EdgeProbeError):
-                work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) in (0, KILLED)
-    return os.waitstatus_to_exitcode(status) == KILLED
+@pytest.mark.parametrize("what", DEEDS)
+def test_killed_before_every_change(what: str, memory: Path) -> None:
+    epbs = memory / "epbs"
+    epbs.mkdir()
+    pack_all(epbs)
+    device = begin(what, memory / "before", epbs)
+    n = 1
+    while True:
+        struck = copy(device, memory / str(n))
+        if not dies(lambda one=struck: do(what, one, epbs), n):  # type: ignore[misc]
+            break
+        check(what, struck, epbs)
+        n += 1
+    assert n > (5 if what in ("confirm", "refuse") else 30)
+    assert releases_of(struck) == AFTER[what]
 
 
 class Slots(RuleBasedStateMachine):
@@ -117,6 +118,10 @@ class Slots(RuleBasedStateMachine):
     def _install(self, release: int) -> object:
         return self.device.install(self.epbs / f"tiny-{release}.epb", prove=unproven)
 
+    def _try_to_install(self, release: int) -> None:
+        with suppress(EdgeProbeError):
+            self._install(release)
+
     @rule(release=st.sampled_from(RELEASES))
     def install(self, release: int) -> None:
         self.model = self.model.settled()
@@ -136,19 +141,19 @@ class Slots(RuleBasedStateMachine):
         self.device.end(result)
         self.model = self.model.settled().end(result)
 
-    @rule(release=st.sampled_from(RELEASES), at=st.integers(1, 80))
+    @rule(release=st.sampled_from(RELEASES), at=st.integers(1, 40))
     def die_while_installing(self, release: int, at: int) -> None:
         before = self.model.settled()
-        died = in_a_child(lambda: self._install(release), at)
+        died = dies(lambda: self._try_to_install(release), at)
         withdrawn = replace(before, trial=None) if before.good else before
         self._become(died, before, before.install(release), withdrawn,
                      replace(before, previous=None), replace(withdrawn, previous=None))  # fmt: skip
 
     @precondition(lambda self: self.model.trial)
-    @rule(result=st.sampled_from(["confirmed", "refused"]), at=st.integers(1, 80))
+    @rule(result=st.sampled_from(["confirmed", "refused"]), at=st.integers(1, 40))
     def die_at_the_end(self, result: str, at: int) -> None:
         before = self.model.settled()
-        died = in_a_child(lambda: self.device.end(result), at)
+        died = dies(lambda: self.device.end(result), at)
         self._become(died, before, before.end(result))
 
     def _become(self, died: bool, before: Model, after: Model, *between: Model) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import time
+from bisect import bisect
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -172,10 +173,10 @@ def test_power_cut_at_every_write(
     first = next(n for n, event in enumerate(events) if event.at_ns >= acts[0].began_ns)
     last = max(n for n, event in enumerate(events) if event.at_ns <= acts[-1].ended_ns)
     cuts = list(range(first, last + 2))
+    ends = [bisect(events, act.ended_ns, key=lambda event: event.at_ns) for act in acts]
     n_cuts = count("install_cuts")
-    chosen = sorted(
-        chance.choices(cuts, k=n_cuts) if n_cuts < len(cuts) else cuts * (n_cuts // len(cuts))
-    )
+    every, some = divmod(n_cuts, len(cuts))
+    chosen = sorted(ends + cuts * every + chance.sample(cuts, some))
     n_workers = os.cpu_count() or 1
     with ThreadPoolExecutor(n_workers) as pool:
         work = [
