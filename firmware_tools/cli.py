@@ -10,6 +10,7 @@ COMMANDS = {
     "estimate": "what a bundle will cost a board: card, memory, time, writes",
     "compare": "an estimate beside what edge-probe bench measured",
     "install": "put a signed bundle into the idle slot and on trial",
+    "doctor": "look at the device this runs on; each finding with what to do",
     "keygen": "make a pair of keys to sign bundles with",
     "ratchet": "from now on refuse bundles older than this one",
     "sign": "sign a bundle for devices, as one file to carry",
