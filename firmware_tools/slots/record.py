@@ -16,6 +16,9 @@ SLOTS = ("a", "b")
 MAX_REFUSED = 32
 """Of the newest, so that the file stays small; older ones are forgotten."""
 
+MAX_REASON = 500
+"""Characters: what an encoder says of itself may be long."""
+
 RESULTS = ("confirmed", "refused", "unproven")
 """unproven: taken back for want of evidence, which need not be the bundle's fault."""
 
@@ -62,7 +65,8 @@ class Outcome:
 
     @classmethod
     def of(cls, what: Bundle | Kept, result: str, reason: str) -> "Outcome":
-        """The result of a bundle."""
+        """The result of a bundle; of a long reason the beginning."""
+        reason = reason[:MAX_REASON]
         if isinstance(what, Kept):
             return cls(what.bundle, what.sha256, what.release, result, reason)
         return cls(what.id, what.sha256, what.manifest.release, result, reason)

@@ -30,8 +30,9 @@ from edge_probe.spec import WindowSpec
 from firmware_tools.cli import main
 from firmware_tools.slots import check
 from firmware_tools.slots.evidence import on_duty
-from firmware_tools.slots.install import RefusedBundleError
-from firmware_tools.slots.record import Outcome
+from firmware_tools.slots.folder import MAX_RECORD_BYTES
+from firmware_tools.slots.install import RefusedBundleError, refuse
+from firmware_tools.slots.record import MAX_REFUSED, Kept, Outcome, Record, parse
 from firmware_tools.slots.service import Service
 from firmware_tools.slots.trial import Rules, Seen, judge
 
@@ -104,6 +105,16 @@ def test_what_was_refused_is_refused_again(device: Device, tmp_path: Path) -> No
     assert len(device.record.refused) == 1
     assert device.install(bad, prove=lambda *_: None, again=True).on_trial
     assert not device.record.refused
+
+
+def test_the_record_stays_small() -> None:
+    record = Record()
+    for release in range(1, MAX_REFUSED + 3):
+        found = Kept("a", f"tiny@{release:012}", f"{release:064}", release, "key")
+        record = refuse(record, found, "\u2028" * 10**6)
+    assert [one.release for one in record.refused] == list(range(3, MAX_REFUSED + 3))
+    assert len(record.to_bytes()) < MAX_RECORD_BYTES
+    assert parse(record.to_bytes()) == record
 
 
 def test_a_bundle_that_crashes_or_hangs_its_selftest(

@@ -13,9 +13,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from edge_probe.analysis.process import run_worker
-from edge_probe.bundle import trust
-
 RESTART_S = 0.2
 
 
@@ -52,6 +49,10 @@ def classify(state: Path, store: Path, folder: Path) -> None:
     """The classifier, as `edge-probe run` starts it, with the trust store of this device."""
     if (folder / "ends").exists():
         sys.exit("it ends")
+    # only now: whoever looks after it needs nothing of this
+    from edge_probe.analysis.process import run_worker
+    from edge_probe.bundle import trust
+
     trust.STORE = store
     run_worker(state, state / "slots/current", backlog_s=1e9)
 
