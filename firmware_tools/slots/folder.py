@@ -27,6 +27,8 @@ TRIAL_LOCK = "trial.lock"
 
 MAX_RECORD_BYTES = 2**18
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
 _UMASK = 0o022
 """All may read what root keeps here: the classifier has a user of its own."""
 
@@ -67,23 +69,28 @@ class SlotFolder:
         self.check()
 
     def check(self) -> None:
-        """Refuse a folder that is not ours alone.
+        """Refuse a folder that is not ours alone, or that others may move away.
 
         Raises
         ------
         StateError
         """
-        found = self.path.lstat()
+        found, around, me = self.path.lstat(), self.path.parent.stat(), os.geteuid()
         faults = [
             (not stat.S_ISDIR(found.st_mode), "no folder, or a link"),
-            (found.st_uid != os.geteuid(), f"one of user {found.st_uid}"),
-            (bool(found.st_mode & 0o022), "one that others may write to"),
+            (found.st_uid != me, f"one of user {found.st_uid}"),
+            (bool(found.st_mode & _OTHERS_WRITE), "one that others may write to"),
+            (around.st_uid not in (0, me), f"it in a folder of user {around.st_uid}"),
+            (
+                bool(around.st_mode & _OTHERS_WRITE) and not around.st_mode & stat.S_ISVTX,
+                "it in a folder where others may move it: no sticky bit",
+            ),
         ]
         for is_so, what in faults:
             if is_so:
                 raise StateError(
-                    f"{self.path}: expected a folder of user {os.geteuid()} alone, found {what}",
-                    hint="find out who made it, and move it away",
+                    f"{self.path}: expected a folder of user {me} alone, found {what}",
+                    hint="find out who made it; the folder around it is to be root's, mode 1775",
                 )
 
     @contextmanager

@@ -331,6 +331,10 @@ def test_slots_that_are_not_ours(device: Device, tmp_path: Path) -> None:
             device.install(source)
         os.chown(slots, 0, 0)
     assert list(elsewhere.iterdir()) == []
+    device.layout.state.chmod(0o775)
+    with pytest.raises(StateError, match="where others may move it"):
+        device.install(source)
+    device.layout.state.chmod(0o1775)
     device.install(source)
     assert device.runs == 7
 
