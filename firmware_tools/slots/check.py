@@ -115,7 +115,8 @@ def _child(*arguments: str) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """The child."""
-    os.nice(_NICENESS)
+    niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
     Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
     what, bundle, trust, *rate_hz = arguments
     try:
