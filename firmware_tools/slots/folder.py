@@ -105,12 +105,15 @@ class SlotFolder:
         Raises
         ------
         StateError
-            Somebody still is.
+            Somebody still is, or it is not ours alone.
+        OSError
+            It is not there, or the disk fails.
         """
         deadline = monotonic() + patience_s
         with ExitStack() as stack:
             stack.enter_context(_for_all_to_read())
             while True:
+                self.check()
                 try:
                     stack.enter_context(hold(self.path))
                     break

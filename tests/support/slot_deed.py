@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -107,11 +108,7 @@ class Deed:
 
     def prepare(self) -> None:
         """Load what is loaded on first use: it is not Python's modules that fail here."""
-        with TemporaryDirectory() as folder:
-            epbs = Path(folder)
-            pack_all(epbs)
-            for what in DEEDS:
-                do(what, begin(what, epbs / what, epbs), epbs)
+        _load()
 
     def live(self) -> None:
         """Do it; an error that a user may see is an end, too."""
@@ -127,6 +124,15 @@ class Deed:
             journal.say(Said.ENDED, 1)
         else:
             journal.say(Said.ENDED, 0)
+
+
+@cache
+def _load() -> None:
+    with TemporaryDirectory() as folder:
+        epbs = Path(folder)
+        pack_all(epbs)
+        for what in DEEDS:
+            do(what, begin(what, epbs / what, epbs), epbs)
 
 
 def copy(device: Device, root: Path) -> Device:
