@@ -230,6 +230,7 @@ def replay(
             allowed |= {act.before, act.after}
         image.write_bytes(replayed.cut(n_events, chance))
         with ext4.Mount(image, at):
+            assert (at / "device").is_dir(), f"cut at {n_events}: no device on the disk"
             device = Device(at / "device")
             try:
                 look(device, allowed)
@@ -242,7 +243,9 @@ def replay(
 
 def look(device: Device, allowed: set[int | None]) -> None:
     """Old or new runs, before and after order is brought."""
-    assert device.runs in allowed, f"it runs {device.runs}, not one of {allowed}"
+    runs, slots = device.runs, device.layout.slots
+    found = sorted(path.name for path in slots.iterdir()) if slots.exists() else None
+    assert runs in allowed, f"it runs {runs}, not one of {allowed}; slots: {found}"
     if device.layout.slots.exists():
         device.settle(service=None)
         assert device.runs in allowed, f"it runs {device.runs} once it is settled"
