@@ -12,6 +12,7 @@ COMMANDS = {
     "keygen": "make a pair of keys to sign bundles with",
     "ratchet": "from now on refuse bundles older than this one",
     "sign": "sign a bundle for devices, as one file to carry",
+    "stage": "all that a device needs: runtime, bundle, units and settings, as one thing to carry",
     "trust": "write the trust store of a device: primary and backup key",
     "unpack": "check a signed file and unpack the bundle in it",
     "verify": "check a bundle and say who signed it",
