@@ -85,7 +85,7 @@ def record(state: Path, scenes: Sequence[Pcm]) -> None:
 
 def classify(state: Path, bundle: Path, label: str) -> None:
     """Let the recorder's classifier process hear it all, a class of it private."""
-    command = [sys.executable, "-m", "edge_probe", "run", state, "--classify-only", "--bundle",
+    command = [sys.executable, "-m", "edge_probe", "run", state, "--only", "classify", "--bundle",
                bundle, "--backlog", "1e9", "--private", label]  # fmt: skip
     end = _last_scene(state)
     findings = Findings(state / "detections.sqlite")

@@ -78,7 +78,7 @@ def run_program(
             module_name = name.replace("-", "_") + "_" * keyword.iskeyword(name)
             module = importlib.import_module(f"{package}.{module_name}")
             module.add_arguments(sub)
-            sub.set_defaults(run=module.run)
+            sub.set_defaults(run=module.run, options_from=getattr(module, "options_from", None))
     args = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,
@@ -86,6 +86,11 @@ def run_program(
         stream=sys.stderr,
     )
     try:
+        if chosen is not None and args.options_from is not None:
+            # In front of what was typed, which therefore wins.
+            at = arguments.index(chosen) + 1
+            words = [*arguments[:at], *args.options_from(args), *arguments[at:]]
+            args = parser.parse_args(words)
         code: int = args.run(args)
         sys.stdout.flush()
     except EdgeProbeError as error:

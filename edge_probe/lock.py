@@ -15,6 +15,9 @@ from edge_probe.errors import StateError
 LOCK = "lock"
 """Name of the file that whoever writes into a state folder holds."""
 
+CLASSIFIER_LOCK = "classifier.lock"
+"""Of the file that the classifier holds."""
+
 _ATTEMPTS, _WAIT_S = 10, 0.1
 """Whoever looks whether a recorder lives holds the lock for an instant."""
 
@@ -64,8 +67,8 @@ def hold(folder: Path, name: str = LOCK) -> Iterator[None]:
         os.close(fd)
 
 
-def holder(folder: Path) -> int | None:
-    """Process id of whoever writes into a state folder, or None.
+def holder(folder: Path, name: str = LOCK) -> int | None:
+    """Process id of whoever holds a lock of a state folder, or None.
 
     Neither a number that was left behind nor one that was given to another process deceives.
     Nothing is written; for an instant the lock is held shared. A process that has not told its
@@ -76,7 +79,7 @@ def holder(folder: Path) -> int | None:
     except ImportError:
         return None
     try:
-        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

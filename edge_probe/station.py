@@ -6,6 +6,7 @@
  Room        before each segment: quota and floor            disk/
  Chores      private audio to zeros, closed segments to FLAC disk/
  Supervisor  the classifier, a process of its own            analysis/
+  or Neighbour               a service of its own
  Notifier, StatusFiles     is it alive                       alive/
 ```
 
@@ -28,6 +29,7 @@ from edge_probe.alive.facts import last_detection
 from edge_probe.alive.notify import Notifier
 from edge_probe.alive.status import Classifier, Disk, LastDetection, Status, StatusFiles
 from edge_probe.analysis.backlog import behind_s
+from edge_probe.analysis.neighbour import Neighbour
 from edge_probe.analysis.supervise import Supervisor
 from edge_probe.capture.recorder import Open, Recorder, Wanted, open_microphone
 from edge_probe.capture.recovery import Remains
@@ -67,8 +69,10 @@ class Orders:
     private_margin_s: float | None
     """Around windows of private classes; None: no class is private."""
     classifier: Sequence[str] | None
-    """Command of process B; None: record only."""
+    """Command of process B; None: it is not ours to start."""
     deployment_id: str | None
+    has_neighbour: bool = False
+    """Whether process B is a service of its own."""
 
 
 class Station:
@@ -101,7 +105,7 @@ class Station:
         self._chores = Chores(
             state.path, margin_s=orders.private_margin_s, flac=orders.flac, is_busy=self._is_busy
         )
-        self._supervisor = Supervisor(orders.classifier) if orders.classifier else None
+        self._supervisor = _supervisor(orders, state)
         self._status = StatusFiles(state.path, clock)
         self._effort: subprocess.Popen[bytes] | None = None
         self._effort_ns = self._began_ns + round(EFFORT_S * 1e9)
@@ -183,7 +187,11 @@ class Station:
 
     def _is_busy(self) -> bool:
         """Whether FLAC has to wait."""
-        return is_loaded() or (self._behind_s() or 0.0) > BUSY_BEHIND_S
+        return is_loaded() or (self._is_heard() and (self._behind_s() or 0.0) > BUSY_BEHIND_S)
+
+    def _is_heard(self) -> bool:
+        """Whether a classifier is at work: for one that is not, nobody waits."""
+        return self._supervisor is not None and self._supervisor.state.state == "running"
 
     def _behind_s(self) -> float | None:
         """Of the classifier; None where there is none or nobody can tell now."""
@@ -242,6 +250,13 @@ class Station:
         except (OSError, sqlite3.Error, EdgeProbeError) as error:
             _log.debug("the newest detection cannot be told: %s", error)
             return None
+
+
+def _supervisor(orders: Orders, state: StateFolder) -> Supervisor | Neighbour | None:
+    """Whoever knows about process B; None: there is none."""
+    if orders.classifier is not None:
+        return Supervisor(orders.classifier)
+    return Neighbour(state.path) if orders.has_neighbour else None
 
 
 def seed_of(deployment_id: str | None) -> int:

@@ -19,10 +19,10 @@ _PINGS_PER_TIMEOUT = 3
 
 
 class Notifier:
-    """Tells systemd that samples advance; without systemd it does nothing.
+    """Tells systemd that a process gets on with its work; without systemd it does nothing.
 
     It never waits and has no thread of its own: when the loop that calls it hangs, or when samples
-    cease, so do the pings, and systemd starts the recorder anew.
+    cease, so do the pings, and systemd starts the service anew.
 
     Parameters
     ----------
@@ -61,8 +61,9 @@ class Notifier:
     def progress(self, n_settled: int) -> None:
         """Report how far recording is; to be called several times per watchdog timeout.
 
-        The first settled frame makes the service ready; afterwards the watchdog is fed when frames
-        were added since the last call, and only then.
+        For a recorder, in place of `ready` and `feed`: the first settled frame makes the service
+        ready; afterwards the watchdog is fed when frames were added since the last call, and only
+        then.
 
         Parameters
         ----------
@@ -73,8 +74,16 @@ class Notifier:
         if n_settled <= self._n_settled:
             return
         self._n_settled = n_settled
+        self.ready()
+        self.feed()
+
+    def ready(self) -> None:
+        """The service does what it is for from now on; said once, however often it is called."""
         if not self._is_ready:
             self._is_ready = self._send("READY=1")
+
+    def feed(self) -> None:
+        """A sign of life; the watchdog gets three of them in its time, however many come."""
         now_ns = self._clock.monotonic_ns()
         if self._ping_every_ns and now_ns >= self._next_ping_ns and self._send("WATCHDOG=1"):
             self._next_ping_ns = now_ns + self._ping_every_ns
@@ -86,7 +95,7 @@ class Notifier:
             self._status = line
 
     def stopping(self) -> None:
-        """The recorder ends in order."""
+        """The service ends in order."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> bool:

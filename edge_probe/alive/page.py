@@ -118,8 +118,10 @@ def _audio(report: Report) -> list[tuple[str, str]]:
 def _detections(report: Report) -> list[tuple[str, str]]:
     lines = []
     if report.fresh and (classifier := report.fresh.classifier):
-        behind = f"{text_of(classifier.behind_s)} behind, {classifier.n_restarts} restarts"
-        lines.append(("classifier", f"{classifier.state}, {behind}"))
+        text = f"{classifier.state}, {text_of(classifier.behind_s)} behind"
+        if classifier.n_restarts is not None:
+            text += f", {classifier.n_restarts} restarts"
+        lines.append(("classifier", text))
     if report.last_detection:
         lines.append(("last heard", _heard(report.last_detection)))
     return lines

@@ -107,8 +107,9 @@ def report_points(report: Report) -> Sequence[Point]:
         text = f"{classifier.state}, {text_of(classifier.behind_s)} behind"
         if classifier.n_restarts:
             text += f", started again {classifier.n_restarts} times"
+        unit = "edge-probe-classifier" if classifier.n_restarts is None else "the recorder"
         well = classifier.state == _RUNNING
-        points.append(Point("classifier", text, None if well else "see the log of the recorder"))
+        points.append(Point("classifier", text, None if well else f"see the log of {unit}"))
     return points
 
 

@@ -47,10 +47,11 @@ class Classifier:
     """Process B."""
 
     state: str
-    """One word or two: running, starting, record-only ..."""
+    """As `edge_probe.analysis.supervise.ClassifierState` says."""
     behind_s: float
     """Audio recorded that it has neither classified nor skipped."""
-    n_restarts: int
+    n_restarts: int | None
+    """None: it is a service of its own, whose restarts systemd counts."""
 
 
 @dataclass(frozen=True, slots=True)

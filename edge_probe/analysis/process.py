@@ -1,11 +1,19 @@
-"""The classifier as a process of its own, from its start to the signal that ends it."""
+"""The classifier as a process of its own, from its start to the signal that ends it.
+
+Either a recorder started it (``beat_fd``, see `edge_probe.analysis.supervise`), or systemd did, as
+a service beside the recorder's.
+"""
 
 import logging
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import sleep
 
+from edge_probe.alive.duration import text_of
+from edge_probe.alive.notify import Notifier
+from edge_probe.analysis.backlog import behind_s
 from edge_probe.analysis.listener import Tools
 from edge_probe.analysis.recording import Recording
 from edge_probe.analysis.rules import Rules
@@ -15,12 +23,19 @@ from edge_probe.bundle import open_bundle
 from edge_probe.classify import ChunkAnalyser
 from edge_probe.clock import Clock, SystemClock
 from edge_probe.encoder import Profile
+from edge_probe.errors import EdgeProbeError
 from edge_probe.interrupt import until_interrupted
-from edge_probe.lock import hold
+from edge_probe.lock import CLASSIFIER_LOCK, hold
 
 _log = logging.getLogger(__name__)
 
 _POLL_S = 1.0
+
+TELL_S = 30.0
+"""Between two words to systemd on how far behind it is."""
+
+FIRST_MARK = "started"
+"""In the runtime folder of a service: one before this process was started, and seen to end."""
 
 
 def run_worker(
@@ -61,45 +76,93 @@ def run_worker(
     BundleError, EncoderError
         Bundle or encoder are no good.
     """
-    rules, pulse = rules or Rules(), Pulse(beat_fd)
-    with hold(state, "classifier.lock"):
+    rules, clock = rules or Rules(), clock or SystemClock()
+    # A recorder's own child says nothing to systemd: that is the recorder's to do.
+    environ = os.environ if beat_fd is None else {}
+    with Notifier(environ, clock) as notifier, hold(state, CLASSIFIER_LOCK):
+        pulse, service = Pulse(beat_fd, notifier), _Service(environ, notifier, clock)
         bundle = open_bundle(bundle_path)
         for warning in bundle.warnings:
             _log.warning("%s", warning)
         rules.check(bundle.labels)
         tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules)
+        notifier.ready()
         store = Store(state / "detections.sqlite", bundle, pulse)
-        worker = Worker(
-            tools, store, backlog_s=backlog_s, clock=clock or SystemClock(), is_wanted=pulse
-        )
-        if forgive:
+        worker = Worker(tools, store, backlog_s=backlog_s, clock=clock, is_wanted=pulse)
+        if forgive or service.is_first():
             worker.forgive()
+        service.has_begun()
         for _ in until_interrupted(_moments(worker)):
             if not pulse():
                 _log.warning("the recorder is gone: ending")
                 break
+            service.tell(state, bundle.id)
             worker.step()
+        notifier.stopping()
         worker.rest()
         store.close()
         tools.recording.close()
 
 
+class _Service:
+    """What a classifier has to do with systemd besides signs of life; without it, nothing.
+
+    Parameters
+    ----------
+    environ : mapping
+        Of the process: ``RUNTIME_DIRECTORY``, a folder that systemd keeps over automatic restarts
+        only (``RuntimeDirectoryPreserve=restart``, systemd.exec(5)).
+    notifier : Notifier
+    clock : Clock
+    """
+
+    def __init__(self, environ: Mapping[str, str], notifier: Notifier, clock: Clock) -> None:
+        folder = environ.get("RUNTIME_DIRECTORY")
+        self._mark = Path(folder) / FIRST_MARK if folder else None
+        self._is_heard = "NOTIFY_SOCKET" in environ
+        self._notifier, self._clock = notifier, clock
+        self._tell_ns = 0
+
+    def is_first(self) -> bool:
+        """Whether nobody saw how the process before ended: it was stopped, or the power cut."""
+        return self._mark is not None and not self._mark.exists()
+
+    def has_begun(self) -> None:
+        """From now on an end without `is_first` is a crash that systemd saw."""
+        if self._mark is not None:
+            self._mark.touch()
+
+    def tell(self, state: Path, bundle_id: str) -> None:
+        """How far behind it is, now and then."""
+        now_ns = self._clock.monotonic_ns()
+        if not self._is_heard or now_ns < self._tell_ns:
+            return
+        self._tell_ns = now_ns + round(TELL_S * 1e9)
+        try:
+            self._notifier.status(f"{bundle_id}: {text_of(behind_s(state))} behind")
+        except (OSError, sqlite3.Error, EdgeProbeError) as error:
+            _log.debug("how far it is behind cannot be told: %s", error)
+
+
 class Pulse:
-    """Signs of life into a pipe.
+    """Signs of life, to the recorder or to systemd.
 
     Parameters
     ----------
     fd : int or None
-        Write end of the pipe; None: nobody wants them.
+        Write end of a pipe to the recorder; None: it does not want them.
+    notifier : Notifier
     """
 
-    def __init__(self, fd: int | None) -> None:
+    def __init__(self, fd: int | None, notifier: Notifier) -> None:
         self._fd = fd
+        self._notifier = notifier
         if fd is not None:
             os.set_blocking(fd, False)
 
     def __call__(self) -> bool:
         """Give one; False if nobody will ever read it."""
+        self._notifier.feed()
         if self._fd is None:
             return True
         try:

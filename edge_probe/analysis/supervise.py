@@ -32,9 +32,11 @@ OOM_SCORE = 500
 class ClassifierState:
     """What becomes of the classifier."""
 
-    state: Literal["running", "waiting", "record-only"]
-    """waiting: to be started soon; record-only: it crashed too often and rests for an hour."""
-    n_restarts: int
+    state: Literal["running", "waiting", "record-only", "not running"]
+    """waiting: to be started soon; record-only: it crashed too often and rests for an hour; not
+    running: a service of its own that does not."""
+    n_restarts: int | None
+    """None: somebody else counts them."""
     reason: str | None
     """Why it ended last."""
 

@@ -148,7 +148,7 @@ def _look(pid: int, most: Living) -> None:
             if member == pid:
                 most.recorder_bytes = max(most.recorder_bytes, n_bytes)
                 written_bytes += _written_bytes(member)
-            elif "--classify-only" in command:
+            elif "--only classify" in command:
                 peak = n_bytes + _peak_extra(member)
                 most.classifier_bytes = max(most.classifier_bytes, peak)
                 written_bytes += _written_bytes(member)

@@ -134,7 +134,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     never_wait()
     state = StateFolder(Path(folder))
-    command = [sys.executable, "-m", "edge_probe", "run", folder, "--classify-only",
+    command = [sys.executable, "-m", "edge_probe", "run", folder, "--only", "classify",
                "--bundle", bundle, "--backlog", "600"]  # fmt: skip
     orders = Orders(
         Wanted(None, int(rate_hz), 1, 2, float(segment_s)), Limits("all", 2**40, 0),

@@ -45,6 +45,14 @@ def _rate_hz(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
     add_state(parser)
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml",
+                        help="options from a file, as rate = 48000; those given here win. Where"
+                        " neither names one, a deployment.toml beside it is taken")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        choices=("record", "classify"),
+        help="one of the two processes; a service of its own is the other one",
+    )
     parser.add_argument("--bundle", type=Path, help="classify with it; default: record only")
     parser.add_argument(
         "--deployment", type=Path, metavar="FILE.toml", help="who, where, with what"
@@ -79,10 +87,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="before and after it (default 5)")  # fmt: skip
     hear.add_argument("--backlog", type=_number(1, 1e9), default=600.0, metavar="S",
                       help="audio that may wait; older is skipped (default 600)")  # fmt: skip
-    hear.add_argument("--classify-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)
     hear.add_argument("--forgive", action="store_true", help=argparse.SUPPRESS)
+
+
+NOT_IN_FILE = ("state", "settings", "only", "plan", "check_only", "beat_fd", "forgive")
+"""Arguments that a settings file cannot hold: two services share it."""
+
+
+def settings_words(path: Path) -> list[str]:
+    """Arguments that a settings file stands for.
+
+    Raises
+    ------
+    DeploymentError
+        It cannot mean what it says.
+    """
+    from edge_probe.deployment.options import read_options
+
+    return read_options(path, add_arguments, without=NOT_IN_FILE)
+
+
+def options_from(args: argparse.Namespace) -> list[str]:
+    """Options from files, for `edge_probe.cli` to put before those that were typed."""
+    if args.settings is None:
+        return []
+    words = settings_words(args.settings)
+    beside = args.settings.with_name("deployment.toml")
+    if not any(word.startswith("--deployment=") for word in words) and beside.is_file():
+        words.append(f"--deployment={beside}")
+    return words
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,17 +125,21 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.deployment.state import StateFolder
     from edge_probe.errors import EdgeProbeError
 
-    if args.bundle is None and (args.species or args.private or args.classify_only):
+    if args.bundle is None and (args.species or args.private or args.only == "classify"):
         raise EdgeProbeError(
-            "species and private classes need a bundle", hint="add --bundle, or record only"
+            "the classifier, species and private classes need a bundle",
+            hint="add --bundle, or record only",
         )
-    for path in (args.bundle and args.bundle / "manifest.json", args.species):
-        if path and not path.is_file():
-            raise EdgeProbeError(f"{path}: no such file", hint="give a bundle's folder, and files")
+    if args.only != "record":  # what only the classifier needs keeps nobody from recording
+        for path in (args.bundle and args.bundle / "manifest.json", args.species):
+            if path and not path.is_file():
+                raise EdgeProbeError(
+                    f"{path}: no such file", hint="give a bundle's folder, and files"
+                )
     state = StateFolder(args.state)
     if args.check_only:
         return _check(args, state)
-    if args.classify_only:
+    if args.only == "classify":
         return _classify(args, state)
     if args.keep != "all" and not args.accept_deletion and not args.plan:
         raise EdgeProbeError(
@@ -143,7 +182,7 @@ def _record(args: argparse.Namespace, state: "StateFolder") -> int:
 
     _make(state.path)
     with hold(state.path):
-        if args.bundle and not state.capture.exists():
+        if args.bundle and args.only is None and not state.capture.exists():
             # By a process of its own: the recorder is to stay small. Only before the first
             # recording: after a power cut audio comes first, whatever became of the bundle.
             command = [*_command(args), "--check-only"]
@@ -177,6 +216,8 @@ def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
     from edge_probe.log import never_wait
 
     never_wait()
+    # Of a link that is switched meanwhile, no file of the other bundle.
+    args.bundle = args.bundle.resolve()
     run_worker(
         state.path, args.bundle, backlog_s=args.backlog, rules=_rules(args, state),
         beat_fd=args.beat_fd, forgive=args.forgive,
@@ -228,8 +269,9 @@ def _orders(
         flac=not args.no_flac,
         gain_db=settings.capture_gain_db if settings else None,
         private_margin_s=args.private_margin if args.private else None,
-        classifier=_command(args) if args.bundle else None,
+        classifier=_command(args) if args.bundle and args.only is None else None,
         deployment_id=deployment_id,
+        has_neighbour=bool(args.bundle) and args.only == "record",
     )
 
 
@@ -254,7 +296,7 @@ def _quota_bytes(args: argparse.Namespace, state: "StateFolder") -> int:
 
 def _command(args: argparse.Namespace) -> list[str]:
     """Process B, with all that concerns it."""
-    command = [sys.executable, "-m", "edge_probe", "run", str(args.state), "--classify-only",
+    command = [sys.executable, "-m", "edge_probe", "run", str(args.state), "--only", "classify",
                "--bundle", str(args.bundle), "--backlog", str(args.backlog)]  # fmt: skip
     if args.species:
         command += ["--species", str(args.species)]

@@ -2,11 +2,9 @@
 
 import logging
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from re import fullmatch
 from types import MappingProxyType
@@ -14,6 +12,7 @@ from typing import Any, Literal, overload
 
 from edge_probe.database import put_aside
 from edge_probe.deployment.state import StateFolder, replace_file
+from edge_probe.deployment.toml_file import parse_toml, refuse_unknown
 from edge_probe.errors import DeploymentError
 
 _log = logging.getLogger(__name__)
@@ -116,26 +115,9 @@ def parse_settings(data: bytes, where: str) -> Settings:
     ------
     DeploymentError
     """
-    try:
-        found = tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DeploymentError(
-            f"{where}: expected UTF-8, found other bytes at {error.start}",
-            hint="save it as UTF-8 text",
-        ) from None
-    except (ValueError, RecursionError) as error:  # numbers and brackets without end, too
-        raise DeploymentError(
-            f"{where}: not TOML: {error}",
-            hint='lines are key = value: text in "quotes", numbers with a decimal point',
-        ) from None
+    found = parse_toml(data, where)
     known = [item.name for item in fields(Settings)]
-    for key in found:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            raise DeploymentError(
-                f"{where}: unknown key {key}",
-                hint=f"did you mean {near[0]}?" if near else "own keys belong under [project]",
-            )
+    refuse_unknown(found, known, where, "own keys belong under [project]")
     if "deployment_id" not in found:
         raise DeploymentError(
             f"{where}: deployment_id is missing", hint='add a line deployment_id = "NAME"'

@@ -22,11 +22,13 @@ from support.analysed_state import (
     worker_on,
 )
 
+from edge_probe.alive.notify import Notifier
 from edge_probe.analysis.process import Pulse
 from edge_probe.analysis.rows import Result, Try
 from edge_probe.analysis.store import Store
 from edge_probe.bundle import Bundle
 from edge_probe.classify import ChunkAnalyser
+from edge_probe.clock import SystemClock
 from edge_probe.spec import WindowSpec
 
 WINDOWS = WindowSpec(3, 2, 0.1)
@@ -103,12 +105,13 @@ def test_two_never_work_on_one_state(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_a_pulse_that_nobody_takes_does_not_wait() -> None:
     reader, writer = os.pipe()
-    pulse = Pulse(writer)
+    silent = Notifier({}, SystemClock())
+    pulse = Pulse(writer, silent)
     assert all(pulse() for _ in range(100_000))
     os.close(reader)
     assert not pulse()
     os.close(writer)
-    assert Pulse(None)()
+    assert Pulse(None, silent)()
 
 
 def test_a_disk_that_fails_is_waited_for(

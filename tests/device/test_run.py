@@ -32,6 +32,8 @@ SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
     [
         (["--keep", "detections"], "deletes audio"),
         (["--private", "Frog"], "need a bundle"),
+        (["--only", "classify"], "need a bundle"),
+        (["--only", "classify", "--bundle", "nowhere"], "nowhere/manifest.json: no such file"),
         (["--bundle", "no such folder"], "no such folder/manifest.json: no such file"),
         (["--bundle", str(DEMO_BUNDLE), "--species", "no.csv"], "no.csv: no such file"),
         (["--plan", "30"], "needs a sample rate"),

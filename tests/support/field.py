@@ -138,7 +138,7 @@ class Field:
             except ProcessLookupError:
                 continue
             try:  # the number is its own as long as this is open
-                if b"--classify-only" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"--only\0classify" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     signal.pidfd_send_signal(fd, number)
                     return True
             except (FileNotFoundError, ProcessLookupError):

@@ -82,7 +82,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     state = StateFolder(args.state)
-    command = [sys.executable, "-m", "edge_probe", "run", str(args.state), "--classify-only",
+    command = [sys.executable, "-m", "edge_probe", "run", str(args.state), "--only", "classify",
                "--bundle", args.bundle, "--backlog", args.backlog_s]  # fmt: skip
     orders = station.Orders(
         Wanted(None, RATE, 1, 4, SEGMENT_S), Limits("all", 2**40, 0), Design(0, SEGMENT_S, 0.1),
