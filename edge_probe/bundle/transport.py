@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -36,6 +36,60 @@ Read = Callable[[int], bytes]
 
 Create = Callable[[str], AbstractContextManager[BinaryIO]]
 """A new file of a name, open for writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What stands at the head of a transport file; it was signed, its files were not looked at."""
+
+    manifest: Manifest
+    manifest_bytes: bytes
+    signature: bytes
+    signed_by: TrustedKey
+
+    @property
+    def id(self) -> str:
+        """Of the bundle that this file holds if it is whole."""
+        return bundle_id(self.manifest.name, self.manifest_bytes)
+
+    @property
+    def sha256(self) -> str:
+        """Of the manifest, as `Bundle.sha256`."""
+        return hashlib.sha256(self.manifest_bytes).hexdigest()
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the transport file, if it is whole."""
+        contents = sum(record.size_bytes for record in self.manifest.files.values())
+        head = len(MAGIC) + LENGTH_BYTES + len(self.manifest_bytes) + SIGNATURE_BYTES
+        return head + contents
+
+
+def read_offer(
+    source: Path | str,
+    *,
+    verify: Verifier = verify_in_child,
+    trusted: Sequence[TrustedKey] | None = None,
+) -> Offer:
+    """Look at the head of a transport file: whose it is, which release, and whether it can be whole.
+
+    Parameters
+    ----------
+    source : Path or str
+        The ``.epb`` file, perhaps on a medium that anybody could write to.
+    verify, trusted
+        As for `open_bundle`.
+
+    Raises
+    ------
+    RejectedBundleError
+        It is not signed by a key that is trusted, too old, or of another size than it says.
+    """
+    with SourceFile(Path(source)) as file:
+        stream = _Stream(file.read_block, str(source))
+        offer = _read_offer(stream, verify, trusted_here() if trusted is None else trusted)
+        file.check_size(offer.n_bytes)
+    return offer
 
 
 def unpack_bundle(
@@ -115,12 +169,9 @@ def read_transport(
     RejectedBundleError
     """
     stream = _Stream(read, where)
-    manifest_bytes = _read_manifest(stream)
-    signature = stream.exactly(SIGNATURE_BYTES)
-    key = check_signature(manifest_bytes, signature, verify, trusted)
-    manifest = parse_manifest(manifest_bytes)
-    check_release(manifest.release, key)
-    for name, data in ((files.MANIFEST, manifest_bytes), (files.SIGNATURE, signature)):
+    offer = _read_offer(stream, verify, trusted)
+    manifest = offer.manifest
+    for name, data in ((files.MANIFEST, offer.manifest_bytes), (files.SIGNATURE, offer.signature)):
         with create(name) as file:
             file.write(data)
     for name in sorted(manifest.files):
@@ -221,6 +272,16 @@ class _Stream:
 
     def refuse(self, found: str) -> NoReturn:
         reject(Rejection.TRANSPORT, f"{self._where}: {found}", hint=files.COPY_AGAIN)
+
+
+def _read_offer(stream: _Stream, verify: Verifier, trusted: Sequence[TrustedKey]) -> Offer:
+    """Nothing is parsed before the signature was checked."""
+    manifest_bytes = _read_manifest(stream)
+    signature = stream.exactly(SIGNATURE_BYTES)
+    key = check_signature(manifest_bytes, signature, verify, trusted)
+    manifest = parse_manifest(manifest_bytes)
+    check_release(manifest.release, key)
+    return Offer(manifest, manifest_bytes, signature, key)
 
 
 def _read_manifest(stream: _Stream) -> bytes:
