@@ -11,11 +11,11 @@ from edge_probe.bundle import Bundle, RejectedBundleError
 from edge_probe.bundle.transport import SUFFIX, unpack_bundle
 from edge_probe.bundle.trust import DEVELOPMENT, STORE, read_store
 from edge_probe.commands.bench import DEFAULT_RATE_HZ
-from edge_probe.deployment.settings import read_settings
 from edge_probe.errors import EdgeProbeError
 from firmware_tools.estimate import estimate
 from firmware_tools.profile import DeviceProfile
-from firmware_tools.stage.options import check_options, read_options
+from firmware_tools.stage.site import DEPLOYMENT, SETTINGS, SPECIES, TRUST
+from firmware_tools.stage.site_files import check_deployment, check_settings, check_species
 from firmware_tools.verdict import Verdict, judge
 
 
@@ -29,6 +29,7 @@ class Cargo:
     """What it holds; its folder lasts as long as `checked` does."""
     trust: Path
     settings: Path | None
+    species: Path | None
     deployment: Path | None
     verdict: Verdict
     """Whether the bundle fits the board."""
@@ -38,9 +39,10 @@ class Cargo:
         """By the names that `edge-firmware setup` looks for."""
         given = {
             f"{self.bundle.name}-{self.bundle.manifest.release}{SUFFIX}": self.transport,
-            "trust.json": self.trust,
-            "settings.toml": self.settings,
-            "deployment.toml": self.deployment,
+            TRUST: self.trust,
+            SETTINGS: self.settings,
+            SPECIES: self.species,
+            DEPLOYMENT: self.deployment,
         }
         return {name: path for name, path in given.items() if path is not None}
 
@@ -64,7 +66,7 @@ def checked(
     trust : Path or None
         Trust store of the device; None: this machine's, if it has one.
     settings, deployment : Path or None
-        As the device shall have them.
+        As the device shall have them. A species list that the settings name lies beside them.
 
     Raises
     ------
@@ -80,21 +82,23 @@ def checked(
         trust = STORE
     keys = read_store(trust)
     if deployment is not None:
-        read_settings(deployment)
-    options = read_options(settings) if settings is not None else None
+        check_deployment(deployment)
     with TemporaryDirectory(prefix="edge-probe-stage-") as folder:
         try:
             bundle = unpack_bundle(transport, Path(folder, "bundle"), trusted=keys)
         except RejectedBundleError as error:
             _refuse_development(transport, error)
             raise
-        rate_hz = DEFAULT_RATE_HZ
-        if options is not None:
-            check_options(options, str(settings), [label.text for label in bundle.labels])
-            rate_hz = options.rate or DEFAULT_RATE_HZ
+        rate_hz, species = DEFAULT_RATE_HZ, None
+        if settings is not None:
+            labels = [label.text for label in bundle.labels]
+            options = check_settings(settings, labels)
+            rate_hz, species = options.rate or DEFAULT_RATE_HZ, options.species
+            if species is not None:
+                check_species(species, labels)
         sheet = estimate(bundle, run_trial(bundle.path, trust), profile, rate_hz)
         verdict = judge(sheet, profile)
-        yield Cargo(transport, bundle, trust, settings, deployment, verdict)
+        yield Cargo(transport, bundle, trust, settings, species, deployment, verdict)
 
 
 def _refuse_development(transport: Path, error: RejectedBundleError) -> None:

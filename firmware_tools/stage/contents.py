@@ -13,8 +13,8 @@ UNITS = Path(firmware_tools.__file__).parent / "units"
 
 _ROOT = Layout(Path())
 _SYSTEM = {
-    "sysusers.conf": "usr/lib/sysusers.d/edge-probe.conf",
-    "tmpfiles.conf": "usr/lib/tmpfiles.d/edge-probe.conf",
+    "edge-probe.sysusers": "usr/lib/sysusers.d/edge-probe.conf",
+    "edge-probe.tmpfiles": "usr/lib/tmpfiles.d/edge-probe.conf",
 }
 
 
@@ -47,8 +47,9 @@ def device_plan(
         File(f"{program}/configure", FILES / "configure", 0o755),
         *(Link(f"{_ROOT.commands}/{name}", f"/{program}/venv/bin/{name}")
           for name in ("edge-probe", "edge-firmware")),
-        *(File(f"{_ROOT.units}/{path.name}", path) for path in sorted(UNITS.glob("*.service"))),
-        *(File(path, FILES / name) for name, path in _SYSTEM.items()),
+        *(File(f"{_ROOT.units}/{path.name}", path)
+          for path in (*UNITS.glob("*.service"), *UNITS.glob("*.mount"))),
+        *(File(path, UNITS / name) for name, path in _SYSTEM.items()),
     ])  # fmt: skip
 
 
