@@ -15,8 +15,8 @@ from firmware_tools.stage.wheelhouse import Target, download
 
 FOLDER = Path(__file__).with_name("files") / "locks"
 
-_TOOLS = FOLDER / "tools.txt"
-"""What installs on the device (pip), and what builds our own wheel (setuptools)."""
+TOOLS = "tools"
+"""List of what installs on the device (pip), and what builds our own wheel (setuptools)."""
 
 PYTHONS = ("3.11", "3.13")
 """Of Debian 12 and 13, and of Raspberry Pi OS with them."""
@@ -57,14 +57,14 @@ def read_lock(path: Path) -> tuple[Locked, ...]:
     return tuple(found)
 
 
-def lock_of(target: Target, folder: Path = FOLDER) -> tuple[Locked, ...]:
-    """The list for one processor and Python."""
-    return read_lock(folder / f"{target}.txt")
+def lock_of(target: Target | str) -> tuple[Locked, ...]:
+    """The list for one processor and Python, or that of the tools."""
+    return read_lock(FOLDER / f"{target}.txt")
 
 
 def locked_tool(name: str) -> Locked:
     """The wheel of pip or setuptools."""
-    return next(one for one in read_lock(_TOOLS) if one.name == name)
+    return next(one for one in lock_of(TOOLS) if one.name == name)
 
 
 def pinned(constraints: Path) -> dict[str, str]:
@@ -111,7 +111,7 @@ def main() -> None:
             target = Target(architecture, python)
             (FOLDER / f"{target}.txt").write_text(make_lock(wanted, target), "utf-8")
     tools = [f"pip=={locked_tool('pip').version}", f"setuptools=={pins['setuptools']}"]
-    _TOOLS.write_text(make_lock(tools, None), "utf-8")
+    (FOLDER / f"{TOOLS}.txt").write_text(make_lock(tools, None), "utf-8")
 
 
 if __name__ == "__main__":

@@ -36,18 +36,23 @@ def own_wheel(architecture: str, wheels: Path, into: Path) -> Path:
     EdgeProbeError
         There are no sources and no wheel, or it cannot be built.
     """
-    sources = Path(firmware_tools.__file__).parents[1]
-    if not all((sources / part).exists() for part in _PARTS):
+    if (folder := sources()) is None:
         return _ready_made(architecture, wheels)
     (setuptools,) = collect([locked_tool("setuptools")], None, wheels)
-    with TemporaryDirectory() as folder:
-        copy, links = Path(folder, "source"), Path(folder, "links")
-        _copy(sources, copy)
+    with TemporaryDirectory() as work:
+        copy, links = Path(work, "source"), Path(work, "links")
+        _copy(folder, copy)
         links.mkdir()
         shutil.copy(setuptools, links)
         _build(copy, links, _environment(architecture), into)
     (path,) = into.glob("edge_probe-*.whl")
     return path
+
+
+def sources() -> Path | None:
+    """The folder that this package runs from, if all that makes a wheel lies there."""
+    folder = Path(firmware_tools.__file__).parents[1]
+    return folder if all((folder / part).exists() for part in _PARTS) else None
 
 
 def has_kernels(wheel: Path) -> bool:
@@ -63,14 +68,14 @@ def _environment(architecture: str) -> dict[str, str]:
     return {"CC": compiler, "EDGE_PROBE_PLATFORM": f"manylinux_2_17_{architecture}"}
 
 
-def _copy(sources: Path, copy: Path) -> None:
+def _copy(folder: Path, copy: Path) -> None:
     """With modes that no umask had a say in: the wheel keeps them."""
     copy.mkdir()
     for part in _PARTS:
-        if (sources / part).is_dir():
-            shutil.copytree(sources / part, copy / part, ignore=_IGNORED)
+        if (folder / part).is_dir():
+            shutil.copytree(folder / part, copy / part, ignore=_IGNORED)
         else:
-            shutil.copyfile(sources / part, copy / part)
+            shutil.copyfile(folder / part, copy / part)
     for path in copy.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
