@@ -110,8 +110,9 @@ class _Service:
     Parameters
     ----------
     environ : mapping
-        Of the process: ``RUNTIME_DIRECTORY``, a folder that systemd keeps over automatic restarts
-        only (``RuntimeDirectoryPreserve=restart``, systemd.exec(5)).
+        Of the process: ``RUNTIME_DIRECTORY``, a folder that systemd keeps over restarts, and
+        that goes with a stop or with the power (``RuntimeDirectoryPreserve=restart``,
+        systemd.exec(5)).
     notifier : Notifier
     clock : Clock
     """
