@@ -16,6 +16,7 @@ COMMANDS = {
     "sign": "sign a bundle for devices, as one file to carry",
     "slots": "which bundle is in use, on trial, refused",
     "stage": "all that a device needs, from runtime to settings, as one thing to carry",
+    "stick": "install the newest bundle of a USB stick, and leave a report there",
     "trial": "go on with a trial until the bundle is confirmed or taken back",
     "trust": "write the trust store of a device: primary and backup key",
     "unpack": "check a signed file and unpack the bundle in it",

@@ -71,7 +71,7 @@ def read_offer(
     verify: Verifier = verify_in_child,
     trusted: Sequence[TrustedKey] | None = None,
 ) -> Offer:
-    """Look at the head of a transport file: whose it is, which release, and whether it can be whole.
+    """Look at the head of a transport file: who signed it, which release, whether it can be whole.
 
     Parameters
     ----------

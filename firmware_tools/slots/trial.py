@@ -144,9 +144,33 @@ class Tryout:
         self._folder.prepare()
         with self._folder.watch():
             while trial := self._begin():
-                if outcome := self._end(trial, *self._result(trial)):
+                if outcome := self.end(trial, *self._result(trial)):
                     return outcome
         return None
+
+    def end(self, trial: Trial, result: str, reason: str) -> Outcome | None:
+        """Confirm or revert; None: another bundle is on trial by now.
+
+        Parameters
+        ----------
+        trial : Trial
+        result : str
+            One of `record.RESULTS`.
+        reason : str
+
+        Raises
+        ------
+        StateError, EdgeProbeError, OSError
+            As for `run`.
+        """
+        with self._folder.change(_PATIENCE_S):
+            record = self._settled()
+            if record.trial is None or record.trial.kept != trial.kept:
+                return None
+            record = conclude(record, result, reason)
+            self._folder.write(record)
+            self._settled()
+        return record.last
 
     def _begin(self) -> Trial | None:
         """Note that this boot tries it, too."""
@@ -157,17 +181,6 @@ class Tryout:
                 record = replace(record, trial=trial)
                 self._folder.write(record)
         return record.trial
-
-    def _end(self, trial: Trial, result: str, reason: str) -> Outcome | None:
-        """Confirm or revert; None: another bundle is on trial by now."""
-        with self._folder.change(_PATIENCE_S):
-            record = self._settled()
-            if record.trial is None or record.trial.kept != trial.kept:
-                return None
-            record = conclude(record, result, reason)
-            self._folder.write(record)
-            self._settled()
-        return record.last
 
     def _settled(self) -> Record:
         keys = device_keys(self._layout)

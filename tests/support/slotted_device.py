@@ -3,7 +3,10 @@
 import os
 import shutil
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
+from support import classifier_unit, station
+from support.child import environment
+from support.numbered_source import VirtualClock
 from support.owner import TRUSTED, pack
 from support.tiny_bundle import GOLDEN, resign
 
@@ -20,8 +26,10 @@ from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
 from firmware_tools.slots.install import Installed, install
-from firmware_tools.slots.record import Record
+from firmware_tools.slots.record import Outcome, Record
 from firmware_tools.slots.service import Service
+from firmware_tools.slots.settle import device_keys, settle
+from firmware_tools.slots.trial import Rules, Tryout
 
 _SYSTEMCTL = """#!/bin/sh
 cd {folder}
@@ -57,6 +65,26 @@ class Device:
         program.write_text(_SYSTEMCTL.format(folder=self.systemd))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """A recorder at work, and a systemctl that starts the classifier."""
+        state, log = self.layout.state, self.systemd / "log"
+        restart = [sys.executable, classifier_unit.__file__, self.systemd, state, self.layout.trust]
+        program = self.systemd / "restart"
+        program.write_text(f"#!/bin/sh\nexec {' '.join(map(str, restart))}\n")
+        program.chmod(0o755)
+        record = [sys.executable, station.__file__, str(state), "", "60", "600"]
+        with (
+            log.open("ab") as out,
+            subprocess.Popen(record, env=environment(), stdout=out, stderr=out) as recorder,
+        ):
+            try:
+                yield
+            finally:
+                program.unlink()
+                classifier_unit.stop(self.systemd)
+                recorder.terminate()
+
     @property
     def folder(self) -> SlotFolder:
         """The slots."""
@@ -91,6 +119,44 @@ class Device:
             "verify": verify.is_valid,
         } | options
         return install(source, self.layout, **given)
+
+    def trial(self, rules: Rules | None = None, **options: Any) -> Outcome | None:
+        """Try within this process, but for systemctl."""
+        given: dict[str, Any] = {"measure": measure, "verify": verify.is_valid} | options
+        return Tryout(self.layout, self.service, rules, **given).run()
+
+    def cut_short(self, clock: VirtualClock) -> None:
+        """A boot that ends while the bundle is measured."""
+
+        def die(*_: object) -> check.Measured:
+            raise KeyboardInterrupt
+
+        with suppress(KeyboardInterrupt):
+            self.trial(measure=die, clock=clock)
+
+    def settle(self, **options: Any) -> Record:
+        """Bring order."""
+        given: dict[str, Any] = {"verify": verify.is_valid} | options
+        with self.folder.change():
+            keys = device_keys(self.layout)
+            return settle(self.layout, self.folder, keys, self.service, **given)
+
+    def end(self, result: str) -> None:
+        """End the trial with this result, as if it had been seen."""
+        trial = self.record.trial
+        assert trial
+        tryout = Tryout(self.layout, self.service, verify=verify.is_valid)
+        assert tryout.end(trial, result, "as if")
+
+    def confirm(self, source: Path) -> None:
+        """Install it, and let it be good."""
+        self.install(source)
+        self.end("confirmed")
+
+
+def measure(*_: object) -> check.Measured:
+    """It takes nothing."""
+    return check.Measured(0.0, 1.0, 0)
 
 
 def prove(bundle: Path, trust: Path) -> None:

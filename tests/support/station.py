@@ -76,7 +76,7 @@ class Microphone(threading.Thread):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
-    parser.add_argument("bundle")
+    parser.add_argument("bundle", help="empty: record only")
     parser.add_argument("hang_s", type=float)
     parser.add_argument("backlog_s")
     args = parser.parse_args()
@@ -86,7 +86,8 @@ def main() -> None:
                "--bundle", args.bundle, "--backlog", args.backlog_s]  # fmt: skip
     orders = station.Orders(
         Wanted(None, RATE, 1, 4, SEGMENT_S), Limits("all", 2**40, 0), Design(0, SEGMENT_S, 0.1),
-        flac=False, gain_db=None, private_margin_s=None, classifier=command, deployment_id=None,
+        flac=False, gain_db=None, private_margin_s=None,
+        classifier=command if args.bundle else None, deployment_id=None,
     )  # fmt: skip
     test = os.getppid()
     chosen = Device(0, "numbered", 0, None), RATE
