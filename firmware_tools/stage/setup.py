@@ -17,12 +17,14 @@ from edge_probe.bundle import open_bundle
 from edge_probe.bundle.publish import publish_file
 from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.transport import read_offer
-from edge_probe.bundle.trust import read_store
+from edge_probe.bundle.trust import TrustedKey, read_store
 from edge_probe.errors import EdgeProbeError
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
 from firmware_tools.slots.install import Prove, install
+from firmware_tools.slots.record import Record
+from firmware_tools.slots.settle import settle
 from firmware_tools.stage.site import (
     MAX_BYTES,
     SETTINGS,
@@ -147,16 +149,14 @@ class _Setup:
 
     def _bundle(self) -> Iterator[Outcome]:
         """The newest that is acceptable, for a device that has none."""
-        if self._has_bundle():
+        if (record := self._record()) is not None:
             for path in self.site.news(SUFFIX):
-                yield Outcome(path, False, "this device has a bundle; another one is installed from"
-                              " a stick, or by edge-firmware install")  # fmt: skip
+                yield self._too_late(path, record)
             return
         offers = []
         for path in self.site.all(SUFFIX):
             try:
-                keys = read_store(self._layout.trust)
-                offers.append((read_offer(path, verify=self._verify, trusted=keys), path))
+                offers.append((read_offer(path, verify=self._verify, trusted=self._keys()), path))
             except EdgeProbeError as error:
                 yield _refused(path, error)
         offers.sort(key=lambda offer: -offer[0].manifest.release)  # of equal ones the best folder's
@@ -169,18 +169,40 @@ class _Setup:
             yield Outcome(path, True, f"{done.bundle}, release {done.release}, installed")
             return
 
-    def _has_bundle(self) -> bool:
-        record = SlotFolder(self._layout.slots).read()
-        in_use = self._layout.slots / "current" / "manifest.json"
-        return in_use.exists() or (record is not None and record.wanted is not None)
+    def _record(self) -> Record | None:
+        """Of a device that has a bundle; an installation that was cut off is brought to its end."""
+        folder = SlotFolder(self._layout.slots)
+        record = folder.read()
+        if (self._layout.slots / "current" / "manifest.json").exists():
+            return record or Record()
+        if record is None or record.wanted is None:
+            return None
+        try:
+            with folder.change():
+                return settle(self._layout, folder, self._keys(), None, self._verify)
+        except (EdgeProbeError, OSError) as error:
+            _log.error("%s: %s", folder.path, error)
+            return record
+
+    def _too_late(self, path: Path, record: Record) -> Outcome:
+        try:
+            offer = read_offer(path, verify=self._verify, trusted=self._keys())
+        except EdgeProbeError as error:
+            return _refused(path, error)
+        if offer.sha256 in [one.sha256 for one in record.kept]:
+            return Outcome(path, True, f"{offer.id} is installed")
+        return Outcome(path, False, "this device has a bundle; another one is installed from a"
+                       " stick, or by edge-firmware install")  # fmt: skip
+
+    def _keys(self) -> tuple[TrustedKey, ...]:
+        return read_store(self._layout.trust)
 
     @cached_property
     def _labels(self) -> tuple[str, ...] | None:
         """Of the bundle in use; None: there is none that can be used."""
         try:
-            keys = read_store(self._layout.trust)
-            current = self._layout.slots / "current"
-            bundle = open_bundle(current.resolve(), verify=self._verify, trusted=keys)
+            current = (self._layout.slots / "current").resolve()
+            bundle = open_bundle(current, verify=self._verify, trusted=self._keys())
         except (EdgeProbeError, OSError):
             return None
         return tuple(label.text for label in bundle.labels)

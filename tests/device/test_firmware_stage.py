@@ -154,7 +154,7 @@ def test_a_package_is_the_same_bytes_whoever_builds_it(
 
 
 def _field(package: Path, name: str) -> str:
-    command = ["dpkg-deb", "-f", package, name]
+    command = ["dpkg-deb", "-f", str(package), name]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -183,7 +183,7 @@ def test_an_image_is_the_same_bytes_and_sound(desk: Desk, monkeypatch: pytest.Mo
 
 
 def _debugfs(image: Path, request: str) -> bytes:
-    command = ["debugfs", "-R", request, image]
+    command = ["debugfs", "-R", request, str(image)]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
