@@ -4,12 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-FORMS = ("tree", "deb", "image")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``stage``."""
     from firmware_tools.profile import names
+    from firmware_tools.stage.plan import FORMS
 
     parser.add_argument("bundle", type=Path, metavar="SIGNED.epb", help="that sign wrote")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write")
@@ -51,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
     with checked(
         args.bundle, profile, trust=args.trust, settings=args.settings, deployment=args.deployment
     ) as cargo:
-        for why in cargo.verdict.warnings:
-            print(f"MAY NOT WORK: {why}", file=sys.stderr)
         for why in cargo.verdict.refusals:
             print(f"CANNOT WORK: {why}", file=sys.stderr)
         if not cargo.verdict.fits:

@@ -22,8 +22,6 @@ from firmware_tools.stage.plan import Plan
 from firmware_tools.stage.tree import write_tree
 from firmware_tools.stage.wheelhouse import Target, collect
 
-FORMS = ("tree", "deb", "image")
-
 IMAGE = "edge-probe-data.img"
 SUMS = "SHA256SUMS"
 PLAN = "plan.txt"
@@ -38,6 +36,7 @@ class Staging:
     """Of the file or folder in OUT."""
     plan: Plan
     notes: tuple[str, ...]
+    """What else is worth to know: verdict, Pythons, kernels."""
 
     def lines(self) -> list[str]:
         """For people."""
@@ -54,7 +53,7 @@ def planned(cargo: Cargo, profile: DeviceProfile, form: str, wheels: Path) -> It
     cargo : Cargo
     profile : DeviceProfile
     form : str
-        One of `FORMS`.
+        One of `plan.FORMS`.
     wheels : Path
         Folder of wheels.
 
@@ -63,8 +62,10 @@ def planned(cargo: Cargo, profile: DeviceProfile, form: str, wheels: Path) -> It
     EdgeProbeError
         A wheel is missing, or ours cannot be built.
     """
+    warnings = (f"MAY NOT WORK: {why}" for why in cargo.verdict.warnings)
+    verdict = tuple(warnings) or (f"fits: {profile.name}",)
     if form == "image":
-        yield Staging(form, IMAGE, data_plan(cargo.site_files), ())
+        yield Staging(form, IMAGE, data_plan(cargo.site_files), verdict)
         return
     with TemporaryDirectory(prefix="edge-probe-wheel-") as folder:
         own = own_wheel(profile.architecture, wheels, Path(folder))
@@ -72,7 +73,7 @@ def planned(cargo: Cargo, profile: DeviceProfile, form: str, wheels: Path) -> It
         kernels = "in C" if has_kernels(own) else (
             f"NumPy only: {profile.architecture}-linux-gnu-gcc is missing here"
         )  # fmt: skip
-        notes = (f"Python {' and '.join(PYTHONS)}", f"kernels of the head: {kernels}")
+        notes = (*verdict, f"Python {' and '.join(PYTHONS)}", f"kernels of the head: {kernels}")
         if form == "tree":
             yield Staging(form, "root", plan, notes)
             return

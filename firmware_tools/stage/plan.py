@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+FORMS = ("tree", "deb", "image")
+"""Root of a file system, Debian package, file system of the data partition."""
+
 TIME_S = 315_532_800
-"""1980-01-01 UTC, of every file that is staged: the oldest that a wheel can name."""
+"""1980-01-01 UTC, the oldest that a wheel can name: what packages and images say instead of now."""
 
 
 @dataclass(frozen=True)

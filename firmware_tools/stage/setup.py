@@ -130,13 +130,13 @@ class _Setup:
             try:
                 _check_size(path)
                 check_(path)
+                data = path.read_bytes()
             except _NotYetError:
                 self.waiting.add(path)
                 continue
-            except EdgeProbeError as error:
+            except (EdgeProbeError, OSError) as error:
                 yield _refused(path, error)
                 continue
-            data = path.read_bytes()
             if not target.is_file() or target.read_bytes() != data:
                 publish_file(target, data)
             winner = path

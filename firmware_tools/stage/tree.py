@@ -1,14 +1,13 @@
 """From a plan to a folder."""
 
-import os
 import shutil
 from pathlib import Path
 
-from firmware_tools.stage.plan import TIME_S, Plan
+from firmware_tools.stage.plan import Plan
 
 
 def write_tree(plan: Plan, root: Path) -> None:
-    """Write what is planned, with modes and times that nothing here has a say in.
+    """Write what is planned, with modes that no umask has a say in.
 
     Parameters
     ----------
@@ -32,4 +31,3 @@ def write_tree(plan: Plan, root: Path) -> None:
     for path in [root, *root.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
-        os.utime(path, (TIME_S, TIME_S), follow_symlinks=False)

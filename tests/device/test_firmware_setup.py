@@ -231,6 +231,18 @@ def test_a_deployment_of_other_recordings_would_stop_the_recorder(device: Device
     assert device.start() == ["edge-probe/deployment.toml"], "the recorder puts the copy aside"
 
 
+def test_recordings_that_cannot_be_asked_keep_the_old_deployment(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(state: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("firmware_tools.stage.site_files.adopted_id", denied)
+    (device.boot / "deployment.toml").write_text('deployment_id = "B"\n')
+    assert device.start() == ["not edge-probe/deployment.toml"]
+    assert "Permission denied" in (device.boot / "edge-probe-result.txt").read_text()
+
+
 def test_a_species_list_waits_for_a_bundle(device: Device) -> None:
     device.trusts(device.layout.config)
     (device.boot / "species.csv").write_text(f"{SPECIES}{LABEL},,,\n")
