@@ -12,6 +12,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -21,8 +22,10 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
 
+# Faults by themselves: how late a recorder may be is part of what they measure.
 test: $(VENV)/.all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore tests/faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
 
 faults: $(VENV)/.all
 	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_SEED=$$(date +%s) EDGE_PROBE_KILLS=2000 \

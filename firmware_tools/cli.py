@@ -9,6 +9,7 @@ from edge_probe.cli import run_program
 COMMANDS = {
     "estimate": "what a bundle will cost a board: card, memory, time, writes",
     "compare": "an estimate beside what edge-probe bench measured",
+    "doctor": "look at the device this runs on; each finding with what to do",
     "install": "put a signed bundle into the idle slot and on trial",
     "keygen": "make a pair of keys to sign bundles with",
     "ratchet": "from now on refuse bundles older than this one",

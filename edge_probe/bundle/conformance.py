@@ -5,7 +5,7 @@ tokens or scores, so that digits, scores and logits of integer heads must be equ
 every CPU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,9 @@ from edge_probe.head import (
     Head,
     MeanLinearHead,
     PrototypeHead,
-    PrototypeMaxima,
     WindowMaxima,
 )
 from edge_probe.head.native import Matcher
-from edge_probe.head.quantize import Digits
 from edge_probe.spec import EncoderSpec
 
 FLOAT_SCORE_TOLERANCE = 1e-6
@@ -33,6 +31,7 @@ FLOAT_SCORE_TOLERANCE = 1e-6
 FLOAT_LOGIT_TOLERANCE = 1e-5
 """Times sum |W * score|, of a logit from float32 weights."""
 
+Tokens = Iterable[NDArray[np.float32]]
 Valid = NDArray[np.bool_]
 
 
@@ -80,11 +79,10 @@ def make_conformance(
     valid = [mask for _, mask in chunks]
     digits = scores = score_chunks = score_tokens = None
     if isinstance(head, PrototypeHead):
-        per_chunk = [head.digits(one, mask) for one, mask in zip(tokens, valid, strict=True)]
-        window = _match(head, per_chunk, head.match)
+        window = _window(head, tokens, valid)
         scores, score_chunks, score_tokens = window.scores, window.chunks, window.tokens
         if head.bits != "float":
-            digits = np.stack([one.values for one in per_chunk]).astype(np.uint8)
+            digits = _digits(head, tokens, valid).astype(np.uint8)
     logits = _logits(head, tokens, valid)
     return Conformance(
         audio=audio,
@@ -136,14 +134,13 @@ def selftest(bundle: Bundle, profile: Profile = "low-memory") -> list[Stage]:
 
 def _match_stages(head: PrototypeHead, stored: Conformance, valid: list[Valid]) -> Iterator[Stage]:
     """Digits and scores from the stored tokens, by every kernel."""
-    digits = [head.digits(one, mask) for one, mask in zip(stored.tokens, valid, strict=True)]
     exact = stored.digits is not None
     if stored.digits is not None:
-        values = np.stack([one.values for one in digits])
-        yield _count("digits", "", int(np.count_nonzero(values != stored.digits)))
+        digits = _digits(head, stored.tokens, valid)
+        yield _count("digits", "", int(np.count_nonzero(digits != stored.digits)))
     assert stored.scores is not None  # noqa: S101  every bundle with prototypes stores them
     for kernel, matcher in head.matchers():
-        window = _match(head, digits, matcher)
+        window = _window(head, stored.tokens, valid, matcher)
         tolerance = 0.0 if exact else FLOAT_SCORE_TOLERANCE
         yield _numeric("scores", window.scores, stored.scores, tolerance, kernel)
         if exact:
@@ -177,8 +174,18 @@ def _logit_stages(bundle: Bundle, stored: Conformance, valid: list[Valid]) -> It
     yield _count("decisions", "", int(np.count_nonzero(decided & (clear | exact))))
 
 
-def _match(head: PrototypeHead, digits: list[Digits], matcher: Matcher) -> WindowMaxima:
-    return head.merge([PrototypeMaxima(*matcher(one)) for one in digits])
+def _digits(head: PrototypeHead, tokens: Tokens, valid: list[Valid]) -> NDArray[np.generic]:
+    """Of all tokens, the masked ones too."""
+    chunks = zip(tokens, valid, strict=True)
+    return np.stack([head.digits(one, mask).values for one, mask in chunks])
+
+
+def _window(
+    head: PrototypeHead, tokens: Tokens, valid: list[Valid], match: Matcher | None = None
+) -> WindowMaxima:
+    """Of the tokens that are not masked, as `ChunkAnalyser` does it."""
+    chunks = zip(tokens, valid, strict=True)
+    return head.merge([head.summarise(one, mask, match) for one, mask in chunks])
 
 
 def _logits(

@@ -83,7 +83,12 @@ class PrototypeHead(ABC):
     def matchers(self) -> Iterator[tuple[str, Matcher]]:
         """Every way in which this machine can do what `match` does, by the name of its kernel."""
 
-    def summarise(self, tokens: NDArray[np.float32], valid: NDArray[np.bool_]) -> PrototypeMaxima:
+    def summarise(
+        self,
+        tokens: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        match: Matcher | None = None,
+    ) -> PrototypeMaxima:
         """Prototype scores of one chunk.
 
         Parameters
@@ -92,11 +97,14 @@ class PrototypeHead(ABC):
             Finite.
         valid : (T,) bool
             False for padding tokens: no candidates. A chunk of nothing else scores 0.
+        match : Matcher, optional
+            One of `matchers`; default: `match`.
         """
+        match = match or self.match
         heard = np.flatnonzero(valid)
         if not 0 < len(heard) < len(valid):
-            return PrototypeMaxima(*self.match(self.digits(tokens, valid)))
-        scores, places = self.match(self.digits(tokens[heard], valid[heard]))
+            return PrototypeMaxima(*match(self.digits(tokens, valid)))
+        scores, places = match(self.digits(tokens[heard], valid[heard]))
         return PrototypeMaxima(scores, heard[places].astype(np.int32))
 
     def merge(self, chunks: Sequence[PrototypeMaxima]) -> WindowMaxima:

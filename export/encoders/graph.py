@@ -121,3 +121,35 @@ def known_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
         for value in (*inferred.input, *inferred.value_info, *inferred.output)
     }
     return shapes | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+
+
+def number_values(graph: onnx.GraphProto) -> None:
+    """Call all values but inputs and outputs ``v0_``, ``v1_`` ..., in graphs inside it, too."""
+    ends = [value.name for value in (*graph.input, *graph.output)]
+    names = dict.fromkeys(("", *ends))  # "": left out
+    for name in (*(one.name for one in graph.initializer), *_made_in(graph)):
+        names.setdefault(name, f"v{len(names)}_")
+    _rename(graph, {old: new for old, new in names.items() if new})
+
+
+def _made_in(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.output
+        for inner in _inner_graphs(node):
+            yield from (one.name for one in (*inner.input, *inner.initializer))
+            yield from _made_in(inner)
+
+
+def _inner_graphs(node: NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        yield from (attribute.g, *attribute.graphs)
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    for one in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        one.name = names.get(one.name, one.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for inner in _inner_graphs(node):
+            _rename(inner, names)

@@ -26,7 +26,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_probe.errors import EncoderError
 from export.card import EncoderCard
-from export.encoders.graph import ancestors, first_map
+from export.encoders.graph import ancestors, first_map, number_values
 from export.encoders.model import load_model, save_model
 
 METHODS = {
@@ -82,13 +82,18 @@ def suited(model: onnx.ModelProto) -> str:
 
 
 def prepared(graph: Path, folder: Path) -> Path:
-    """The graph with constants folded, batch norms in convolutions, and a name for each node."""
+    """The graph with constants folded, batch norms in convolutions, and names of our own.
+
+    onnxruntime makes names out of names: of the bias ``Conv2D`` that two convolutions share a copy
+    ``Conv2D2``, and BirdNET 2.4 has a value of that name.
+    """
     whole, folded = folder / "whole.onnx", folder / "folded.onnx"
     save_model(load_model(graph), whole)  # weights beside the graph would not be found again
     quant_pre_process(str(whole), str(folded), skip_symbolic_shape=True)
     model = onnx.load(folded)
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"
+    number_values(model.graph)
     onnx.save(model, folded)
     return folded
 

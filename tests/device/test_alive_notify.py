@@ -86,6 +86,18 @@ def test_the_watchdog_is_fed_while_frames_are_stored_and_not_after(
     assert systemd.heard() == ["WATCHDOG=1"]
 
 
+def test_who_has_no_frames_is_ready_once_and_gives_signs_of_life(
+    notifier: Notifier, systemd: FakeSystemd, clock: VirtualClock
+) -> None:
+    notifier.ready()
+    notifier.ready()
+    assert systemd.heard() == ["READY=1"]
+    for _ in range(10 * TIMEOUT_S):
+        notifier.feed()
+        clock.now_ns += 10**8
+    assert systemd.heard() == ["WATCHDOG=1"] * 3
+
+
 def test_status_is_one_line_and_told_when_it_changes(
     notifier: Notifier, systemd: FakeSystemd
 ) -> None:

@@ -13,6 +13,7 @@ from support.tiny_bundle import GOLDEN, GOLDEN_FLOAT, resign, tiny_head, write_t
 
 from edge_probe.bundle import open_bundle, selftest, verify
 from edge_probe.bundle.inspect import describe_prototypes
+from edge_probe.bundle.reader import read_conformance
 from edge_probe.commands import info
 from edge_probe.commands import selftest as selftest_command
 from edge_probe.errors import BundleError, EdgeProbeError
@@ -40,6 +41,17 @@ def test_a_new_bundle_passes(bits: Any, linear: str, profile: Any, tmp_path: Pat
     exact = {stage.name: stage.allowed for stage in stages}
     if linear == "int8" and bits != "float":
         assert exact["digits"] == exact["scores"] == exact["logits"] == 0
+
+
+@pytest.mark.parametrize("bits", ["float", 1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_padding_in_the_last_chunk_is_no_candidate(bits: Any, seed: int, tmp_path: Path) -> None:
+    audio = np.random.default_rng(seed).integers(-3000, 3000, 8).astype(np.int16)
+    bundle = write_tiny_bundle(tmp_path / "b", head=tiny_head(bits), conformance_audio=audio)
+    assert [stage for stage in selftest(bundle) if not stage.passed] == []
+    scores = read_conformance(bundle).scores
+    assert scores is not None
+    assert scores.min() < 0  # a token of padding would have scored 0
 
 
 @pytest.mark.parametrize("linear", ["int8", "int8-grouped", "int8-sparse", "float32"])

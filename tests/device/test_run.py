@@ -16,6 +16,8 @@ import pytest
 import soundfile as sf
 from support.virtual_microphone import VirtualMicrophone
 
+from edge_probe import log
+from edge_probe.analysis import process
 from edge_probe.cli import main
 from edge_probe.commands import run
 from edge_probe.commands.classify import DEMO_BUNDLE
@@ -158,6 +160,19 @@ def test_where_there_are_scores_windows_are_drawn_by_them_too(
     assert design.probability == 0.04
     drawn = [(stratum.score_from, stratum.probability) for stratum in design.strata]
     assert drawn == ([(0.1, 0.04), (0.3, 0.08), (0.6, 0.2), (0.9, 0.4)] if bundle else [])
+
+
+def test_a_link_to_a_bundle_is_followed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of a bundle are opened one after another, by path; an update switches the link."""
+    opened: list[Path] = []
+    monkeypatch.setattr(log, "never_wait", lambda: None)
+    monkeypatch.setattr(process, "run_worker", lambda _state, bundle, **_: opened.append(bundle))
+    (tmp_path / "current").symlink_to(DEMO_BUNDLE)
+    words = ["--only", "classify", "--bundle", str(tmp_path / "current")]
+    assert main(["run", str(tmp_path / "state"), *words]) == 0
+    assert opened == [DEMO_BUNDLE.resolve()]
 
 
 def test_a_whole_station_hears_tells_and_keeps(

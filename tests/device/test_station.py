@@ -1,7 +1,9 @@
 """The recorder as a whole, without a sound card: what it says of itself, and what it survives."""
 
 import errno
+import re
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,13 +11,16 @@ import pytest
 from support.numbered_source import NumberedSource, VirtualClock
 
 from edge_probe import station as station_module
-from edge_probe.alive.status import read_status
+from edge_probe.alive.page import page
+from edge_probe.alive.report import look
+from edge_probe.alive.status import PROMETHEUS_NAME, Classifier, read_status
 from edge_probe.capture.recorder import Wanted
 from edge_probe.capture.segment import Format
 from edge_probe.capture.writer import Writer
 from edge_probe.deployment.state import StateFolder
 from edge_probe.disk.room import Limits
 from edge_probe.disk.sample import Design
+from edge_probe.lock import CLASSIFIER_LOCK, hold
 from edge_probe.source.ring import Ring
 from edge_probe.station import Orders, Station
 
@@ -27,12 +32,13 @@ MONO = Format(RATE, 1, 4)
 class Outpost(Station):
     """A station whose microphone is a numbered source; there is no thread but the caller's."""
 
-    def __init__(self, state: Path, *, floor_bytes: int = 0) -> None:
+    def __init__(self, state: Path, *, floor_bytes: int = 0, has_neighbour: bool = False) -> None:
         self.clock = VirtualClock()
         orders = Orders(
             Wanted(None, RATE, 1, 4, 5.0), Limits("all", 10**15, floor_bytes),
             Design(1, 5.0, 0.1), flac=False, gain_db=None, private_margin_s=None,
-            classifier=["true"], deployment_id="forest",
+            classifier=None if has_neighbour else ["true"], deployment_id="forest",
+            has_neighbour=has_neighbour,
         )  # fmt: skip
         super().__init__(StateFolder(state), orders, self.clock)
         ring = Ring(35 * RATE, MONO.frame_bytes)
@@ -74,6 +80,27 @@ def test_a_card_with_room_is_recording(tmp_path: Path) -> None:
     assert station.said == "recording"
     assert station.n_settled == 10 * RATE
     assert station._recorder.counts.stored_s == pytest.approx(10)
+
+
+def test_a_classifier_that_is_a_service_is_seen_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(station_module, "is_loaded", lambda: False)
+    monkeypatch.setattr(station_module, "BUSY_BEHIND_S", 5.0)
+    station = Outpost(tmp_path, has_neighbour=True)
+    station.record(12)
+    for lives in (False, True, False):
+        lock = hold(tmp_path, CLASSIFIER_LOCK) if lives else nullcontext()
+        with hold(tmp_path), lock:
+            status = station._tell("recording")
+            state = "running" if lives else "not running"
+            assert status.classifier == Classifier(state, 10.0, None)
+            assert station._is_busy() == lives, "for one that does not work nobody waits"
+            station._status.update(lambda: station._tell("recording"), at_once=True)
+            assert f"{state}, 10s behind\n" in page(look(tmp_path, station.clock))
+            told = (tmp_path / PROMETHEUS_NAME).read_text()
+            assert f'edge_probe_classifier_state{{state="{state}"}} 1' in told
+            assert not re.search("^edge_probe_classifier_restarts_total ", told, re.MULTILINE)
 
 
 def fail(*_: object, **__: object) -> NoReturn:

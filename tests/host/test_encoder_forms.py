@@ -112,6 +112,25 @@ def test_static_int8_keeps_the_tokens_and_the_front_end(
     assert found.min() > 0.97
 
 
+def test_names_that_onnxruntime_would_make_may_be_there_already(tmp_path: Path) -> None:
+    graph = EncoderGraph()
+    weight = graph.step.constant(graph.rng.normal(size=(4, 4, 1, 1)).astype(np.float32))
+    first = graph.conv(graph.spectrogram, 1, 4)
+    bias = graph.step.constant(np.ones(4, np.float32))
+    middle = graph.step.add("Conv", first, weight, bias)
+    model = graph.model(graph.step.add("Conv", middle, weight, bias))
+    for node in model.graph.node:  # two convolutions share it: onnxruntime calls a copy Conv2D0
+        node.output[:] = ["Conv2D0" if name == middle else name for name in node.output]
+        names = {middle: "Conv2D0", bias: "Conv2D"}
+        node.input[:] = [names.get(name, name) for name in node.input]
+    next(one for one in model.graph.initializer if one.name == bias).name = "Conv2D"
+    onnx.save(model, tmp_path / "source.onnx")
+    card = cut(tmp_path / "source.onnx", "out", tmp_path / "encoder.onnx", FACTS)[0]
+    quantise(card, tmp_path / "int8.onnx", "static", noise_chunks)
+    found = cosines(tokens_of(card), tokens_of(form(card, tmp_path / "int8.onnx")))
+    assert found.mean() > 0.99
+
+
 def test_dynamic_int8_leaves_out_the_mel_product(transformer: EncoderCard, tmp_path: Path) -> None:
     assert suited(onnx.load(transformer.graph)) == "dynamic"
     folded = onnx.load(prepared(transformer.graph, tmp_path))

@@ -75,19 +75,27 @@ class Unit:
         return allowed | calls_of("@default")
 
 
-@cache
-def calls_of(word: str) -> frozenset[str]:
+def calls_of(word: str) -> set[str]:
     """A call by its name, or a set of systemd's with all that is in it."""
     if not word.startswith("@"):
-        return frozenset([word])
+        return {word}
+    return {call for inside in _sets()[word] for call in calls_of(inside)}
+
+
+@cache
+def _sets() -> dict[str, list[str]]:
+    """What this systemd has."""
     done = subprocess.run(
-        ["systemd-analyze", "--no-pager", "syscall-filter", word],
+        ["systemd-analyze", "--no-pager", "syscall-filter"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    inside = [line.strip() for line in done.stdout.splitlines()[1:]]
-    return frozenset(
-        call for one in inside if one and not one.startswith("#") for call in calls_of(one)
-    )
+    sets: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("@"):
+            sets[line] = members = []
+        elif line.strip() and not line.strip().startswith("#"):
+            members.append(line.strip())
+    return sets
 
 
 class _Argument(ctypes.Structure):
