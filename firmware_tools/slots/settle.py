@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from time import sleep
 
 from edge_probe.bundle import RejectedBundleError, Rejection, open_bundle
 from edge_probe.bundle.signature import Verifier, verify_in_child
@@ -11,10 +12,13 @@ from edge_probe.errors import EdgeProbeError
 from firmware_tools.layout import Layout
 from firmware_tools.slots.evidence import on_duty
 from firmware_tools.slots.folder import SlotFolder
-from firmware_tools.slots.record import SLOTS, Kept, Record, Trial
+from firmware_tools.slots.record import SLOTS, Kept, Outcome, Record, Trial
 from firmware_tools.slots.service import Service
 
 _log = logging.getLogger(__name__)
+
+_N_READS, _READ_AGAIN_S = 3, 0.3
+"""A card that fails once has not lost a bundle."""
 
 
 def device_keys(layout: Layout) -> tuple[TrustedKey, ...]:
@@ -88,8 +92,10 @@ def settle(
 def _mended(record: Record, opens: Callable[[Kept], bool]) -> Record:
     """What of a record is still true."""
     if record.trial and not opens(record.trial.kept):
-        _log.error("%s: is damaged: back to what is good", record.trial.kept.bundle)
-        record = replace(record, trial=None)
+        reason = "it cannot be read any more as it was signed"
+        _log.error("%s: %s", record.trial.kept.bundle, reason)
+        lost = Outcome.of(record.trial.kept, "unproven", reason)
+        record = replace(record, trial=None, last=lost)
     if record.previous and not opens(record.previous):
         record = replace(record, previous=None)
     if record.good and record.previous and not opens(record.good):
@@ -116,24 +122,38 @@ def _from_slots(folder: SlotFolder, keys: Sequence[TrustedKey], verify: Verifier
 def _found(
     folder: SlotFolder, slot: str, keys: Sequence[TrustedKey], verify: Verifier
 ) -> Kept | None:
-    """The bundle in a slot; None: there is none that this device accepts."""
+    """The bundle in a slot; None: there is none that this device accepts.
+
+    Raises
+    ------
+    RejectedBundleError
+        Its signature could not be checked: that is not the bundle's fault.
+    """
     path = folder.path / slot
     if path.is_symlink() or not path.is_dir():
         return None
-    try:
-        return Kept.of(open_bundle(path, verify=verify, trusted=keys), slot)
-    except RejectedBundleError as error:
-        if error.reason is Rejection.SIGNATURE_CHECK:
-            raise  # it was not the bundle that failed
-        _log.warning("%s", error.message)
-        return None
+    for again in reversed(range(_N_READS)):
+        try:
+            return Kept.of(open_bundle(path, verify=verify, trusted=keys), slot)
+        except RejectedBundleError as error:
+            _log.warning("%s", error.message)
+            if error.reason is Rejection.SIGNATURE_CHECK:
+                raise
+            if error.reason is not Rejection.FILE_UNREADABLE or not again:
+                return None
+        sleep(_READ_AGAIN_S)
+    return None
 
 
 def _raise_minimum(layout: Layout, record: Record) -> None:
-    """Refuse from now on what is older than every bundle that a key signed and that is kept."""
+    """Refuse from now on what is older than every bundle that a key signed and that is kept.
+
+    A trial alone raises nothing: it may fail.
+    """
+    proven = {one.key for one in (record.good, record.previous) if one}
     for key in read_store(layout.trust):
         releases = [one.release for one in record.kept if one.key == key.id]
-        if releases and min(releases) > key.min_release:
+        if key.id in proven and min(releases) > key.min_release:
             try:
                 raise_minimum(layout.trust, key, min(releases))
             except OSError as error:  # it will be tried again, and the bundle is good all the same

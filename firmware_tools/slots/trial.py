@@ -141,7 +141,9 @@ class Tryout:
         OSError
             The disk fails.
         """
-        self._folder.prepare()
+        if not self._layout.slots.exists():
+            return None
+        self._folder.check()
         with self._folder.watch():
             while trial := self._begin():
                 if outcome := self.end(trial, *self._result(trial)):

@@ -203,6 +203,16 @@ def test_a_trial_goes_on_with_what_is_installed_meanwhile(device: Device, tmp_pa
     assert (outcome.release, measured) == (8, ["b", "b"])
 
 
+def test_a_device_without_slots_has_no_trial(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.layout.trust.unlink()
+    assert main(["trial"]) == 0
+    assert capsys.readouterr().out == "nothing is on trial\n"
+    assert not device.layout.slots.exists()
+    assert main(["slots"]) == 1
+
+
 def test_only_one_at_a_time(device: Device, tmp_path: Path) -> None:
     device.install(packed(tmp_path, 7))
     with device.folder.change(), pytest.raises(StateError, match="is writing there"):

@@ -26,6 +26,8 @@ COUNTS = {
     "cuts": 40,
     "replays": 200,
     "errors": 150,
+    "install_faults": 25,
+    "install_cuts": 15,
     "flips": 100,
     "fuzz_inputs": 1_000_000,
     "fuzz_s": 20,

@@ -48,11 +48,13 @@ class Device:
     ----------
     root : Path
         Of its file system; made, or found as another `Device` left it.
+    service : Service, optional
+        By default its systemctl is asked, if it is the first on PATH.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, service: Service | None = None) -> None:
         self.layout = Layout(root)
-        self.service = Service()
+        self.service = service or Service()
         self.systemd = root / "systemd"
         """Folder of what its systemctl knows and was told."""
         for folder in (self.systemd, self.layout.config, self.layout.state):
@@ -136,17 +138,18 @@ class Device:
 
     def settle(self, **options: Any) -> Record:
         """Bring order."""
-        given: dict[str, Any] = {"verify": verify.is_valid} | options
+        given: dict[str, Any] = {"service": self.service, "verify": verify.is_valid} | options
+        self.folder.prepare()
         with self.folder.change():
             keys = device_keys(self.layout)
-            return settle(self.layout, self.folder, keys, self.service, **given)
+            return settle(self.layout, self.folder, keys, **given)
 
     def end(self, result: str) -> None:
         """End the trial with this result, as if it had been seen."""
         trial = self.record.trial
         assert trial
         tryout = Tryout(self.layout, self.service, verify=verify.is_valid)
-        assert tryout.end(trial, result, "as if")
+        tryout.end(trial, result, "as if")
 
     def confirm(self, source: Path) -> None:
         """Install it, and let it be good."""

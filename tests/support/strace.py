@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from support.nursery import Victim
-from support.victim import Plan
+from support.nursery import Job, Victim
 
 TOOLS = ("strace",)
 _CALL = re.compile(r"\d+ +(\w+)\((.*)\) += (-?\d+|\?)(.*)")
@@ -28,12 +27,12 @@ class Call(NamedTuple):
     was_injected: bool
 
 
-def watch(plan: Plan, log: Path, inject: str | None = None) -> NDArray[np.int64]:
-    """Run a plan to its end, all its system calls logged.
+def watch(plan: Job, log: Path, inject: str | None = None) -> NDArray[np.int64]:
+    """Let a job be done to its end, all its system calls logged.
 
     Parameters
     ----------
-    plan : Plan
+    plan : Job
         One that waits.
     log : Path
     inject : str, optional
