@@ -230,7 +230,7 @@ def test_from_package_to_device_and_back(
 
     made_wheels.own(desk.folder / "wheels", "x86_64", "-next")
     dpkg("--unpack", _package(desk, "two"))
-    assert sum(_killed(device, delay_s) for delay_s in (0.1, 0.6, 1.2))
+    assert sum(_killed(device, delay_s) for delay_s in (0.3, 1.0))
     assert "-next" not in _says(device), "the old one is whole"
     dpkg("--configure", "edge-probe")
     assert "-next" in _says(device)
@@ -241,8 +241,6 @@ def test_from_package_to_device_and_back(
     dpkg("-r", "edge-probe")
     assert not environments.exists()
     assert (device / "etc/edge-probe/settings.toml").exists()
-    dpkg("-i", next((desk.folder / "two").glob("*.deb")))
-    assert "-next" in _says(device)
     dpkg("-P", "edge-probe")
     assert not (device / "etc/edge-probe").exists()
     assert not (device / "opt/edge-probe").exists()
