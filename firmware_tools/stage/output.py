@@ -1,7 +1,6 @@
 """From a cargo to files that can be carried to a device."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,7 +139,6 @@ def _write(staging: Staging, folder: Path) -> None:
                 build_package(tree, target)
     (folder / PLAN).write_text("".join(f"{line}\n" for line in staging.lines()), "utf-8")
     (folder / SUMS).write_text("".join(_sums(folder)), "utf-8")
-    os.sync()  # publish() reaches only the first level of a tree
 
 
 def _sums(folder: Path) -> Iterator[str]:

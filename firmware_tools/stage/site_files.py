@@ -14,7 +14,7 @@ from edge_probe.deployment.species import SpeciesList
 from edge_probe.deployment.state import StateFolder
 from edge_probe.errors import DeploymentError
 from firmware_tools.layout import Layout
-from firmware_tools.stage.site import DEPLOYMENT, SPECIES
+from firmware_tools.stage.site import SPECIES
 
 _CURRENT = Layout().slots / "current"
 
@@ -49,12 +49,17 @@ def check_settings(path: Path, labels: Collection[str] | None) -> argparse.Names
     if options.keep != "all" and not options.accept_deletion:
         _refuse(f"{path}: keep = {options.keep!r} deletes audio when the disk fills up",
                 "edge-probe run --plan DAYS shows it; add accept-deletion = true")  # fmt: skip
-    for given, name in ((options.species, SPECIES), (options.deployment, DEPLOYMENT)):
-        if given not in (None, path.with_name(name)):
-            _refuse(f'{path}: expected "{name}", beside this file, found "{given}"',
-                    "only files of that name are taken over by a device")  # fmt: skip
+    if options.species not in (None, path.with_name(SPECIES)):
+        _refuse(f'{path}: species: expected "{SPECIES}", beside this file, found'
+                f' "{options.species}"', "a device takes only a file of that name")  # fmt: skip
+    if options.deployment is not None:
+        _refuse(f"{path}: deployment: a device has one place for it",
+                "leave the line out: deployment.toml beside the settings is taken")  # fmt: skip
     if labels is not None:
         _check_private(options.private, labels, path)
+        if options.bundle is None:
+            _refuse(f"{path}: no bundle is named: there is one, and it would not be used",
+                    f'add the line bundle = "{_CURRENT}"')  # fmt: skip
     return options
 
 

@@ -15,11 +15,12 @@ import pytest
 from support.child import environment
 from support.owner import BACKUP, THIEF, TRUSTED, pack
 
-from edge_probe.bundle import open_bundle, verify
+from edge_probe.bundle import open_bundle, transport, verify
 from edge_probe.bundle.publish import publish_file
 from edge_probe.bundle.trust import read_store, write_store
 from firmware_tools.layout import Layout
 from firmware_tools.stage.setup import DEFAULTS, Outcome, setup
+from firmware_tools.stage.site import SUFFIX
 from firmware_tools.stage.site_files import check_settings
 
 BUNDLE = 'bundle = "/var/lib/edge-probe/slots/current"\n'
@@ -352,6 +353,7 @@ def _dies(device: Device, after: int) -> bool:
 
 
 def test_most_boots_import_no_numpy(device: Device) -> None:
+    assert SUFFIX == transport.SUFFIX, "which imports it"
     (device.boot / "settings.toml").write_text("rate = 8000\n")
     device.start()
     code = (
