@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_probe.bundle.reject import shown
 from edge_probe.bundle.transport import SUFFIX, Offer, read_offer
 from edge_probe.bundle.trust import TrustedKey
 from edge_probe.bundle.verify import is_valid
@@ -32,6 +31,8 @@ MAX_ENTRIES = 100_000
 
 MAX_ATTEMPTS = 4
 """Bundles that are read as a whole: copies of one may be damaged, and a good one among them."""
+
+_MAX_LINE = 400
 
 INSTALLED, IN_USE, ON_TRIAL = "installed", "in use", "on trial"
 OLDER, REFUSED, FAILED, NOT_READ = "not newer", "refused", "failed", "not looked at"
@@ -123,11 +124,11 @@ def _record(layout: Layout) -> Record:
 
 def _look(path: Path, keys: Sequence[TrustedKey], record: Record) -> Finding | _Candidate:
     """A bundle to install, or why it is not."""
-    name = shown(path.name, 100)[1:-1]
+    name = _line(path.name)
     try:
         offer = read_offer(path, verify=is_valid, trusted=keys)
     except BundleError as error:
-        return Finding(name, REFUSED, error.message)
+        return Finding(name, REFUSED, _line(error.message))
     told = offer.id, offer.manifest.release
     wanted = record.wanted
     if wanted and wanted.sha256 == offer.sha256:
@@ -153,12 +154,20 @@ def _install_one(
         try:
             install(one.path, layout, service, **options)
         except BundleError as error:
-            _log.warning("%s: %s", one.name, error.message)
-            yield Finding(one.name, REFUSED, error.message, *told)
+            why = _line(error.message)
+            _log.warning("%s: %s", one.name, why)
+            yield Finding(one.name, REFUSED, why, *told)
         except (EdgeProbeError, OSError) as error:
             done = "the device is in trouble"
-            _log.error("%s: %s", one.name, error)
-            yield Finding(one.name, FAILED, str(error), *told)
+            why = _line(str(error))
+            _log.error("%s: %s", one.name, why)
+            yield Finding(one.name, FAILED, why, *told)
         else:
             done = f"{one.offer.id} was installed"
             yield Finding(one.name, INSTALLED, "on trial from now on", *told)
+
+
+def _line(text: str) -> str:
+    """What a hostile name may be part of, fit for a terminal, a log and JSON."""
+    plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return plain if len(plain) <= _MAX_LINE else plain[:_MAX_LINE] + "..."

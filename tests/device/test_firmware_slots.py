@@ -32,6 +32,7 @@ from firmware_tools.slots import check
 from firmware_tools.slots.evidence import on_duty
 from firmware_tools.slots.install import RefusedBundleError
 from firmware_tools.slots.record import Outcome
+from firmware_tools.slots.service import Service
 from firmware_tools.slots.trial import Rules, Seen, judge
 
 WINDOWS = WindowSpec(3, 2, 0.1)
@@ -190,17 +191,30 @@ def test_a_trial_goes_on_with_what_is_installed_meanwhile(device: Device, tmp_pa
     device.confirm(packed(tmp_path, 6))
     device.install(packed(tmp_path, 7))
     packed(tmp_path, 8)
-    measured: list[str] = []
+    packed(tmp_path, 9)
+    measured: list[int | None] = []
 
-    def measure(path: Path, *_: object) -> check.Measured:
-        measured.append(path.name)
-        if len(measured) == 1:
+    def measure(*_: object) -> check.Measured:
+        measured.append(device.runs)
+        if device.runs == 7:
             device.install(tmp_path / "tiny-8.epb")
             assert (device.runs, kept(device)) == (8, (6, None, 8))
+        if device.runs == 9:
+            raise check.FailedError("too slow")
         return check.Measured(0, 1, 0)
 
-    assert (outcome := device.trial(Rules(give_up_s=0.2, look_s=0.1), measure=measure))
-    assert (outcome.release, measured) == (8, ["b", "b"])
+    class Meanwhile(Service):
+        def n_restarts(self) -> int:
+            if measured == [7, 8]:
+                device.install(tmp_path / "tiny-9.epb", service=None)
+            return 0
+
+    device.service = Meanwhile()
+    began = time.monotonic()
+    assert (outcome := device.trial(Rules(give_up_s=60, look_s=0.1), measure=measure))
+    assert time.monotonic() - began < 50, "the old one was watched to its end"
+    assert (outcome.release, outcome.reason, measured) == (9, "too slow", [7, 8, 9])
+    assert (device.runs, kept(device)) == (6, (6, None, None))
 
 
 def test_a_device_without_slots_has_no_trial(

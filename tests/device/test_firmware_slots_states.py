@@ -94,6 +94,10 @@ def test_killed_before_every_change(what: str, memory: Path) -> None:
         struck = copy(device, memory / str(n))
         if not dies(lambda one=struck: do(what, one, epbs), n):  # type: ignore[misc]
             break
+        if n % 3 == 0:  # and again, while order is brought
+            twice = copy(struck, memory / f"{n} twice")
+            dies(twice.settle, 1 + n // 3 % 6)
+            check(what, twice, epbs)
         check(what, struck, epbs)
         n += 1
     assert n > (5 if what in ("confirm", "refuse") else 30)
@@ -182,7 +186,7 @@ def test_any_series_of_events(tmp_path: Path) -> None:
         packed(tmp_path, release)
     Slots.epbs = tmp_path
     Slots.TestCase.settings = settings(
-        max_examples=12, stateful_step_count=12, deadline=None,
+        max_examples=8, stateful_step_count=10, deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )  # fmt: skip
     Slots.TestCase().runTest()

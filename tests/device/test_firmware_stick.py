@@ -137,10 +137,12 @@ def test_names_that_a_stick_may_hold(device: Device, mounted: Path, tmp_path: Pa
     Path(os.fsdecode(os.fsencode(mounted) + b"/\xff\n.epb")).write_bytes(b"no")
     with (mounted / "huge.epb").open("wb") as file:
         file.truncate(2**40)
-    assert outcomes(mounted, device) == {
-        "GR\\xdcN 7.EPB": "installed", "empty.epb": "refused", "huge.epb": "refused",
+    found = serve(mounted, device)
+    assert {name: one.result for name, one in found.items()} == {
+        "GRÜN 7.EPB": "installed", "empty.epb": "refused", "huge.epb": "refused",
         "\\udcff\\n.epb": "refused",
     }  # fmt: skip
+    assert all(f"{one.name}{one.reason}".isprintable() for one in found.values())
     assert device.runs == 7
 
 
