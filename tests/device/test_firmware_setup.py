@@ -4,15 +4,15 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 from support.child import environment
+from support.dying import dies
 from support.owner import BACKUP, THIEF, TRUSTED, pack
 
 from edge_probe.bundle import open_bundle, transport, verify
@@ -295,9 +295,6 @@ def test_memory_that_is_lost_means_that_all_is_new_again(device: Device) -> None
     assert json.loads((device.layout.config / "seen.json").read_bytes())
 
 
-CHANGES = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir", "symlink")
-
-
 def test_killed_at_any_moment_the_next_boot_makes_it_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,49 +304,22 @@ def test_killed_at_any_moment_the_next_boot_makes_it_right(
     pack(template.boot / "tiny.epb")
     (template.boot / "settings.toml").write_text(BUNDLE)
     (template.boot / "deployment.toml").write_text('deployment_id = "A"\n')
-    n_kills = 0
-    while True:
+    for n_changes in count(1):
         root = tmp_path / "device"
         shutil.copytree(template.layout.root, root)
         device = Device(root)
-        if not _dies(device, n_kills):
+        if not dies(device.outcomes, n_changes):
             break
-        n_kills += 1
         for name in ("settings.toml", "deployment.toml", "trust.json"):
             found = device.layout.config / name
             assert not found.exists() or found.read_bytes() == (device.boot / name).read_bytes()
         device.start()
-        assert device.release == 7, n_kills
+        assert device.release == 7, n_changes
         assert device.settings == BUNDLE
         assert device.layout.deployment.exists()
         assert device.start() == []
         shutil.rmtree(root)
-    assert n_kills > 40
-
-
-def _dies(device: Device, after: int) -> bool:
-    """Whether a boot was cut off, before the next change after so many."""
-    child = os.fork()
-    if child == 0:
-        left = after
-
-        def watched(call: Callable[..., object]) -> Callable[..., object]:
-            def change(*arguments: object, **options: object) -> object:
-                nonlocal left
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left -= 1
-                return call(*arguments, **options)
-
-            return change
-
-        for name in CHANGES:
-            setattr(os, name, watched(getattr(os, name)))
-        try:
-            device.outcomes()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert n_changes > 30
 
 
 def test_most_boots_import_no_numpy(device: Device) -> None:
