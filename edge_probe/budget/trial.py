@@ -1,6 +1,6 @@
 """A classifier that hears a few chunks, in a process of its own: its memory, and its work.
 
-``python -m edge_probe.budget.trial BUNDLE`` prints one JSON object.
+``python -m edge_probe.budget.trial BUNDLE [TRUST]`` prints one JSON object.
 """
 
 import json
@@ -31,16 +31,23 @@ class Trial:
     """Of the encoder, for a chunk."""
 
 
-def run_trial(bundle: Path) -> Trial:
+def run_trial(bundle: Path, trust: Path | None = None) -> Trial:
     """Let a child load the bundle as the classifier does and encode noise; Linux only.
+
+    Parameters
+    ----------
+    bundle : Path
+    trust : Path, optional
+        The trust store of the device that it is meant for; by default this machine's keys count.
 
     Raises
     ------
     EdgeProbeError
         The bundle is no good, or the child ended otherwise.
     """
+    paths = [str(path) for path in (bundle, trust) if path is not None]
     done = subprocess.run(
-        [sys.executable, "-m", "edge_probe.budget.trial", str(bundle)],
+        [sys.executable, "-m", "edge_probe.budget.trial", *paths],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, check=False,
     )  # fmt: skip
@@ -59,26 +66,27 @@ def run_trial(bundle: Path) -> Trial:
 def main() -> int:
     """The child."""
     try:
-        print(json.dumps(asdict(_trial(Path(sys.argv[1])))))  # noqa: T201 - its only output
+        print(json.dumps(asdict(_trial(*map(Path, sys.argv[1:])))))  # noqa: T201 - its only output
     except EdgeProbeError as error:
         print(json.dumps({"message": error.message, "hint": error.hint}))  # noqa: T201
         return _USER_ERROR
     return 0
 
 
-def _trial(path: Path) -> Trial:
+def _trial(path: Path, trust: Path | None = None) -> Trial:
     import numpy as np
 
     import edge_probe.analysis.process  # noqa: F401 - what the classifier has in memory
     from edge_probe.budget.operations import operations
     from edge_probe.budget.pages import pages_of
     from edge_probe.bundle import open_bundle
+    from edge_probe.bundle.trust import read_store
     from edge_probe.chunk import Chunk
     from edge_probe.classify import ChunkAnalyser
     from edge_probe.encoder import profile_nodes
     from edge_probe.measure import peak_rss_mib, rss_mib
 
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, trusted=read_store(trust) if trust else None)
     analyser = ChunkAnalyser(bundle)
     n_samples = bundle.encoder.chunk_samples
     noise = np.random.default_rng(0).normal(0, 0.1, n_samples).astype(np.float32)
