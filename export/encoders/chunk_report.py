@@ -8,7 +8,7 @@ ones, by heads that never heard their recordings.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +25,7 @@ from export.encoders.fidelity import HEADS, check_clips, folds_of, macro_map
 from export.held_out import Windows
 from export.material import Material, encode
 from export.thresholds import window_logits
-from export.tokens import TokenCache
+from export.tokens import ClipTokens, TokenCache
 from export.train import fit_heads
 
 PRECISION = "float"
@@ -82,6 +82,10 @@ def chunk_report(
             hint="leave out the clips that edge-export tokens lists",
         )
     specs = [_window(card, window) for card in cards]
+    materials = [
+        replace(one, tokens=[_heard(clip, spec.window_chunks) for clip in one.tokens])
+        for one, spec in zip(materials, specs, strict=True)
+    ]
     long, own = _judged(materials, specs, seed)
     return [
         ChunkRow(
@@ -97,6 +101,23 @@ def _window(card: EncoderCard, window: EncoderCard) -> WindowSpec:
     """Chunks that come nearest to a window, one window after the other."""
     n = max(1, round(window.spec.chunk_s / card.spec.chunk_s))
     return WindowSpec(window_chunks=n, hop_chunks=n, refractory_s=0.0)
+
+
+def _heard(clip: ClipTokens, window_chunks: int) -> ClipTokens:
+    """A clip without its last window, if more than half of that is padding.
+
+    How much sound is left for it differs with the length of chunks, and what is said of a
+    millisecond would decide about the clip.
+    """
+    n_chunks = len(clip.valid)
+    begin = (n_chunks - 1) // window_chunks * window_chunks
+    if begin and clip.valid[begin:].sum() < window_chunks * clip.valid.shape[1] / 2:
+        n_chunks = begin
+    cls, level = clip.cls, clip.level
+    return ClipTokens(
+        clip.tokens[:n_chunks], clip.valid[:n_chunks],
+        None if cls is None else cls[:n_chunks], None if level is None else level[:n_chunks],
+    )  # fmt: skip
 
 
 def _judged(

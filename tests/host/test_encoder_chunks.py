@@ -12,8 +12,10 @@ from support.texture_clips import write_texture_clips
 from edge_probe.errors import EncoderError
 from export.card import EncoderCard
 from export.cli import main
+from export.encoders.chunk_report import _heard
 from export.encoders.cut import cut
 from export.encoders.lengths import allowed_within, at_length, is_open, refuse_others
+from export.tokens import ClipTokens
 from export.train import HeadOptions, Recipe
 
 FACTS: dict[str, Any] = {"name": "made", "licence": "CC0-1.0", "sample_rate_hz": RATE}
@@ -79,6 +81,19 @@ def test_report_by_command(
     assert (figures[:, 2:4] > 90).all()
     assert abs(figures[0, 2] - figures[0, 3]) < 1e-9  # the window itself: the same heads
     assert (figures[:, 4] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("n_valid", "window_chunks", "n_kept"),
+    [([8, 8, 1], 1, 2), ([8, 8, 5], 1, 3), ([8, 8, 1], 2, 2), ([8, 8, 8], 2, 3), ([1], 1, 1),
+     ([8, 8, 7], 2, 2), ([8, 1], 2, 2)],
+)  # fmt: skip
+def test_a_last_window_of_padding_is_not_judged(
+    n_valid: list[int], window_chunks: int, n_kept: int
+) -> None:
+    valid = np.arange(8) < np.array(n_valid)[:, None]
+    tokens = np.zeros((len(n_valid), 8, 3), np.float16)
+    assert len(_heard(ClipTokens(tokens, valid), window_chunks).valid) == n_kept
 
 
 def test_one_length_is_nothing_to_compare(
