@@ -16,7 +16,8 @@ def run(args: argparse.Namespace) -> int:
 
     layout = Layout()
     has_bundle = (layout.slots / "current" / "manifest.json").exists()
-    if has_bundle and layout.settings.exists() and look(layout).is_known:
+    has_all = has_bundle and layout.settings.exists() and layout.trust.exists()
+    if has_all and look(layout).is_known:
         return 0  # of most boots
     from firmware_tools.stage.setup import setup
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_probe.errors import DeploymentError
+from edge_probe.errors import DeploymentError, EdgeProbeError
 from firmware_tools.doctor.finding import Finding
 from firmware_tools.doctor.host import Host, UnreadableError
 from firmware_tools.doctor.program import need_numpy
@@ -57,13 +57,20 @@ def _typed(path: Path, found: dict[str, Any], key: str, kind: type, default: Any
 
 
 def look_settings_file(host: Host) -> Finding:
-    """Whether it can be understood; that every key has a meaning is for the recorder to say."""
+    """Whether the recorder would start with it."""
     try:
         orders = look_orders(host)
     except UnreadableError as error:
-        return Finding("fail", f"{error.message}: the recorder does not start so", error.hint)
+        return _no_start(error)
     if not host.layout.settings.exists():
         return Finding("ok", "no settings.toml: the recorder's defaults")
+    need_numpy(host)
+    from firmware_tools.stage.site_files import run_options
+
+    try:
+        run_options(host.layout.settings)
+    except DeploymentError as error:
+        return _no_start(error)
     rate = f"{orders.rate_hz} Hz" if orders.rate_hz else "the card's own rate"
     return Finding("ok", f"{rate}, {orders.n_channels} channel(s), {orders.bits} bits,"
                    f" keep {orders.keep}")  # fmt: skip
@@ -98,9 +105,18 @@ def look_deployment(host: Host) -> Deployment | None:
 def look_deployment_file(host: Host) -> Finding:
     """Whether the recorder takes it."""
     try:
-        return judge_deployment(look_deployment(host))
+        found = look_deployment(host)
+        if found:
+            from firmware_tools.stage.site_files import check_deployment
+
+            check_deployment(host.layout.deployment)
+        return judge_deployment(found)
     except DeploymentError as error:
-        return Finding("fail", f"{error.message}: the recorder does not start so", error.hint)
+        return _no_start(error)
+
+
+def _no_start(error: EdgeProbeError) -> Finding:
+    return Finding("fail", f"{error.message}: the recorder does not start so", error.hint)
 
 
 def judge_deployment(found: Deployment | None) -> Finding:

@@ -57,7 +57,7 @@ class Measured:
     """Heap and stacks, at their largest."""
 
 
-def selftest(bundle: Path, trust: Path) -> None:
+def selftest(bundle: Path, trust: Path, timeout_s: float = TIMEOUT_S) -> None:
     """Run the conformance vectors.
 
     Parameters
@@ -66,12 +66,14 @@ def selftest(bundle: Path, trust: Path) -> None:
         Its folder.
     trust : Path
         The trust store to open it with.
+    timeout_s : float
+        Longest that it may take.
 
     Raises
     ------
     FailedError
     """
-    _child("selftest", str(bundle), str(trust))
+    _child("selftest", str(bundle), str(trust), timeout_s=timeout_s)
 
 
 def measure(bundle: Path, trust: Path, rate_hz: int) -> Measured:
@@ -91,17 +93,17 @@ def measure(bundle: Path, trust: Path, rate_hz: int) -> Measured:
     return Measured(**_child("measure", str(bundle), str(trust), str(rate_hz)))
 
 
-def _child(*arguments: str) -> dict[str, Any]:
+def _child(*arguments: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     what = arguments[0]
     command = [sys.executable, "-P", "-m", "firmware_tools.slots.check", *arguments]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            timeout=TIMEOUT_S, check=False,
+            timeout=timeout_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise FailedError(f"{what}: did not end within {TIMEOUT_S:.0f} s") from error
+        raise FailedError(f"{what}: did not end within {timeout_s:.0f} s") from error
     if done.returncode == -9:
         raise FailedError(f"{what}: killed, as the kernel does when memory runs out")
     if done.returncode:

@@ -17,7 +17,7 @@ from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
 from firmware_tools.slots.record import MAX_REFUSED, Kept, Outcome, Record, Trial
 from firmware_tools.slots.service import Service
-from firmware_tools.slots.settle import device_keys, settle
+from firmware_tools.slots.settle import device_keys, opens, settle
 
 _log = logging.getLogger(__name__)
 
@@ -96,11 +96,18 @@ def install(
     with folder.change():
         record = settle(layout, folder, keys, service, verify)
         offer = read_offer(source, verify=verify, trusted=keys)
-        if record.trial and record.good and record.good.sha256 == offer.sha256:
+
+        def lies_in(kept: Kept | None) -> bool:
+            """Whether it is this bundle, whole: one that the card damaged is installed anew."""
+            if kept is None or kept.sha256 != offer.sha256:
+                return False
+            return opens(folder, keys, verify, kept)
+
+        if record.trial and not lies_in(record.wanted) and lies_in(record.good):
             folder.write(_without_trial(record, offer))
             record = settle(layout, folder, keys, service, verify)
         wanted = record.wanted
-        if wanted and wanted.sha256 == offer.sha256:
+        if wanted and lies_in(wanted):
             on_trial = record.trial is not None
             return Installed(wanted.bundle, wanted.release, wanted.slot, False, on_trial)
         if not again:

@@ -139,6 +139,16 @@ def _trial(value: Mapping[str, Any] | None) -> Trial | None:
 
 
 def _fits(record: Record) -> bool:
-    """Whether each bundle has a slot of its own."""
+    """Whether values have their types, and each bundle a slot of its own."""
+    told = [*record.kept, *record.refused, *filter(None, [record.last])]
+    if not all(map(_is_typed, told)):
+        return False
     slots = [one.slot for one in record.kept]
     return len(set(slots)) == len(slots) and set(slots) <= set(SLOTS)
+
+
+def _is_typed(one: Kept | Outcome) -> bool:
+    """A number that stands there as text would stop everybody who compares releases."""
+    texts = asdict(one)
+    release = texts.pop("release")
+    return type(release) is int and all(isinstance(text, str) for text in texts.values())

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import sleep
 
 from edge_probe.bundle import RejectedBundleError, Rejection, open_bundle
@@ -70,12 +71,9 @@ def settle(
     OSError
         The disk fails.
     """
-
-    def opens(kept: Kept) -> bool:
-        return _found(folder, kept.slot, keys, verify) == kept
-
     before = folder.read()
-    record = _mended(before, opens) if before else _from_slots(folder, keys, verify)
+    look = partial(opens, folder, keys, verify)
+    record = _mended(before, look) if before else _from_slots(folder, keys, verify)
     if record != before:
         folder.write(record)
     wanted = record.wanted
@@ -87,6 +85,23 @@ def settle(
     if service and on_duty(layout.state) != sha256:
         service.restart_classifier()
     return record
+
+
+def opens(folder: SlotFolder, keys: Sequence[TrustedKey], verify: Verifier, kept: Kept) -> bool:
+    """Whether a bundle still lies in its slot as it was signed.
+
+    Parameters
+    ----------
+    folder, keys, verify
+        As for `settle`.
+    kept : Kept
+
+    Raises
+    ------
+    RejectedBundleError
+        Its signature could not be checked.
+    """
+    return _found(folder, kept.slot, keys, verify) == kept
 
 
 def _mended(record: Record, opens: Callable[[Kept], bool]) -> Record:

@@ -19,7 +19,7 @@ from firmware_tools.slots.folder import SlotFolder
 from firmware_tools.slots.install import install
 from firmware_tools.slots.record import Record
 from firmware_tools.slots.service import Service
-from firmware_tools.slots.settle import device_keys
+from firmware_tools.slots.settle import device_keys, opens
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def serve(stick: Path, layout: Layout, service: Service, **options: Any) -> Sequ
     candidates: list[_Candidate] = []
     names = _names(stick)
     for name in names[:MAX_FILES]:
-        found = _look(stick / name, keys, record)
+        found = _look(stick / name, keys, record, layout)
         if isinstance(found, Finding):
             findings.append(found)
         else:
@@ -122,7 +122,9 @@ def _record(layout: Layout) -> Record:
     return (layout.slots.is_dir() and SlotFolder(layout.slots).read()) or Record()
 
 
-def _look(path: Path, keys: Sequence[TrustedKey], record: Record) -> Finding | _Candidate:
+def _look(
+    path: Path, keys: Sequence[TrustedKey], record: Record, layout: Layout
+) -> Finding | _Candidate:
     """A bundle to install, or why it is not."""
     name = _line(path.name)
     try:
@@ -132,6 +134,8 @@ def _look(path: Path, keys: Sequence[TrustedKey], record: Record) -> Finding | _
     told = offer.id, offer.manifest.release
     wanted = record.wanted
     if wanted and wanted.sha256 == offer.sha256:
+        if not opens(SlotFolder(layout.slots), keys, is_valid, wanted):
+            return _Candidate(name, path, offer)
         return Finding(name, ON_TRIAL if record.trial else IN_USE, "", *told)
     if outcome := record.refusal(offer):
         return Finding(name, REFUSED, outcome.reason, *told)

@@ -5,11 +5,12 @@ taken over; a bad one changes nothing, and a text file beside it says why. Nothi
 recorder from starting, and whatever is cut off is done again at the next boot.
 """
 
+import filecmp
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import firmware_tools
@@ -18,7 +19,7 @@ from edge_probe.bundle.publish import publish_file
 from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.transport import read_offer
 from edge_probe.bundle.trust import TrustedKey, read_store
-from edge_probe.errors import EdgeProbeError
+from edge_probe.errors import DeploymentError, EdgeProbeError
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
@@ -43,6 +44,12 @@ _log = logging.getLogger(__name__)
 DEFAULTS = Path(firmware_tools.__file__).parent / "units" / SETTINGS
 """For a device that was given no settings."""
 
+SELFTEST_S = 180.0
+"""The recorder waits meanwhile, and the unit ends setup after 5 min: what hangs is to be refused
+before, or it would be tried at every boot."""
+
+_SELFTEST = partial(check.selftest, timeout_s=SELFTEST_S)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -59,7 +66,7 @@ class Outcome:
 
 
 def setup(
-    layout: Layout, *, prove: Prove = check.selftest, verify: Verifier = verify_in_child
+    layout: Layout, *, prove: Prove = _SELFTEST, verify: Verifier = verify_in_child
 ) -> list[Outcome]:
     """Take over what is new and good.
 
@@ -80,14 +87,16 @@ def setup(
         The file system of the configuration fails; what was there before is still there.
     """
     step = _Setup(layout, look(layout), prove, verify)
-    outcomes = list(step.run())
+    try:
+        outcomes = list(step.run())
+    finally:
+        if not layout.settings.exists():  # without, nothing would be recorded
+            publish_file(layout.settings, DEFAULTS.read_bytes())
     for outcome in outcomes:
         level = logging.INFO if outcome.is_good else logging.ERROR
         _log.log(level, "%s: %s", outcome.path.parent, outcome.line)
     for folder in layout.site_folders:
         tell(folder, [one.line for one in outcomes if one.path.parent == folder])
-    if not layout.settings.exists():
-        publish_file(layout.settings, DEFAULTS.read_bytes())
     signs = {path: sign for path, sign in step.site.signs.items() if path not in step.waiting}
     if not signs.items() <= step.site.seen.items():  # last: what was cut off is done again
         remember(layout, {**step.site.seen, **signs})
@@ -108,22 +117,30 @@ class _Setup:
         yield from self._bundle()
         yield from self._adopt(layout.deployment, lambda path: check_deployment(path, layout.state))
         yield from self._adopt(layout.config / SPECIES, self._check_species)
-        yield from self._adopt(layout.settings, lambda path: check_settings(path, self._labels))
+        yield from self._adopt(layout.settings, self._check_settings)
 
     def _trust(self) -> Iterator[Outcome]:
         """Whom a device trusts is not for everybody to say who can write to its card."""
-        if not os.path.lexists(self._layout.trust):
-            yield from self._adopt(self._layout.trust, read_store)
+        trust = self._layout.trust
+        if not os.path.lexists(trust):  # perhaps lost: what was looked at before counts again
+            yield from self._adopt(trust, read_store, self.site.all(TRUST))
             return
         for path in self.site.news(TRUST):
-            if path.read_bytes() != self._layout.trust.read_bytes():
+            try:
+                is_same = filecmp.cmp(path, trust, shallow=False)
+            except OSError as error:
+                yield _refused(path, error)
+                continue
+            if not is_same:
                 yield Outcome(path, False, "this device has a trust store, which only its"
-                              f" administrator replaces: {self._layout.trust}")  # fmt: skip
+                              f" administrator replaces: {trust}")  # fmt: skip
 
-    def _adopt(self, target: Path, check_: Callable[[Path], object]) -> Iterator[Outcome]:
-        """The first good one of the folders takes the target's place."""
+    def _adopt(
+        self, target: Path, check_: Callable[[Path], object], paths: Sequence[Path] | None = None
+    ) -> Iterator[Outcome]:
+        """The first good one of the folders takes the target's place; by default, of the new."""
         winner: Path | None = None
-        for path in self.site.news(target.name):
+        for path in self.site.news(target.name) if paths is None else paths:
             if winner is not None:
                 yield Outcome(path, True, f"left, for that in {winner.parent}")
                 continue
@@ -146,6 +163,17 @@ class _Setup:
         if self._labels is None:
             raise _NotYetError
         check_species(path, self._labels)
+
+    def _check_settings(self, path: Path) -> None:
+        options = check_settings(path, self._labels)
+        waits = any(one.name == SPECIES for one in self.waiting)
+        if options.species is None or waits or (self._layout.config / SPECIES).is_file():
+            return
+        self.waiting.add(path)
+        raise DeploymentError(
+            f"{path}: species: there is no good {SPECIES}, and nothing would be classified",
+            hint="put one beside the settings, or leave the line out",
+        )
 
     def _bundle(self) -> Iterator[Outcome]:
         """The newest that is acceptable, for a device that has none."""
@@ -170,19 +198,24 @@ class _Setup:
             return
 
     def _record(self) -> Record | None:
-        """Of a device that has a bundle; an installation that was cut off is brought to its end."""
+        """Of a device that has a bundle; an installation that was cut off is brought to its end.
+
+        A bundle that the card lost is none: a copy of it that lies here is installed again.
+        """
         folder = SlotFolder(self._layout.slots)
         record = folder.read()
-        if (self._layout.slots / "current" / "manifest.json").exists():
+        manifest = self._layout.slots / "current" / "manifest.json"
+        if manifest.exists():
             return record or Record()
         if record is None or record.wanted is None:
             return None
         try:
             with folder.change():
-                return settle(self._layout, folder, self._keys(), None, self._verify)
+                record = settle(self._layout, folder, self._keys(), None, self._verify)
         except (EdgeProbeError, OSError) as error:
             _log.error("%s: %s", folder.path, error)
             return record
+        return record if manifest.exists() else None
 
     def _too_late(self, path: Path, record: Record) -> Outcome:
         try:

@@ -88,7 +88,8 @@ def remember(layout: Layout, signs: Mapping[Path, str]) -> None:
 
 def tell(folder: Path, lines: Sequence[str]) -> None:
     """Leave word for whoever takes the card out; where nothing can be written, do without."""
-    text = "".join(f"{line}\n" for line in lines).encode()
+    # A FAT's names need not be UTF-8.
+    text = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
     path = folder / RESULT
     try:
         if lines and not (path.is_file() and path.read_bytes() == text):

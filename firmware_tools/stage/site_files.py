@@ -12,11 +12,35 @@ from edge_probe.commands.run import add_arguments, settings_words
 from edge_probe.deployment.settings import adopted_id, read_settings
 from edge_probe.deployment.species import SpeciesList
 from edge_probe.deployment.state import StateFolder
-from edge_probe.errors import DeploymentError
+from edge_probe.errors import DeploymentError, DeviceError
+from edge_probe.health.identity import refuse_unstable
 from firmware_tools.layout import Layout
 from firmware_tools.stage.site import SPECIES
 
 _CURRENT = Layout().slots / "current"
+
+
+def run_options(path: Path) -> argparse.Namespace:
+    """The options of ``edge-probe run`` that a settings file stands for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    EdgeProbeError
+        With them the recorder would not start.
+    """
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    options = parser.parse_args(settings_words(path))
+    if options.keep != "all" and not options.accept_deletion:
+        _refuse(f"{path}: keep = {options.keep!r} deletes audio when the disk fills up",
+                "edge-probe run --plan DAYS shows it; add accept-deletion = true")  # fmt: skip
+    if options.device is not None:
+        _check_microphone(f"{path}: device", options.device)
+    return options
 
 
 def check_settings(path: Path, labels: Collection[str] | None) -> argparse.Namespace:
@@ -37,18 +61,13 @@ def check_settings(path: Path, labels: Collection[str] | None) -> argparse.Names
     ------
     EdgeProbeError
     """
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    add_arguments(parser)
-    options = parser.parse_args(settings_words(path))
+    options = run_options(path)
     if options.bundle not in (None, _CURRENT):
         _refuse(f'{path}: bundle: expected "{_CURRENT}", found "{options.bundle}"',
                 "bundles are installed there, and changed there")  # fmt: skip
     if options.bundle is None and (options.species or options.private):
         _refuse(f"{path}: species and private classes need a bundle",
                 f'add the line bundle = "{_CURRENT}"')  # fmt: skip
-    if options.keep != "all" and not options.accept_deletion:
-        _refuse(f"{path}: keep = {options.keep!r} deletes audio when the disk fills up",
-                "edge-probe run --plan DAYS shows it; add accept-deletion = true")  # fmt: skip
     if options.species not in (None, path.with_name(SPECIES)):
         _refuse(f'{path}: species: expected "{SPECIES}", beside this file, found'
                 f' "{options.species}"', "a device takes only a file of that name")  # fmt: skip
@@ -86,7 +105,10 @@ def check_deployment(path: Path, state: Path | None = None) -> None:
     ------
     EdgeProbeError
     """
-    found = read_settings(path).deployment_id
+    settings = read_settings(path)
+    if settings.microphone is not None:
+        _check_microphone(f"{path}: microphone", settings.microphone)
+    found = settings.deployment_id
     kept = _kept_id(state) if state else ""
     if kept and kept != found:
         _refuse(
@@ -101,6 +123,14 @@ def _kept_id(state: Path) -> str:
         return adopted_id(StateFolder(state))
     except DeploymentError:  # the recorder will put it aside
         return ""
+
+
+def _check_microphone(where: str, name: str) -> None:
+    """The recorder waits for one that is not there, and does not start with what is no name."""
+    try:
+        refuse_unstable(name, ())
+    except DeviceError as error:
+        _refuse(f"{where}: {error.message}", "edge-probe devices lists them by name")
 
 
 def _check_private(private: Collection[str], labels: Collection[str], path: Path) -> None:

@@ -19,7 +19,8 @@ from edge_probe.bundle import open_bundle, transport, verify
 from edge_probe.bundle.publish import publish_file
 from edge_probe.bundle.trust import read_store, write_store
 from firmware_tools.layout import Layout
-from firmware_tools.stage.setup import DEFAULTS, Outcome, setup
+from firmware_tools.stage.contents import UNITS
+from firmware_tools.stage.setup import DEFAULTS, SELFTEST_S, Outcome, setup
 from firmware_tools.stage.site import SUFFIX
 from firmware_tools.stage.site_files import check_settings
 
@@ -285,6 +286,65 @@ def test_a_card_that_cannot_be_written_is_no_fault(
     assert device.settings == "rate = 8000\n"
     assert "Read-only file system" in caplog.text
     assert device.start() == []
+
+
+STOPS_THE_RECORDER = {
+    'device = "1"\n': "a number changes",
+    'device = ""\n': "expected a name",
+    'device = "usb:mic"\n': "usb:VENDOR:PRODUCT",
+    'keep = "detections"\n': "accept-deletion",
+}
+
+
+@pytest.mark.parametrize("line", STOPS_THE_RECORDER)
+def test_settings_with_which_the_recorder_would_not_start(line: str, device: Device) -> None:
+    (device.boot / "settings.toml").write_text(BUNDLE + line)
+    assert device.start() == ["not edge-probe/settings.toml"]
+    assert STOPS_THE_RECORDER[line] in (device.boot / "edge-probe-result.txt").read_text()
+    assert device.settings == DEFAULTS.read_text()
+
+
+def test_a_deployment_with_which_the_recorder_would_not_start(device: Device) -> None:
+    (device.boot / "deployment.toml").write_text('deployment_id = "A"\nmicrophone = "1"\n')
+    assert device.start() == ["not edge-probe/deployment.toml"]
+    assert not device.layout.deployment.exists()
+
+
+def test_settings_wait_for_the_species_list_that_they_name(device: Device) -> None:
+    device.trusts(device.layout.config)
+    pack(device.boot / "tiny.epb")
+    (device.boot / "settings.toml").write_text(f'{BUNDLE}species = "species.csv"\n')
+    assert "not edge-probe/settings.toml" in device.start()
+    assert device.settings == DEFAULTS.read_text()
+    (device.boot / "species.csv").write_text(f"{SPECIES}{LABEL},,,\n")
+    assert device.start() == ["edge-probe/species.csv", "edge-probe/settings.toml"]
+
+
+def test_names_that_are_no_utf8_and_a_trust_store_without_end(device: Device) -> None:
+    device.trusts(device.layout.config)
+    (device.boot / os.fsdecode(b"br\xfccke.epb")).write_bytes(b"")
+    with (device.boot / "trust.json").open("wb") as file:
+        file.truncate(2**36)
+    assert len(device.start()) == 2
+    assert "br\\udcfccke.epb: NOT" in (device.boot / "edge-probe-result.txt").read_text()
+    assert device.start() == []
+
+
+def test_a_trust_store_and_a_bundle_that_the_card_lost_are_taken_again(device: Device) -> None:
+    device.trusts(device.staged)
+    pack(device.staged / "tiny-7.epb")
+    device.start()
+    device.layout.trust.unlink()
+    assert device.start() == ["staged/trust.json"]
+    shutil.rmtree((device.layout.slots / "current").resolve())
+    assert device.start() == ["staged/tiny-7.epb"]
+    assert device.release == 7
+
+
+def test_a_selftest_that_hangs_is_refused_before_systemd_ends_setup() -> None:
+    unit = (UNITS / "edge-probe-setup.service").read_text()
+    assert "\nTimeoutStartSec=5min\n" in unit
+    assert SELFTEST_S <= 5 * 60 - 60, "a minute for all else"
 
 
 def test_memory_that_is_lost_means_that_all_is_new_again(device: Device) -> None:

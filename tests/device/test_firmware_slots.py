@@ -388,6 +388,32 @@ def test_a_card_that_forgets(device: Device, tmp_path: Path) -> None:
     assert (device.runs, kept(device)) == (7, (7, None, None))
 
 
+def test_the_only_bundle_that_the_card_damaged_is_installed_anew(
+    device: Device, tmp_path: Path
+) -> None:
+    source = packed(tmp_path, 7)
+    device.confirm(source)
+    (device.layout.slots / "a/labels.txt").unlink()
+    done = device.install(source)
+    assert (done.is_new, done.on_trial, done.slot, device.runs) == (True, True, "b", 7)
+    assert device.install(source).is_new is False, "it is on trial already"
+    device.end("confirmed")
+    assert (kept(device), device.runs) == ((7, None, None), 7)
+
+
+@pytest.mark.parametrize("release", ["7", None, 7.0, [7], True])
+def test_a_record_with_values_of_other_types_is_none(
+    release: object, device: Device, tmp_path: Path
+) -> None:
+    device.confirm(packed(tmp_path, 7))
+    path = device.layout.slots / "slots.json"
+    value = json.loads(path.read_bytes())
+    value["good"]["release"] = release
+    path.write_text(json.dumps(value, indent=1) + "\n")
+    device.install(packed(tmp_path, 8))
+    assert (device.runs, kept(device)) == (8, (7, None, 8))
+
+
 def test_a_signature_that_cannot_be_checked_condemns_nobody(device: Device, tmp_path: Path) -> None:
     device.confirm(packed(tmp_path, 7))
     device.install(packed(tmp_path, 8))

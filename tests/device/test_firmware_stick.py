@@ -55,6 +55,14 @@ def outcomes(mounted: Path, device: Device) -> dict[str, str]:
     return {name: one.result for name, one in serve(mounted, device).items()}
 
 
+def test_what_the_card_damaged_comes_again_from_the_stick(mounted: Path, device: Device) -> None:
+    device.confirm(packed(mounted, 7))
+    assert outcomes(mounted, device) == {"tiny-7.epb": "in use"}
+    (device.layout.slots / "a/labels.txt").unlink()
+    assert outcomes(mounted, device) == {"tiny-7.epb": "installed"}
+    assert device.runs == 7
+
+
 def test_one_stick_serves_many_devices(
     mounted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
