@@ -11,10 +11,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Take over, and say what."""
+    from edge_probe.errors import StateError
     from firmware_tools.layout import Layout
     from firmware_tools.stage.site import look
 
     layout = Layout()
+    if not layout.config.is_dir():
+        raise StateError(
+            f"{layout.config}: no such folder", hint="is this a device? see edge-firmware stage"
+        )
     has_bundle = (layout.slots / "current" / "manifest.json").exists()
     has_all = has_bundle and layout.settings.exists() and layout.trust.exists()
     if has_all and look(layout).is_known:

@@ -18,6 +18,7 @@ from support.owner import BACKUP, THIEF, TRUSTED, pack
 from edge_probe.bundle import open_bundle, transport, verify
 from edge_probe.bundle.publish import publish_file
 from edge_probe.bundle.trust import read_store, write_store
+from firmware_tools.cli import main
 from firmware_tools.layout import Layout
 from firmware_tools.stage.contents import UNITS
 from firmware_tools.stage.setup import DEFAULTS, SELFTEST_S, Outcome, setup
@@ -345,6 +346,15 @@ def test_a_selftest_that_hangs_is_refused_before_systemd_ends_setup() -> None:
     unit = (UNITS / "edge-probe-setup.service").read_text()
     assert "\nTimeoutStartSec=5min\n" in unit
     assert SELFTEST_S <= 5 * 60 - 60, "a minute for all else"
+
+
+def test_a_desk_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("firmware_tools.layout.Layout", lambda: Layout(tmp_path))
+    assert main(["setup"]) == 1
+    assert "etc/edge-probe: no such folder\nhint: is this a device?" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_memory_that_is_lost_means_that_all_is_new_again(device: Device) -> None:
