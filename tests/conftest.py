@@ -37,6 +37,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With EDGE_PROBE_NO_SKIP=1 a skip is a failure, unless it asks for real hardware."""
     report = yield
+    report.sections = [  # xdist sends them as UTF-8; names of files may be no text
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
     if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
         reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
         allowed = NEEDS_A_BOARD in reason or (

@@ -140,7 +140,8 @@ def _trial(value: Mapping[str, Any] | None) -> Trial | None:
 
 def _fits(record: Record) -> bool:
     """Whether values have their types, and each bundle a slot of its own."""
-    told = [*record.kept, *record.refused, *filter(None, [record.last])]
+    told: list[Kept | Outcome] = [*record.kept, *record.refused]
+    told += [record.last] if record.last else []
     if not all(map(_is_typed, told)):
         return False
     slots = [one.slot for one in record.kept]
