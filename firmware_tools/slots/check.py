@@ -109,7 +109,10 @@ def _child(*arguments: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     if done.returncode:
         ended = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
         raise FailedError(f"{what}: ended with {ended}")
-    answer: dict[str, Any] = json.loads(done.stdout)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        raise FailedError(f"{what}: ended without an answer") from error
     if fault := answer.pop("fault", None):
         raise FailedError(f"{what}: {fault}")
     return answer
