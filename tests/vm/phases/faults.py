@@ -1,0 +1,134 @@
+"""Processes that hang, and a classifier for which there is no memory."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from vm.agent import Agent
+from vm.device import (
+    CLASSIFIER,
+    RECORDER,
+    copy_state,
+    look,
+    n_chunks,
+    n_recorded,
+    shown,
+    stop_recording,
+    uptime_s,
+    wait_active,
+    wait_for,
+)
+from vm.ledger import lost, read_ledger
+from vm.machine import Machine
+from vm.parts import RATE_HZ, Parts
+from vm.phases.listen import chunks
+
+TOO_LITTLE = "24M"
+"""Below what Python alone takes with its libraries."""
+
+
+def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
+    """One fault after the other; then all that was acknowledged before each is looked for."""
+    agent = machine.start()
+    _at_work(agent)
+    said, facts = [], {}
+    for name, fault in (
+        ("recorder_hangs", lambda: _hang(agent, RECORDER)),
+        ("classifier_hangs", lambda: _hang(agent, CLASSIFIER)),
+        ("classifier_out_of_memory", lambda: _starve(agent)),
+    ):
+        before = look(agent)
+        said.append(before)
+        facts[name] = fault()
+        facts[name] |= _afterwards(agent, before)
+    stop_recording(agent)
+    state = folder / "state"
+    copy_state(agent, state)
+    ledger = read_ledger(state)
+    return facts | {
+        "gaps": ledger.gaps,
+        "ledger_problems": ledger.problems,
+        "lost": [line for one in said for line in lost(_synced_only(one), state)],
+        "chunks": chunks(state),
+    }
+
+
+def _at_work(agent: Agent) -> None:
+    wait_active(agent, RECORDER, 600)
+    wait_active(agent, CLASSIFIER, 600)
+    before = n_chunks(look(agent))
+    wait_for("chunks", lambda: n_chunks(look(agent)) > before + 5, 300)
+
+
+def _synced_only(said: dict[str, Any]) -> dict[str, Any]:
+    """Without files that grow: here a process ends, not the machine; its pages survive it."""
+    return said | {"growing": {}}
+
+
+def _hang(agent: Agent, unit: str) -> dict[str, Any]:
+    """Stop a process where it stands; systemd must notice by itself."""
+    before = shown(agent, unit, "MainPID", "NRestarts", "WatchdogUSec")
+    since_s = uptime_s(agent)
+    agent.run(["kill", "-STOP", before["MainPID"]])
+    wait_for(
+        f"a restart of {unit}",
+        lambda: int(shown(agent, unit, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
+        600, every_s=1,
+    )  # fmt: skip
+    wait_active(agent, unit, 600)
+    back = shown(agent, unit, "ActiveEnterTimestampMonotonic", "MainPID")
+    return {
+        "watchdog": before["WatchdogUSec"],
+        "new_process": back["MainPID"] != before["MainPID"],
+        "active_again_s": int(back["ActiveEnterTimestampMonotonic"]) / 1e6 - since_s,
+        "said_by_systemd": _said(agent, unit, since_s),
+    }
+
+
+def _starve(agent: Agent) -> dict[str, Any]:
+    """Lower the classifier's limit below what it needs, and give it back when it was killed."""
+    before = shown(agent, CLASSIFIER, "MemoryMax", "NRestarts")
+    recorder = shown(agent, RECORDER, "MainPID")["MainPID"]
+    since_s = uptime_s(agent)
+    agent.run(["systemctl", "set-property", "--runtime", CLASSIFIER, f"MemoryMax={TOO_LITTLE}"])
+    wait_for(
+        "the kernel to kill the classifier",
+        lambda: int(shown(agent, CLASSIFIER, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
+        600, every_s=1,
+    )  # fmt: skip
+    agent.run(
+        ["systemctl", "set-property", "--runtime", CLASSIFIER, f"MemoryMax={before['MemoryMax']}"]
+    )
+    wait_active(agent, CLASSIFIER, 600)
+    kernel = agent.text("journalctl -k -b -q -o cat | grep -i 'memory cgroup out of memory' || true")
+    return {
+        "limit": before["MemoryMax"],
+        "lowered_to": TOO_LITTLE,
+        "kernel": kernel.splitlines()[-1:],
+        "recorder_untouched": shown(agent, RECORDER, "MainPID")["MainPID"] == recorder,
+        "said_by_systemd": _said(agent, CLASSIFIER, since_s),
+    }
+
+
+def _said(agent: Agent, unit: str, since_s: float) -> list[str]:
+    """What systemd told of a unit since then."""
+    lines = agent.text(
+        f"journalctl -b -q -o short-monotonic _PID=1 UNIT={unit}", timeout_s=120
+    ).splitlines()
+    told = []
+    for line in lines:
+        at, _, text = line.lstrip("[ ").partition("]")
+        if float(at) >= since_s:
+            told.append(text.split(": ", 1)[-1])
+    return told[:12]
+
+
+def _afterwards(agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
+    """Both go on: more audio and more chunks than before."""
+    time.sleep(10)
+    now = look(agent)
+    wait_for("chunks after the fault", lambda: n_chunks(look(agent)) > n_chunks(now), 600)
+    return {
+        "recorded_more_s": (n_recorded(look(agent)) - n_recorded(before)) / RATE_HZ,
+        "chunks_more": n_chunks(look(agent)) - n_chunks(before),
+    }

@@ -1,0 +1,119 @@
+"""Tests of the device side and conformance vectors on another processor, without a machine.
+
+The packages of the device for arm64 are unpacked into the Debian root, and Python runs there under
+qemu-user. Nothing of the host is mounted into it: with both /proc and /sys, onnxruntime breaks
+under qemu 7.2. Tests that start processes or look at /proc belong to the machine (`vm.scenario`).
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from vm.cache import Cache, call, say
+from vm.parts import REPOSITORY, sources
+from vm.root import debian
+
+PROCESSOR = "cortex-a53"
+
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+
+TEST_TOOLS = ("pytest", "hypothesis", "prometheus-client")
+
+TESTS = (
+    "head_kernels", "head_layers", "head_native", "head_compiled", "head_protofloat",
+    "head_thresholds", "bundle_selftest", "bundle_transport", "bundle_integrity",
+    "bundle_signature", "bundle_trust", "chunk", "window", "detect", "classify", "encoder",
+)  # fmt: skip
+
+LIMIT_S = 1800.0
+
+
+def run(cache: Cache) -> dict[str, Any]:
+    """What passed there."""
+    folder = cache.step(
+        "user-mode", [debian(cache).name, *sources(), Path(__file__).read_bytes()],
+        lambda target: _play(cache, target),
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads((folder / "facts.json").read_text("utf-8"))
+    return found
+
+
+def _play(cache: Cache, folder: Path) -> None:
+    root = _root(cache)
+    site = root / "opt/site"
+    call(["rm", "-rf", root / "opt/tests"], timeout_s=60)
+    call(["cp", "-r", REPOSITORY / "tests", root / "opt/tests"], timeout_s=60)
+    selftest = _inside(root, "python3", "-m", "edge_probe", "selftest", "--json", timeout_s=600)
+    stages = [json.loads(line) for line in selftest.stdout.splitlines()]
+    say("user-mode: tests")
+    names = [f"tests/device/test_{name}.py" for name in TESTS]
+    tests = _inside(
+        root, "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml",
+        "-rs", *names, timeout_s=LIMIT_S,
+    )  # fmt: skip
+    (folder / "pytest.log").write_text(tests.stdout + tests.stderr, "utf-8")
+    summary = tests.stdout.strip().splitlines()[-1] if tests.stdout.strip() else tests.stderr[-300:]
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", summary)}
+    facts = {
+        "processor": PROCESSOR,
+        "emulator": call(["qemu-aarch64-static", "--version"], timeout_s=30).splitlines()[0],
+        "selftest": stages,
+        "selftest_status": selftest.returncode,
+        "tests": list(TESTS),
+        "tests_status": tests.returncode,
+        "counts": counts,
+        "skips": [line for line in tests.stdout.splitlines() if line.startswith("SKIPPED")],
+        "kernels": next(
+            (line for line in tests.stdout.splitlines() if "kernels" in line), "not said"
+        ),
+    }
+    (folder / "facts.json").write_text(json.dumps(facts, indent=1), "utf-8")
+
+
+def _root(cache: Cache) -> Path:
+    """The Debian root as a folder, with the device's packages, ours among them, in /opt/site."""
+    constraints = (REPOSITORY / "constraints.txt").read_bytes()
+    return cache.step(
+        "user-root", [debian(cache).name, constraints, *sources(), Path(__file__).read_bytes()],
+        lambda target: _make_root(cache, target),
+    )  # fmt: skip
+
+
+def _make_root(cache: Cache, folder: Path) -> None:
+    call(
+        ["tar", "-x", "--numeric-owner", "-p", "-C", folder, "-f", debian(cache) / "root.tar"],
+        timeout_s=600,
+    )
+    wheel = folder / "opt/wheel"
+    call(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
+         "-w", wheel, "."],
+        timeout_s=600, cwd=REPOSITORY,
+        env={"CC": "aarch64-linux-gnu-gcc", "EDGE_PROBE_PLATFORM": PLATFORMS[1]},
+    )  # fmt: skip
+    (ours,) = wheel.glob("edge_probe-*_aarch64.whl")
+    platforms = [word for name in PLATFORMS for word in ("--platform", name)]
+    call(
+        [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+         "--target", folder / "opt/site", "--only-binary=:all:", "--python-version", "3.11",
+         "--implementation", "cp", *platforms, "-c", REPOSITORY / "constraints.txt",
+         ours, *TEST_TOOLS],
+        timeout_s=1200,
+    )  # fmt: skip
+    call(["cp", REPOSITORY / "pyproject.toml", folder / "opt"], timeout_s=30)
+
+
+def _inside(root: Path, *words: str, timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    """Run a program of the other processor in /opt of its root."""
+    environment = {
+        "PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": "/opt/site",
+        "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        "QEMU_CPU": PROCESSOR,
+    }  # fmt: skip
+    return subprocess.run(
+        ["chroot", root, "/usr/bin/env", "-C", "/opt", *words], env=environment, timeout=timeout_s,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
