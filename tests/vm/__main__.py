@@ -23,12 +23,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULT, help="(default %(default)s)")
     args = parser.parse_args()
     cache = Cache(args.cache)
-    facts = {"user_mode": user_mode.run(cache)} | play(cache, system(cache), parts(cache))
+    given = parts(cache)
+    facts = {"user_mode": user_mode.run(cache, given.package)}
+    facts |= play(cache, system(cache), given)
     claims = verdict.judge(facts)
     result = {
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": call(["git", "describe", "--always", "--dirty"], timeout_s=30, cwd=REPOSITORY)
-        .strip(),
+        "commit": call(
+            ["git", "describe", "--always", "--dirty"], timeout_s=30, cwd=REPOSITORY
+        ).strip(),
         "machine": " ".join(PROCESSOR),
         "emulator": call(["qemu-system-aarch64", "--version"], timeout_s=30).splitlines()[0],
         "note": "No Raspberry Pi was measured. Seconds are those of an emulator on a busy machine.",

@@ -25,9 +25,7 @@ class Cache:
 
     folder: Path
 
-    def step(
-        self, name: str, inputs: Iterable[str | bytes], make: Callable[[Path], None]
-    ) -> Path:
+    def step(self, name: str, inputs: Iterable[str | bytes], make: Callable[[Path], None]) -> Path:
         """The folder of a step, made now unless the same inputs made one before.
 
         Parameters

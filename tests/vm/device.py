@@ -32,9 +32,7 @@ def uptime_s(agent: Agent) -> float:
 
 def look(agent: Agent) -> dict[str, Any]:
     """What the recorder acknowledged by now, see `guest/look.py`."""
-    done = agent.run(
-        ["runuser", "-u", USER, "--", "python3", "-", STATE], data=LOOK, timeout_s=120
-    )
+    done = agent.run(["runuser", "-u", USER, "--", "python3", "-", STATE], data=LOOK, timeout_s=120)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -54,7 +52,7 @@ def n_chunks(said: dict[str, Any], state: str = "done") -> int:
 
 
 def wait_for(
-    what: str, ask: Callable[[], Answer], timeout_s: float, every_s: float = 2.0
+    what: str, ask: Callable[[], Answer | None], timeout_s: float, every_s: float = 2.0
 ) -> Answer:
     """The first answer that is not empty.
 

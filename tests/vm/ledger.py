@@ -66,23 +66,27 @@ def lost(said: Mapping[str, Any], state: Path) -> list[str]:
         State folder, copied out afterwards.
     """
     with closing(sqlite3.connect(state / "capture.sqlite")) as db:
-        segments = {(s, f): n for s, f, n in db.execute("SELECT stream, first_frame, n_frames FROM segment")}
-        gaps = {(s, f): (n, c) for s, f, n, c in db.execute("SELECT stream, first_frame, n_frames, cause FROM gap")}
+        rows = db.execute("SELECT stream, first_frame, n_frames FROM segment")
+        segments = {(stream, first): n_frames for stream, first, n_frames in rows}
+        rows = db.execute("SELECT stream, first_frame, n_frames, cause FROM gap")
+        gaps = {(stream, first): (n_frames, cause) for stream, first, n_frames, cause in rows}
     with closing(sqlite3.connect(state / "detections.sqlite")) as db:
-        heard = {tuple(row) for row in db.execute(
-            "SELECT detection, stream, run_frame, label, first_frame, n_frames, logit FROM detection"
-        )}  # fmt: skip
+        heard = set(db.execute(
+            "SELECT detection, stream, run_frame, label, first_frame, n_frames, logit"
+            " FROM detection"
+        ))  # fmt: skip
     missing = []
     for stream, first_frame, n_frames, name in said["segments"]:
         acknowledged = n_frames
         if n_frames is None:
             n_bytes = said["growing"].get(name, 0)
             acknowledged = max(0, n_bytes - HEADER_BYTES) // SAMPLE_BYTES
-        if acknowledged and (segments.get((stream, first_frame)) or 0) < acknowledged:
-            missing.append(f"{name}: {segments.get((stream, first_frame))} of {acknowledged} frames")
+        found = segments.get((stream, first_frame)) or 0
+        if found < acknowledged:
+            missing.append(f"{name}: {found} of {acknowledged} frames")
     for stream, first_frame, n_frames, cause in said["gaps"]:
-        found = gaps.get((stream, first_frame))
-        if found is None or found[1] != cause or n_frames not in (None, found[0]):
-            missing.append(f"gap {stream}, {first_frame}: said {n_frames} {cause}, found {found}")
+        gap = gaps.get((stream, first_frame))
+        if gap is None or gap[1] != cause or n_frames not in (None, gap[0]):
+            missing.append(f"gap {stream}, {first_frame}: said {n_frames} {cause}, found {gap}")
     missing += [f"detection {row}" for row in said["detections"] if tuple(row) not in heard]
     return missing

@@ -21,7 +21,7 @@ PROCESSOR = ("-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512M")
 TRACE = "trace_event=syscalls:sys_enter_fdatasync,syscalls:sys_exit_fdatasync trace_clock=mono"
 """For the kernel: `vm.syncs` reads when samples were safe."""
 
-STICK_PORT = "stick"
+STICK, STICK_IMAGE = "stick", "stick-image"
 
 BOOT_S = 600.0
 """At most; an emulator on a busy machine is slow."""
@@ -87,9 +87,7 @@ class Machine:
 
     def wait_booted(self) -> None:
         """Until systemd has started all that it starts at boot."""
-        self.agent.run(
-            "systemctl is-system-running --wait || true", timeout_s=BOOT_S, check=False
-        )
+        self.agent.run("systemctl is-system-running --wait || true", timeout_s=BOOT_S, check=False)
 
     def cut_power(self) -> None:
         """End it like a pulled plug."""
@@ -105,18 +103,20 @@ class Machine:
 
     def plug(self, stick: Path) -> None:
         """Put a USB stick with this image into the port."""
-        self._control("blockdev-add", {"driver": "raw", "node-name": "stick-image",
-                                       "file": {"driver": "file", "filename": str(stick)}})  # fmt: skip
-        self._control("device_add", {"driver": "usb-storage", "id": STICK_PORT,
-                                     "drive": "stick-image", "removable": True})  # fmt: skip
+        file = {"driver": "file", "filename": str(stick)}
+        self._control("blockdev-add", {"driver": "raw", "node-name": STICK_IMAGE, "file": file})
+        self._control(
+            "device_add",
+            {"driver": "usb-storage", "id": STICK, "drive": STICK_IMAGE, "removable": True},
+        )
 
     def unplug(self) -> None:
         """Pull the USB stick out; its image may be read afterwards."""
-        self._control("device_del", {"id": STICK_PORT})
+        self._control("device_del", {"id": STICK})
         deadline = time.monotonic() + 60
         while True:  # the device goes when the guest has noticed
             try:
-                self._control("blockdev-del", {"node-name": "stick-image"})
+                self._control("blockdev-del", {"node-name": STICK_IMAGE})
                 return
             except ControlError:
                 if time.monotonic() > deadline:

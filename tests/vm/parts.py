@@ -11,7 +11,12 @@ import numpy as np
 import soundfile as sf
 import soxr
 
+from edge_probe.bundle import open_bundle
+from edge_probe.bundle.sign import sign_with_development_key
+from edge_probe.bundle.signature import PREFIX
+from edge_probe.bundle.transport import pack_bundle
 from vm.cache import Cache, call
+from vm.slow_bundle import write_slow_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY / "edge_probe" / "data"
@@ -50,6 +55,21 @@ class Parts:
         return self.folder / f"demo-{release}.epb"
 
     @property
+    def too_slow(self) -> Path:
+        """A bundle of the owner that is right and too slow."""
+        return self.folder / "too-slow.epb"
+
+    @property
+    def by_stranger(self) -> Path:
+        """The demo bundle, signed with a key that the device does not know."""
+        return self.folder / "stranger.epb"
+
+    @property
+    def by_development(self) -> Path:
+        """The demo bundle, signed with the key that is no secret."""
+        return self.folder / "development.epb"
+
+    @property
     def package(self) -> Path:
         """The .deb."""
         (found,) = self.folder.glob("out/*.deb")
@@ -81,7 +101,8 @@ def sources() -> list[bytes]:
 
 def parts(cache: Cache) -> Parts:
     """Everything, of this checkout."""
-    return Parts(cache.step("parts", [*sources(), Path(__file__).read_bytes()], _make))
+    made_here = [Path(__file__), Path(__file__).with_name("slow_bundle.py")]
+    return Parts(cache.step("parts", [*sources(), *map(Path.read_bytes, made_here)], _make))
 
 
 def _make(folder: Path) -> None:
@@ -89,11 +110,15 @@ def _make(folder: Path) -> None:
     for name in ("primary", "backup", "stranger"):
         firmware("keygen", folder / name, "--no-passphrase")
     firmware("trust", folder / "primary.pub", folder / "backup.pub", made.trust)
-    for release in range(STAGED_RELEASE - 1, STAGED_RELEASE + 4):
-        firmware(
-            "sign", BUNDLE, made.signed(release), "--key", folder / "primary.key",
-            "--release", str(release),
-        )  # fmt: skip
+    for release in (-1, 0, 1, 3):
+        _sign(folder, BUNDLE, made.signed(STAGED_RELEASE + release), STAGED_RELEASE + release)
+    write_slow_bundle(folder / "too-slow")
+    _sign(folder, folder / "too-slow", made.too_slow, STAGED_RELEASE + 2)
+    _sign(folder, BUNDLE, made.by_stranger, STAGED_RELEASE + 9, key="stranger")
+    pack_bundle(
+        open_bundle(BUNDLE), made.by_development, release=STAGED_RELEASE + 9,
+        sign=lambda message: sign_with_development_key(message.removeprefix(PREFIX)),
+    )  # fmt: skip
     (folder / "settings.toml").write_text(SETTINGS, "utf-8")
     (folder / "deployment.toml").write_text(DEPLOYMENT, "utf-8")
     _scene(made.scene)
@@ -103,6 +128,10 @@ def _make(folder: Path) -> None:
         "--deployment", folder / "deployment.toml", "--trust", made.trust,
         timeout_s=900,
     )  # fmt: skip
+
+
+def _sign(folder: Path, bundle: Path, target: Path, release: int, *, key: str = "primary") -> None:
+    firmware("sign", bundle, target, "--key", folder / f"{key}.key", "--release", str(release))
 
 
 def _scene(target: Path) -> None:

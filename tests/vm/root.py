@@ -24,7 +24,8 @@ AT_BOOT = ("virtio_mmio", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 """Modules without which there is no root."""
 
 KEPT_MODULES = (
-    "arch", "crypto", "lib", "sound", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/fat", "fs/nls", "fs/autofs",
+    "arch", "crypto", "lib", "sound", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/fat", "fs/nls",
+    "fs/autofs", "fs/binfmt_misc.ko",
     "drivers/virtio", "drivers/block/virtio_blk.ko", "drivers/char", "drivers/usb", "drivers/scsi",
     "drivers/watchdog",
 )  # fmt: skip
@@ -49,7 +50,7 @@ class System:
 
 
 def debian(cache: Cache) -> Path:
-    """A folder with ``root.tar``, the packages of Debian and nothing of ours, and ``kernel.deb``."""
+    """A folder with ``root.tar``, Debian and nothing of ours, and ``kernel.deb``."""
     return cache.step("debian", [SUITE, PACKAGES, _DOWNLOAD_KERNEL], _debian)
 
 
@@ -70,8 +71,8 @@ def system(cache: Cache) -> System:
     """The image of a root disk with our agent in it, and what boots it."""
     base = debian(cache)
     guest = [path.read_bytes() for path in sorted(GUEST.rglob("*")) if path.is_file()]
-    code = [Path(__file__).read_bytes(), base.name]
-    folder = cache.step("system", [*guest, *code], lambda target: _system(base, target))
+    code = Path(__file__).read_bytes()
+    folder = cache.step("system", [*guest, code, base.name], lambda target: _system(base, target))
     return System(folder / "vmlinuz", folder / "initrd.gz", folder / "root.img")
 
 
@@ -112,7 +113,8 @@ def _furnish(tree: Path) -> None:
     shutil.copytree(GUEST / "etc", tree / "etc", dirs_exist_ok=True)
     target = tree / "usr/local/lib/edge-probe-vm"
     target.mkdir(parents=True)
-    shutil.copy(GUEST / "agent.py", target)
+    for name in ("agent.py", "trial.py"):
+        shutil.copy(GUEST / name, target)
     wanted = tree / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(parents=True, exist_ok=True)
     for unit in ("vm-agent.service", "vm-sound.service"):

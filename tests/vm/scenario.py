@@ -10,7 +10,7 @@ from vm import agent, device, ledger, machine, syncs
 from vm.cache import Cache, say
 from vm.machine import Machine, overlay
 from vm.parts import Parts
-from vm.phases import faults, install, listen, power
+from vm.phases import cost, faults, install, listen, power, update
 from vm.root import System
 
 PHASES: Mapping[str, ModuleType] = {
@@ -18,6 +18,8 @@ PHASES: Mapping[str, ModuleType] = {
     "listen": listen,
     "faults": faults,
     "power": power,
+    "update": update,
+    "cost": cost,
 }
 
 HARNESS = (agent, device, ledger, machine, syncs)
@@ -38,9 +40,7 @@ def play(cache: Cache, system: System, parts: Parts) -> dict[str, Any]:
     return facts
 
 
-def _run(
-    phase: ModuleType, system: System, parts: Parts, disk: Path
-) -> Callable[[Path], None]:
+def _run(phase: ModuleType, system: System, parts: Parts, disk: Path) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         with Machine(system, overlay(disk, folder / "disk.qcow2"), folder) as guest:
             found = phase.run(guest, parts, folder)

@@ -12,12 +12,8 @@ from vm.device import RECORDER, shown
 
 TRACE = "/sys/kernel/tracing/trace"
 
-_ENTER = re.compile(
-    r"-(?P<task>\d+) .* (?P<at>\d+\.\d+): sys_fdatasync\(fd: (?P<fd>[0-9a-f]+)\)"
-)
-_EXIT = re.compile(
-    r"-(?P<task>\d+) .* (?P<at>\d+\.\d+): sys_fdatasync -> (?P<result>0x[0-9a-f]+)"
-)
+_ENTER = re.compile(r"-(?P<task>\d+) .* (?P<at>\d+\.\d+): sys_fdatasync\(fd: (?P<fd>[0-9a-f]+)\)")
+_EXIT = re.compile(r"-(?P<task>\d+) .* (?P<at>\d+\.\d+): sys_fdatasync -> (?P<result>0x[0-9a-f]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,9 @@ def parse(text: str) -> list[Sync]:
     for line in text.splitlines():
         if enter := _ENTER.search(line):
             begun[int(enter["task"])] = int(enter["fd"], 16), float(enter["at"])
-        elif (end := _EXIT.search(line)) and (start := begun.pop(int(end["task"]), None)):
-            if int(end["result"], 16) == 0:
+        elif end := _EXIT.search(line):
+            start = begun.pop(int(end["task"]), None)
+            if start and int(end["result"], 16) == 0:
                 found.append(Sync(int(end["task"]), *start, float(end["at"])))
     return found
 

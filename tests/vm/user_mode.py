@@ -1,6 +1,6 @@
 """Tests of the device side and conformance vectors on another processor, without a machine.
 
-The packages of the device for arm64 are unpacked into the Debian root, and Python runs there under
+The wheels in our .deb are unpacked into the Debian root, and Python runs there under
 qemu-user. Nothing of the host is mounted into it: with both /proc and /sys, onnxruntime breaks
 under qemu 7.2. Tests that start processes or look at /proc belong to the machine (`vm.scenario`).
 """
@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from firmware_tools.layout import Layout
 from vm.cache import Cache, call, say
-from vm.parts import REPOSITORY, sources
+from vm.parts import REPOSITORY
 from vm.root import debian
 
 PROCESSOR = "cortex-a53"
+
+PYTHON = "3.11"
 
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 
@@ -31,19 +34,25 @@ TESTS = (
 LIMIT_S = 1800.0
 
 
-def run(cache: Cache) -> dict[str, Any]:
-    """What passed there."""
+def run(cache: Cache, package: Path) -> dict[str, Any]:
+    """What passed there.
+
+    Parameters
+    ----------
+    cache : Cache
+    package : Path
+        The .deb.
+    """
+    tests = [path.read_bytes() for path in sorted((REPOSITORY / "tests").rglob("*.py"))]
     folder = cache.step(
-        "user-mode", [debian(cache).name, *sources(), Path(__file__).read_bytes()],
-        lambda target: _play(cache, target),
+        "user-mode", [debian(cache).name, package.read_bytes(), *tests],
+        lambda target: _play(_root(cache, package), target),
     )  # fmt: skip
     found: dict[str, Any] = json.loads((folder / "facts.json").read_text("utf-8"))
     return found
 
 
-def _play(cache: Cache, folder: Path) -> None:
-    root = _root(cache)
-    site = root / "opt/site"
+def _play(root: Path, folder: Path) -> None:
     call(["rm", "-rf", root / "opt/tests"], timeout_s=60)
     call(["cp", "-r", REPOSITORY / "tests", root / "opt/tests"], timeout_s=60)
     selftest = _inside(root, "python3", "-m", "edge_probe", "selftest", "--json", timeout_s=600)
@@ -55,8 +64,9 @@ def _play(cache: Cache, folder: Path) -> None:
         "-rs", *names, timeout_s=LIMIT_S,
     )  # fmt: skip
     (folder / "pytest.log").write_text(tests.stdout + tests.stderr, "utf-8")
-    summary = tests.stdout.strip().splitlines()[-1] if tests.stdout.strip() else tests.stderr[-300:]
-    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", summary)}
+    last = (tests.stdout.strip().splitlines() or [""])[-1]
+    found = re.findall(r"(\d+) (passed|failed|skipped|error)", last)
+    counts = {word: int(number) for number, word in found}
     facts = {
         "processor": PROCESSOR,
         "emulator": call(["qemu-aarch64-static", "--version"], timeout_s=30).splitlines()[0],
@@ -73,43 +83,39 @@ def _play(cache: Cache, folder: Path) -> None:
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), "utf-8")
 
 
-def _root(cache: Cache) -> Path:
-    """The Debian root as a folder, with the device's packages, ours among them, in /opt/site."""
+def _root(cache: Cache, package: Path) -> Path:
+    """The Debian root as a folder, with what the package installs in /opt/site."""
     constraints = (REPOSITORY / "constraints.txt").read_bytes()
     return cache.step(
-        "user-root", [debian(cache).name, constraints, *sources(), Path(__file__).read_bytes()],
-        lambda target: _make_root(cache, target),
-    )  # fmt: skip
+        "user-root",
+        [debian(cache).name, package.read_bytes(), constraints, " ".join(TEST_TOOLS)],
+        lambda target: _make_root(cache, package, target),
+    )
 
 
-def _make_root(cache: Cache, folder: Path) -> None:
+def _make_root(cache: Cache, package: Path, folder: Path) -> None:
     call(
         ["tar", "-x", "--numeric-owner", "-p", "-C", folder, "-f", debian(cache) / "root.tar"],
         timeout_s=600,
     )
-    wheel = folder / "opt/wheel"
-    call(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
-         "-w", wheel, "."],
-        timeout_s=600, cwd=REPOSITORY,
-        env={"CC": "aarch64-linux-gnu-gcc", "EDGE_PROBE_PLATFORM": PLATFORMS[1]},
-    )  # fmt: skip
-    (ours,) = wheel.glob("edge_probe-*_aarch64.whl")
-    platforms = [word for name in PLATFORMS for word in ("--platform", name)]
-    call(
-        [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
-         "--target", folder / "opt/site", "--only-binary=:all:", "--python-version", "3.11",
-         "--implementation", "cp", *platforms, "-c", REPOSITORY / "constraints.txt",
-         ours, *TEST_TOOLS],
-        timeout_s=1200,
-    )  # fmt: skip
+    call(["dpkg-deb", "-x", package, folder / "package"], timeout_s=120)
+    wheels = folder / "package" / Layout().program.relative_to("/") / "wheels"
+    pip: list[str | Path] = [
+        sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+        "--no-warn-conflicts", "--target", folder / "opt/site", "--only-binary=:all:",
+        "--python-version", PYTHON, "--implementation", "cp",
+        *(f"--platform={name}" for name in PLATFORMS),
+    ]  # fmt: skip
+    call([*pip, "--no-index", "--find-links", wheels, "edge-probe"], timeout_s=600)
+    call([*pip, "-c", REPOSITORY / "constraints.txt", *TEST_TOOLS], timeout_s=600)
     call(["cp", REPOSITORY / "pyproject.toml", folder / "opt"], timeout_s=30)
 
 
 def _inside(root: Path, *words: str, timeout_s: float) -> "subprocess.CompletedProcess[str]":
     """Run a program of the other processor in /opt of its root."""
     environment = {
-        "PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": "/opt/site",
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
+        "PYTHONPATH": "/opt/site",
         "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
         "QEMU_CPU": PROCESSOR,
     }  # fmt: skip

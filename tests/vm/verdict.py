@@ -1,5 +1,6 @@
 """What the facts prove: a list of claims, each held against what was found."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,7 +29,8 @@ Facts = Mapping[str, Any]
 def judge(facts: Facts) -> list[Claim]:
     """Every claim about the phases that were played."""
     judges = {
-        "install": install, "listen": listen, "faults": faults, "power": power,
+        "user_mode": user_mode, "install": install, "listen": listen, "faults": faults,
+        "power": power, "update": update, "cost": cost,
     }  # fmt: skip
     claims = []
     for name, phase in facts.items():
@@ -46,8 +48,9 @@ def install(facts: Facts) -> list[Claim]:
     """Offline, on a bare system."""
     missing = set(facts["not_there_before"])
     return [
-        Claim("the package installs without network, pip and venv",
-              facts["networks"] == ["lo"] and missing >= {"pip", "venv", "numpy", "onnxruntime"},
+        Claim("the package installs without network and pip",
+              facts["networks"] == ["lo"]
+              and missing >= {"pip", "ensurepip", "numpy", "onnxruntime"},
               f"networks {facts['networks']}, not there before {sorted(missing)}"),
     ]  # fmt: skip
 
@@ -120,6 +123,69 @@ def power(facts: Facts) -> list[Claim]:
         Claim("it records again by itself after each power cut", len(facts["cuts"]) > 0,
               f"{len(facts['cuts'])} cuts: {facts['cuts']}; {facts['file_system'][-1:]}"),
         *_ledger(facts, "the power cuts"),
+    ]  # fmt: skip
+
+
+def update(facts: Facts) -> list[Claim]:
+    """In, back, and out."""
+    by_command, slow, by_stick = facts["by_command"], facts["too_slow"], facts["by_stick"]
+    good = by_command["after_power_cut"]["good"]
+    results = [json.loads(text) for text in by_stick["results"].values()]
+    refused = facts["refused"]
+    return [
+        Claim("an installed bundle is tried and confirmed, over a power cut in its trial",
+              by_command["status"] == 0 and good > facts["staged"]["good"],
+              f"release {facts['staged']['good']} to {good}: {by_command['after_power_cut']}"),
+        Claim("a bundle that is too slow is taken back by its trial, and the old one works on",
+              slow["afterwards"]["good"] == good
+              and slow["afterwards"]["last"][1] == "refused"
+              and slow["recorded_meanwhile_s"] > 0,
+              f"{slow['afterwards']}"),
+        Claim("a bundle on a USB stick is installed and confirmed; the stick says so",
+              by_stick["settled"]["good"] > good and len(results) == 1,
+              f"{by_stick['settled']}; {by_stick['results']}"),
+        Claim("an older release, a stranger's bundle and one with the development key are refused",
+              len(refused) == 3 and all(one["status"] == 1 for one in refused.values()),
+              f"{ {name: one['said'][:1] for name, one in refused.items()} }"),
+        Claim("it records and classifies after all that",
+              facts["at_work"]["recorded_more_s"] > 0 and facts["at_work"]["chunks_more"] > 0,
+              f"{facts['at_work']}"),
+    ]  # fmt: skip
+
+
+def cost(facts: Facts) -> list[Claim]:
+    """Estimates, units."""
+    rows = facts["rows"]
+    claims = [
+        Claim(f"{name} is estimated within {COST_TOLERANCE:.0%}",
+              abs(rows[name]["middle_error"]) <= COST_TOLERANCE,
+              f"estimate {rows[name]['estimate']}, measured {rows[name]['measured']} MiB"
+              f" ({rows[name]['tag']}), middle {rows[name]['middle_error']:+.1%}")
+        for name in ("memory_ours", "flash_runtime", "flash_bundle")
+    ]  # fmt: skip
+    with_network = {"edge-probe-send.service"}
+    limits = {unit: 1.5 if unit in with_network else 1.0 for unit in facts["exposure"]}
+    return [
+        *claims,
+        Claim("systemd-analyze security: at most 1.0, with a network 1.5",
+              len(limits) > 1
+              and all(facts["exposure"][unit] <= limit for unit, limit in limits.items()),
+              f"{facts['exposure']}"),
+        Claim("systemd-analyze verify finds nothing", not facts["verify"],
+              f"{facts['verify'] or 'nothing'}"),
+    ]  # fmt: skip
+
+
+def user_mode(facts: Facts) -> list[Claim]:
+    """Another processor."""
+    counts = facts["counts"]
+    return [
+        Claim("conformance vectors hold on AArch64, with every kernel",
+              facts["selftest_status"] == 0 and len(facts["selftest"]) > 0,
+              f"{len(facts['selftest'])} stages"),
+        Claim("tests of the device side pass on AArch64",
+              facts["tests_status"] == 0 and counts.get("passed", 0) > 0,
+              f"{counts}; {facts['kernels']}"),
     ]  # fmt: skip
 
 

@@ -14,17 +14,18 @@ import struct
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from typing import BinaryIO
 
-PORT = "/dev/virtio-ports/edge-probe.agent"
+PORT = Path("/dev/virtio-ports/edge-probe.agent")
 BLOCK_BYTES = 1 << 16
 
 
 def main() -> None:
     """Serve one request after the other."""
-    while not os.path.exists(PORT):
+    while not PORT.exists():
         time.sleep(0.2)
-    with open(PORT, "r+b", buffering=0) as port:
+    with PORT.open("r+b", buffering=0) as port:
         while True:
             request = json.loads(_line(port))
             with tempfile.TemporaryFile() as data:
@@ -56,9 +57,18 @@ def _copy(port: BinaryIO, file: BinaryIO, n_bytes: int) -> None:
 
 def _serve(port: BinaryIO, command: list[str], timeout_s: float, data: BinaryIO) -> None:
     deadline = time.monotonic() + timeout_s
-    with subprocess.Popen(
-        command, stdin=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process, selectors.DefaultSelector() as outputs:
+    with (
+        subprocess.Popen(
+            command,
+            stdin=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+        selectors.DefaultSelector() as outputs,
+    ):
+        assert process.stdout
+        assert process.stderr
         outputs.register(process.stdout, selectors.EVENT_READ, b"o")
         outputs.register(process.stderr, selectors.EVENT_READ, b"e")
         while outputs.get_map() and time.monotonic() < deadline:

@@ -6,33 +6,36 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
-STATE = sys.argv[1]
+STATE = Path(sys.argv[1])
 
 
-def rows(name: str, query: str) -> list:
+def rows(name: str, query: str) -> list[Any]:
     """Committed rows; a transaction is visible to others when it is on the disk."""
-    if not os.path.exists(f"{STATE}/{name}"):
+    if not (STATE / name).exists():
         return []
-    with closing(sqlite3.connect(f"file:{STATE}/{name}?mode=ro", uri=True, timeout=20)) as db:
+    with closing(sqlite3.connect(f"file:{STATE / name}?mode=ro", uri=True, timeout=20)) as db:
         try:
             return db.execute(query).fetchall()
         except sqlite3.OperationalError:  # its tables are being made
             return []
 
 
-def growing() -> dict:
-    """Frames of files that grow, as far as they were written: name to bytes before the first hole."""
+def growing() -> dict[str, int]:
+    """Names of files that grow, and bytes before the first hole: as far as they were written."""
     found = {}
-    for entry in os.scandir(f"{STATE}/audio"):
-        if entry.name.endswith(".wav.part"):
-            with open(entry.path, "rb") as file:
-                end = os.lseek(file.fileno(), 0, os.SEEK_HOLE) if os.path.getsize(entry.path) else 0
-                found[entry.name.removesuffix(".part")] = end
+    for path in (STATE / "audio").glob("*.wav.part"):
+        with path.open("rb") as file:
+            is_empty = os.fstat(file.fileno()).st_size == 0
+            found[path.name.removesuffix(".part")] = (
+                0 if is_empty else os.lseek(file.fileno(), 0, os.SEEK_HOLE)
+            )
     return found
 
 
-print(json.dumps({
+said = {
     "monotonic_s": time.monotonic(),
     "growing": growing(),
     "streams": rows("capture.sqlite", "SELECT stream, boot, rate_hz FROM stream"),
@@ -43,4 +46,5 @@ print(json.dumps({
         "detections.sqlite",
         "SELECT detection, stream, run_frame, label, first_frame, n_frames, logit FROM detection",
     ),
-}))
+}
+print(json.dumps(said))

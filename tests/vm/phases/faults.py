@@ -31,16 +31,16 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
     """One fault after the other; then all that was acknowledged before each is looked for."""
     agent = machine.start()
     _at_work(agent)
-    said, facts = [], {}
-    for name, fault in (
-        ("recorder_hangs", lambda: _hang(agent, RECORDER)),
-        ("classifier_hangs", lambda: _hang(agent, CLASSIFIER)),
-        ("classifier_out_of_memory", lambda: _starve(agent)),
+    said = []
+    facts: dict[str, Any] = {}
+    for name, fault, unit in (
+        ("recorder_hangs", _hang, RECORDER),
+        ("classifier_hangs", _hang, CLASSIFIER),
+        ("classifier_out_of_memory", _starve, CLASSIFIER),
     ):
         before = look(agent)
         said.append(before)
-        facts[name] = fault()
-        facts[name] |= _afterwards(agent, before)
+        facts[name] = fault(agent, unit) | _afterwards(agent, before)
     stop_recording(agent)
     state = folder / "state"
     copy_state(agent, state)
@@ -85,28 +85,28 @@ def _hang(agent: Agent, unit: str) -> dict[str, Any]:
     }
 
 
-def _starve(agent: Agent) -> dict[str, Any]:
-    """Lower the classifier's limit below what it needs, and give it back when it was killed."""
-    before = shown(agent, CLASSIFIER, "MemoryMax", "NRestarts")
+def _starve(agent: Agent, unit: str) -> dict[str, Any]:
+    """Lower a unit's limit below what it needs, and give it back when it was killed."""
+    before = shown(agent, unit, "MemoryMax", "NRestarts")
     recorder = shown(agent, RECORDER, "MainPID")["MainPID"]
     since_s = uptime_s(agent)
-    agent.run(["systemctl", "set-property", "--runtime", CLASSIFIER, f"MemoryMax={TOO_LITTLE}"])
+    agent.run(["systemctl", "set-property", "--runtime", unit, f"MemoryMax={TOO_LITTLE}"])
     wait_for(
         "the kernel to kill the classifier",
-        lambda: int(shown(agent, CLASSIFIER, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
+        lambda: int(shown(agent, unit, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
         600, every_s=1,
     )  # fmt: skip
-    agent.run(
-        ["systemctl", "set-property", "--runtime", CLASSIFIER, f"MemoryMax={before['MemoryMax']}"]
+    agent.run(["systemctl", "set-property", "--runtime", unit, f"MemoryMax={before['MemoryMax']}"])
+    wait_active(agent, unit, 600)
+    kernel = agent.text(
+        "journalctl -k -b -q -o cat | grep -i 'memory cgroup out of memory' || true"
     )
-    wait_active(agent, CLASSIFIER, 600)
-    kernel = agent.text("journalctl -k -b -q -o cat | grep -i 'memory cgroup out of memory' || true")
     return {
         "limit": before["MemoryMax"],
         "lowered_to": TOO_LITTLE,
         "kernel": kernel.splitlines()[-1:],
         "recorder_untouched": shown(agent, RECORDER, "MainPID")["MainPID"] == recorder,
-        "said_by_systemd": _said(agent, CLASSIFIER, since_s),
+        "said_by_systemd": _said(agent, unit, since_s),
     }
 
 

@@ -15,8 +15,8 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     machine.wait_booted()
     networks = agent.text("ls /sys/class/net").split()
     without = agent.text(
-        "for name in pip venv ensurepip numpy onnxruntime; do"
-        " python3 -c \"import $name\" 2>/dev/null || echo $name; done"
+        "for name in pip ensurepip numpy onnxruntime; do"
+        ' python3 -c "import $name" 2>/dev/null || echo $name; done'
     ).split()
     agent.run(["mkdir", "-p", "/var/lib/vm-sound"])
     agent.put(parts.scene, "/var/lib/vm-sound/scene.wav")

@@ -1,4 +1,4 @@
-"""A boot in the forest: the service comes up, records, and hears what the same file says on a desk."""
+"""A boot in the forest: it comes up, records, and hears what a desk hears in the same file."""
 
 import json
 import sqlite3
@@ -67,7 +67,7 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
                     "MemoryMax", "WatchdogUSec")
         for unit in (RECORDER, CLASSIFIER)
     }  # fmt: skip
-    sockets = agent.text("cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | grep -vc local_address || true")
+    sockets = agent.text("cat /proc/net/tcp* /proc/net/udp* | grep -vc local_address || true")
     stop_recording(agent)
     state = folder / "state"
     copy_state(agent, state)
@@ -159,7 +159,8 @@ def _classified_here(path: Path) -> list[dict[str, Any]]:
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
-    ms = {f"{name}_ms": round(1000 * event[f"{name}_s"]) for name in ("start", "end", "window_start")}
+    times = ("start", "end", "window_start")
+    ms = {f"{name}_ms": round(1000 * event[f"{name}_s"]) for name in times}
     return ms | {name: event[name] for name in ("label", "low_hz", "high_hz", "score", "logit")}
 
 
@@ -171,7 +172,8 @@ def _classified_there(state: Path, stream: int, run_frame: int) -> list[dict[str
         ).fetchall()
     found = []
     for row in rows:
-        begin, end = row["first_frame"] - run_frame, row["first_frame"] + row["n_frames"] - run_frame
+        begin = row["first_frame"] - run_frame
+        end = begin + row["n_frames"]
         found.append({
             "start_ms": round(1000 * begin / RATE_HZ), "end_ms": int(1000 * end / RATE_HZ),
             "window_start_ms": round(1000 * (row["window_frame"] - run_frame) / RATE_HZ),
