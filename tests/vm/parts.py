@@ -15,6 +15,7 @@ from edge_probe.bundle import open_bundle
 from edge_probe.bundle.sign import sign_with_development_key
 from edge_probe.bundle.signature import PREFIX
 from edge_probe.bundle.transport import pack_bundle
+from firmware_tools.layout import Layout
 from vm.cache import Cache, call
 from vm.slow_bundle import write_slow_bundle
 
@@ -29,6 +30,7 @@ STAGED_RELEASE = 7
 """Of the bundle that comes with the package; updates are numbered higher, a downgrade lower."""
 
 SETTINGS = f"""\
+bundle = "{Layout().slots / "current"}"
 device = "card:Loopback"
 rate = {RATE_HZ}
 floor = 0.2
