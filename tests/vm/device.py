@@ -101,11 +101,9 @@ def copy_state(agent: Agent, target: Path) -> None:
         archive.extractall(target, filter="data")
 
 
-def stop_recording(agent: Agent) -> None:
-    """Stop the recorder, let the classifier finish what there is, then stop it too."""
-    agent.run(["systemctl", "stop", RECORDER], timeout_s=180)
-    wait_classified(agent, 900)
-    agent.run(["systemctl", "stop", CLASSIFIER], timeout_s=180)
+def stop(agent: Agent) -> None:
+    """Stop both in order; what waits to be classified goes on waiting."""
+    agent.run(["systemctl", "stop", RECORDER, CLASSIFIER], timeout_s=300)
 
 
 def errors_of_ours(agent: Agent) -> list[str]:

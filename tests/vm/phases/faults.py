@@ -13,7 +13,7 @@ from vm.device import (
     n_chunks,
     n_recorded,
     shown,
-    stop_recording,
+    stop,
     uptime_s,
     wait_active,
     wait_for,
@@ -41,7 +41,7 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
         before = look(agent)
         said.append(before)
         facts[name] = fault(agent, unit) | _afterwards(agent, before)
-    stop_recording(agent)
+    stop(agent)
     state = folder / "state"
     copy_state(agent, state)
     ledger = read_ledger(state)

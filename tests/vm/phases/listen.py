@@ -23,8 +23,9 @@ from vm.device import (
     n_chunks,
     n_recorded,
     shown,
-    stop_recording,
+    stop,
     wait_active,
+    wait_classified,
     wait_for,
 )
 from vm.ledger import read_ledger
@@ -32,7 +33,7 @@ from vm.machine import Machine
 from vm.parts import BUNDLE, RATE_HZ, Parts
 from vm.syncs import of_growing_segment
 
-LISTEN_S = 150
+LISTEN_S = 90
 
 _MEMORY = """
 import json, pathlib
@@ -68,7 +69,9 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
         for unit in (RECORDER, CLASSIFIER)
     }  # fmt: skip
     sockets = agent.text("cat /proc/net/tcp* /proc/net/udp* | grep -vc local_address || true")
-    stop_recording(agent)
+    agent.run(["systemctl", "stop", RECORDER], timeout_s=180)
+    wait_classified(agent, 1800)
+    stop(agent)
     state = folder / "state"
     copy_state(agent, state)
     ledger = read_ledger(state)

@@ -13,7 +13,7 @@ from vm.device import (
     look,
     n_chunks,
     n_recorded,
-    stop_recording,
+    stop,
     wait_active,
     wait_for,
 )
@@ -43,7 +43,7 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
     wait_active(agent, RECORDER, 600)
     wait_active(agent, CLASSIFIER, 600)
     file_system = agent.text("journalctl -k -b -q -o cat | grep -i 'ext4-fs' || true")
-    stop_recording(agent)
+    stop(agent)
     state = folder / "state"
     copy_state(agent, state)
     ledger = read_ledger(state)
