@@ -22,9 +22,12 @@ class Agent:
     ----------
     path : Path
         Socket of the machine's port.
+    log : Path
+        Gets a line for every command, when it begins and when it ends.
     """
 
     path: Path
+    log: Path
     _socket: socket.socket = field(init=False)
 
     def connect(self, timeout_s: float) -> None:
@@ -72,6 +75,7 @@ class Agent:
             It failed, took too long, or the machine is gone.
         """
         words = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        self._note(f"{words} ...")
         request = {"command": words, "timeout_s": timeout_s, "input_bytes": len(data)}
         parts = {b"o": bytearray(), b"e": bytearray()}
         try:
@@ -86,6 +90,7 @@ class Agent:
         except OSError as error:
             raise AgentError(f"{words}: the machine does not answer: {error}") from error
         output, errors = bytes(parts[b"o"]), bytes(parts[b"e"])
+        self._note(f"{block.decode()}: {_tail(output, errors)[-200:]!r}")
         if block == b"timeout":
             raise AgentError(f"{words}: not done after {timeout_s:.0f} s\n{_tail(output, errors)}")
         done = CompletedProcess(words, int(block), output, errors)
@@ -101,6 +106,10 @@ class Agent:
         """Write a file there; its folder exists."""
         data = source if isinstance(source, bytes) else source.read_bytes()
         self.run(["sh", "-c", 'cat > "$0" && sync "$0"', target], data=data, timeout_s=600)
+
+    def _note(self, text: str) -> None:
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     def _frame(self) -> tuple[bytes, bytes]:
         kind, n_bytes = struct.unpack(">cI", self._exactly(5))

@@ -50,7 +50,7 @@ class Machine:
     disk : Path
         Its disk, see `overlay`.
     folder : Path
-        For its sockets and ``console.log``, to which every start appends.
+        For its sockets, ``console.log`` and ``commands.log``, to which every start appends.
     """
 
     system: System
@@ -81,7 +81,7 @@ class Machine:
             self._process = subprocess.Popen(
                 list(map(str, words)), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
-        self.agent = Agent(port)
+        self.agent = Agent(port, self.folder / "commands.log")
         self.agent.connect(BOOT_S)
         return self.agent
 

@@ -1,12 +1,13 @@
 """All phases in order, each on the disk that the one before left."""
 
+import ast
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vm import agent, device, ledger, machine, syncs
 from vm.cache import Cache, say
 from vm.machine import Machine, overlay
 from vm.parts import Parts
@@ -22,14 +23,12 @@ PHASES: Mapping[str, ModuleType] = {
     "cost": cost,
 }
 
-HARNESS = (agent, device, ledger, machine, syncs)
-
 
 def play(cache: Cache, system: System, parts: Parts) -> dict[str, Any]:
     """Facts of every phase; those that were found before, from the same code and disk, are kept."""
     facts, disk = {}, system.image
     for name, phase in PHASES.items():
-        code = [_source(module) for module in (*HARNESS, phase)]
+        code = [path.read_bytes() for path in sorted(sources_of(phase.__name__))]
         folder = cache.step(
             f"phase-{name}", [*code, disk.parent.name, parts.folder.name],
             _run(phase, system, parts, disk),
@@ -50,5 +49,14 @@ def _run(phase: ModuleType, system: System, parts: Parts, disk: Path) -> Callabl
     return make
 
 
-def _source(module: ModuleType) -> bytes:
-    return Path(str(module.__file__)).read_bytes()
+def sources_of(name: str, known: frozenset[str] = frozenset()) -> set[Path]:
+    """The file of a module of ours, and those of all that it imports of ours."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None or name in known:
+        return set()
+    path = Path(found.origin)
+    imported = {
+        node.module for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vm.")
+    }  # fmt: skip
+    return {path}.union(*(sources_of(one, known | {name}) for one in imported))
