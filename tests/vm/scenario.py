@@ -55,8 +55,11 @@ def sources_of(name: str, known: frozenset[str] = frozenset()) -> set[Path]:
     if found is None or found.origin is None or name in known:
         return set()
     path = Path(found.origin)
-    imported = {
-        node.module for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vm.")
-    }  # fmt: skip
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.ImportFrom(module="vm"):
+                imported |= {f"vm.{one.name}" for one in node.names}
+            case ast.ImportFrom(module=str(module)) if module.startswith("vm."):
+                imported.add(module)
     return {path}.union(*(sources_of(one, known | {name}) for one in imported))
