@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vm import user_mode, verdict
 from vm.cache import DEFAULT, Cache, call, say
+from vm.installed import installed
 from vm.machine import PROCESSOR
 from vm.parts import REPOSITORY, parts
 from vm.root import system
@@ -23,9 +25,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULT, help="(default %(default)s)")
     args = parser.parse_args()
     cache = Cache(args.cache)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end the machine on the way
     given = parts(cache)
-    facts = {"user_mode": user_mode.run(cache, given.package)}
-    facts |= play(cache, system(cache), given)
+    root = installed(cache, given.package)
+    facts = {"install": json.loads((root / "facts.json").read_text("utf-8"))}
+    facts |= play(cache, system(cache, root / "tree"), given)
+    facts["user_mode"] = user_mode.run(cache, root / "tree")
     claims = verdict.judge(facts)
     result = {
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),

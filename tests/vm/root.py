@@ -1,4 +1,4 @@
-"""A Debian for arm64 as the image of a disk, with the kernel and an initrd that boot it.
+"""A Debian for arm64: its packages, and the image of a disk with a kernel and an initrd.
 
 Needs root, for the owners of files, and qemu-user in binfmt_misc; no mounts, no loop devices.
 """
@@ -67,19 +67,28 @@ def _debian(folder: Path) -> None:
     )  # fmt: skip
 
 
-def system(cache: Cache) -> System:
-    """The image of a root disk with our agent in it, and what boots it."""
+def system(cache: Cache, tree: Path) -> System:
+    """The image of a root disk with our agent in it, and what boots it.
+
+    Parameters
+    ----------
+    cache : Cache
+    tree : Path
+        The root as a folder, in a step of the cache; stays as it is.
+    """
     base = debian(cache)
     guest = [path.read_bytes() for path in sorted(GUEST.rglob("*")) if path.is_file()]
     code = Path(__file__).read_bytes()
-    folder = cache.step("system", [*guest, code, base.name], lambda target: _system(base, target))
+    folder = cache.step(
+        "system", [*guest, code, base.name, tree.parent.name],
+        lambda target: _system(base, tree, target),
+    )  # fmt: skip
     return System(folder / "vmlinuz", folder / "initrd.gz", folder / "root.img")
 
 
-def _system(base: Path, folder: Path) -> None:
+def _system(base: Path, source: Path, folder: Path) -> None:
     tree = folder / "tree"
-    tree.mkdir()
-    call(["tar", "-x", "--numeric-owner", "-p", "-C", tree, "-f", base / "root.tar"], timeout_s=600)
+    call(["cp", "-a", "--reflink=auto", source, tree], timeout_s=600)
     version = _kernel(base / "kernel.deb", folder, tree)
     _furnish(tree)
     _initrd(tree, version, folder)
@@ -111,6 +120,7 @@ def _kernel(package: Path, folder: Path, tree: Path) -> str:
 def _furnish(tree: Path) -> None:
     """Our agent, the loop of sound, and a system that asks nobody anything at its first boot."""
     shutil.copytree(GUEST / "etc", tree / "etc", dirs_exist_ok=True)
+    (tree / "var/lib/vm-sound").mkdir()
     target = tree / "usr/local/lib/edge-probe-vm"
     target.mkdir(parents=True)
     for name in ("agent.py", "trial.py"):

@@ -11,11 +11,10 @@ from typing import Any
 from vm.cache import Cache, say
 from vm.machine import Machine, overlay
 from vm.parts import Parts
-from vm.phases import cost, faults, install, listen, power, update
+from vm.phases import cost, faults, listen, power, update
 from vm.root import System
 
 PHASES: Mapping[str, ModuleType] = {
-    "install": install,
     "listen": listen,
     "faults": faults,
     "power": power,

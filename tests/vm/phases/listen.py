@@ -35,6 +35,9 @@ from vm.syncs import of_growing_segment
 
 LISTEN_S = 90
 
+SCENE = "/var/lib/vm-sound/scene.wav"
+"""Where `vm-sound.service` looks for it."""
+
 _MEMORY = """
 import json, pathlib
 def kib(path, *names):
@@ -49,9 +52,12 @@ print(json.dumps({"ours": ours, **kib("/proc/meminfo", "MemTotal", "MemAvailable
 """
 
 
-def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
-    """Record and classify for some minutes, then look at all of it."""
+def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
+    """The first boot; some minutes of recording, then a look at all of it."""
     agent = machine.start()
+    agent.put(parts.scene, SCENE)
+    agent.run(["systemctl", "start", "vm-sound.service"])
+    networks = agent.text("ls /sys/class/net").split()
     wait_active(agent, RECORDER, 600)
     ready = shown(agent, RECORDER, "ActiveEnterTimestampMonotonic")
     first = wait_for("a sync of the first segment", lambda: of_growing_segment(agent), 120)[0]
@@ -81,7 +87,10 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
         "units": units,
         "memory_kib": memory,
         "status": json.loads(status),
+        "networks": networks,
         "n_network_sockets": int(sockets),
+        "kernel": agent.text(["uname", "-rm"]).strip(),
+        "systemd": agent.text(["systemctl", "--version"]).splitlines()[0],
         "warnings": errors_of_ours(agent),
         "recorded_s": ledger.recorded_s,
         "gaps": ledger.gaps,
