@@ -1,4 +1,4 @@
-"""All phases in order, each on the disk that the one before left."""
+"""All phases: the first boot, and then all others on the disk that it left."""
 
 import ast
 import importlib.util
@@ -33,8 +33,9 @@ def play(cache: Cache, system: System, parts: Parts) -> dict[str, Any]:
             _run(phase, system, parts, disk),
         )  # fmt: skip
         facts[name] = json.loads((folder / "facts.json").read_text("utf-8"))
-        disk = folder / "disk.qcow2"
         say(f"{name}: done")
+        if phase is listen:
+            disk = folder / "disk.qcow2"
     return facts
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from vm.agent import Agent
-from vm.device import RECORDER, shown
+from vm.device import RECORDER, shown, wait_for
 
 TRACE = "/sys/kernel/tracing/trace"
 
@@ -50,3 +50,9 @@ def of_growing_segment(agent: Agent) -> list[Sync]:
         one for one in parse(agent.text(["cat", TRACE], timeout_s=120))
         if one.fd in fds and one.task in tasks
     ]  # fmt: skip
+
+
+def first_durable_sample_s(agent: Agent) -> float:
+    """Seconds since the kernel began; to be asked while the first segment of a boot grows."""
+    found = wait_for("a sync of the first segment", lambda: of_growing_segment(agent), 120)
+    return found[0].ended_s

@@ -16,10 +16,12 @@ from vm import installed
 from vm.cache import Cache, call, say
 from vm.parts import REPOSITORY
 
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+
 TEST_TOOLS = ("pytest", "hypothesis", "prometheus-client")
 
 TESTS = (
-    "head_kernels", "head_layers", "head_native", "head_compiled", "head_protofloat",
+    "head_kernels", "head_layers", "head_native", "head_protofloat",
     "head_thresholds", "bundle_selftest", "bundle_transport", "bundle_integrity",
     "bundle_signature", "bundle_trust", "chunk", "window", "detect", "classify", "encoder",
 )  # fmt: skip
@@ -50,11 +52,7 @@ def _play(source: Path, folder: Path) -> None:
     call(["cp", "-a", "--reflink=auto", source, root], timeout_s=600)
     call(["cp", "-r", REPOSITORY / "tests", REPOSITORY / "pyproject.toml", root / "opt"],
          timeout_s=60)  # fmt: skip
-    call(
-        [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
-         "--target", root / "opt/tools", "-c", REPOSITORY / "constraints.txt", *TEST_TOOLS],
-        timeout_s=600,
-    )  # fmt: skip
+    _tools(root / "opt/tools")
     selftest = _run(root, "-m", "edge_probe", "selftest", "--json", timeout_s=900)
     stages = [json.loads(line) for line in selftest.stdout.splitlines()]
     say("user-mode: tests")
@@ -78,6 +76,17 @@ def _play(source: Path, folder: Path) -> None:
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), "utf-8")
     call(["rm", "-rf", root], timeout_s=120)
+
+
+def _tools(target: Path) -> None:
+    """What runs tests, for the other processor."""
+    call(
+        [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+         "--target", target, "--only-binary=:all:", "--implementation", "cp",
+         "--python-version", "3.11", *(f"--platform={name}" for name in PLATFORMS),
+         "-c", REPOSITORY / "constraints.txt", *TEST_TOOLS],
+        timeout_s=600,
+    )  # fmt: skip
 
 
 def _run(root: Path, *words: str, timeout_s: float) -> "subprocess.CompletedProcess[str]":

@@ -68,7 +68,8 @@ def listen(facts: Facts) -> list[Claim]:
               f"{active}"),
         Claim("the first sample is safe on the disk",
               facts["first_durable_sample_s"] > 0,
-              f"{facts['first_durable_sample_s']:.1f} s after the kernel began (emulated)"),
+              f"{facts['first_durable_sample_s']:.1f} s after the kernel began, in the first boot,"
+              " which installs the bundle (emulated)"),
         Claim("recorded frames and gaps tile every stream, files and rows agree",
               not facts["ledger_problems"], f"{facts['recorded_s']:.0f} s recorded,"
               f" {len(facts['gaps'])} gaps, {facts['ledger_problems'] or 'no problem'}"),
@@ -121,7 +122,9 @@ def power(facts: Facts) -> list[Claim]:
     """Power cuts."""
     return [
         Claim("it records again by itself after each power cut", len(facts["cuts"]) > 0,
-              f"{len(facts['cuts'])} cuts: {facts['cuts']}; {facts['file_system'][-1:]}"),
+              f"cut after {facts['cuts']}; first durable sample"
+              f" {', '.join(f'{s:.1f}' for s in facts['first_durable_sample_s'])} s after the"
+              f" kernel began (emulated); {facts['file_system'][-1:]}"),
         *_ledger(facts, "the power cuts"),
     ]  # fmt: skip
 

@@ -16,7 +16,6 @@ from vm.device import (
     CLASSIFIER,
     RECORDER,
     STATE,
-    USER,
     copy_state,
     errors_of_ours,
     look,
@@ -31,7 +30,7 @@ from vm.device import (
 from vm.ledger import read_ledger
 from vm.machine import Machine
 from vm.parts import BUNDLE, RATE_HZ, Parts
-from vm.syncs import of_growing_segment
+from vm.syncs import first_durable_sample_s
 
 LISTEN_S = 90
 
@@ -60,7 +59,7 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     networks = agent.text("ls /sys/class/net").split()
     wait_active(agent, RECORDER, 600)
     ready = shown(agent, RECORDER, "ActiveEnterTimestampMonotonic")
-    first = wait_for("a sync of the first segment", lambda: of_growing_segment(agent), 120)[0]
+    first_s = first_durable_sample_s(agent)
     wait_active(agent, CLASSIFIER, 600)
     wait_for(
         f"{LISTEN_S} s of audio", lambda: n_recorded(look(agent)) > LISTEN_S * RATE_HZ,
@@ -83,10 +82,10 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     ledger = read_ledger(state)
     return {
         "ready_s": int(ready["ActiveEnterTimestampMonotonic"]) / 1e6,
-        "first_durable_sample_s": first.ended_s,
+        "first_durable_sample_s": first_s,
         "units": units,
         "memory_kib": memory,
-        "status": json.loads(status),
+        "alarms": json.loads(status)["status"]["alarms"],
         "networks": networks,
         "n_network_sockets": int(sockets),
         "kernel": agent.text(["uname", "-rm"]).strip(),
@@ -97,7 +96,6 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
         "ledger_problems": ledger.problems,
         "chunks": chunks(state),
         "runs": [compare(state, *place, folder) for place in gap_free(state)],
-        "user": USER,
     }
 
 

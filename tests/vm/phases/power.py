@@ -21,17 +21,18 @@ from vm.ledger import lost, read_ledger
 from vm.machine import Machine
 from vm.parts import Parts
 from vm.phases.listen import chunks
-from vm.syncs import of_growing_segment
+from vm.syncs import first_durable_sample_s, of_growing_segment
 
 N_CUTS = 2
 
 
 def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
     """Cut it off, let it come back, and look for all that was acknowledged before."""
-    said, cuts = [], []
+    said, cuts, first_s = [], [], []
     for _ in range(N_CUTS):
         agent = machine.start()
         wait_active(agent, RECORDER, 600)
+        first_s.append(first_durable_sample_s(agent))
         wait_active(agent, CLASSIFIER, 600)
         before = n_chunks(look(agent))
         wait_for("chunks", lambda: n_chunks(look(agent)) > before + 10, 600)  # noqa: B023
@@ -48,6 +49,7 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
     copy_state(agent, state)
     ledger = read_ledger(state)
     return {
+        "first_durable_sample_s": first_s,
         "cuts": cuts,
         "file_system": file_system.splitlines(),
         "disk": "qcow2 overlay, cache=writeback; qemu killed with SIGKILL",
