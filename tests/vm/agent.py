@@ -65,7 +65,7 @@ class Agent:
         data : bytes
             Its standard input.
         timeout_s : float
-            After which it is killed there.
+            After which it is killed there, by the machine's clock.
         check : bool
             A failure is an error.
 
@@ -79,8 +79,8 @@ class Agent:
         request = {"command": words, "timeout_s": timeout_s, "input_bytes": len(data)}
         parts = {b"o": bytearray(), b"e": bytearray()}
         try:
-            # the machine kills it in time; one that is stuck does not
-            self._socket.settimeout(timeout_s + 60)
+            # the machine kills it in time, by its own clock; one that is stuck does not
+            self._socket.settimeout(10 * timeout_s + 60)
             self._socket.sendall(json.dumps(request).encode() + b"\n" + data)
             while True:
                 kind, block = self._frame()

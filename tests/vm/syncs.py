@@ -54,5 +54,5 @@ def of_growing_segment(agent: Agent) -> list[Sync]:
 
 def first_durable_sample_s(agent: Agent) -> float:
     """Seconds since the kernel began; to be asked while the first segment of a boot grows."""
-    found = wait_for("a sync of the first segment", lambda: of_growing_segment(agent), 120)
+    found = wait_for("a sync of the first segment", lambda: of_growing_segment(agent))
     return found[0].ended_s

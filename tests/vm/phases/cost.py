@@ -22,7 +22,7 @@ COMPARED = (
 def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
     """Measure with the product's own bench, then ask."""
     agent = machine.start()
-    wait_active(agent, RECORDER, 600)
+    wait_active(agent, RECORDER)
     units = agent.text("ls /usr/lib/systemd/system | grep ^edge-probe-").split()
     facts = {
         "exposure": {unit: _exposure(agent, unit) for unit in units if unit.endswith(".service")},

@@ -54,10 +54,10 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
 
 
 def _at_work(agent: Agent) -> None:
-    wait_active(agent, RECORDER, 600)
-    wait_active(agent, CLASSIFIER, 600)
+    wait_active(agent, RECORDER)
+    wait_active(agent, CLASSIFIER)
     before = n_chunks(look(agent))
-    wait_for("chunks", lambda: n_chunks(look(agent)) > before + 5, 300)
+    wait_for("chunks", lambda: n_chunks(look(agent)) > before + 5)
 
 
 def _synced_only(said: dict[str, Any]) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def _hang(agent: Agent, unit: str) -> dict[str, Any]:
     wait_for(
         f"a restart of {unit}",
         lambda: int(shown(agent, unit, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
-        600, every_s=1,
+        every_s=1,
     )  # fmt: skip
-    wait_active(agent, unit, 600)
+    wait_active(agent, unit)
     back = shown(agent, unit, "ActiveEnterTimestampMonotonic", "MainPID")
     return {
         "watchdog": before["WatchdogUSec"],
@@ -94,10 +94,10 @@ def _starve(agent: Agent, unit: str) -> dict[str, Any]:
     wait_for(
         "the kernel to kill the classifier",
         lambda: int(shown(agent, unit, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
-        600, every_s=1,
+        every_s=1,
     )  # fmt: skip
     agent.run(["systemctl", "set-property", "--runtime", unit, f"MemoryMax={before['MemoryMax']}"])
-    wait_active(agent, unit, 600)
+    wait_active(agent, unit)
     kernel = agent.text(
         "journalctl -k -b -q -o cat | grep -i 'memory cgroup out of memory' || true"
     )
@@ -127,7 +127,7 @@ def _afterwards(agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
     """Both go on: more audio and more chunks than before."""
     time.sleep(10)
     now = look(agent)
-    wait_for("chunks after the fault", lambda: n_chunks(look(agent)) > n_chunks(now), 600)
+    wait_for("chunks after the fault", lambda: n_chunks(look(agent)) > n_chunks(now))
     return {
         "recorded_more_s": (n_recorded(look(agent)) - n_recorded(before)) / RATE_HZ,
         "chunks_more": n_chunks(look(agent)) - n_chunks(before),

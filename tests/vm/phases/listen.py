@@ -57,15 +57,15 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     agent.put(parts.scene, SCENE)
     agent.run(["systemctl", "start", "vm-sound.service"])
     networks = agent.text("ls /sys/class/net").split()
-    wait_active(agent, RECORDER, 600)
+    wait_active(agent, RECORDER)
     ready = shown(agent, RECORDER, "ActiveEnterTimestampMonotonic")
     first_s = first_durable_sample_s(agent)
-    wait_active(agent, CLASSIFIER, 600)
+    wait_active(agent, CLASSIFIER)
     wait_for(
         f"{LISTEN_S} s of audio", lambda: n_recorded(look(agent)) > LISTEN_S * RATE_HZ,
-        10 * LISTEN_S, every_s=10,
+        every_s=10,
     )  # fmt: skip
-    wait_for("chunks", lambda: n_chunks(look(agent)) > 20, 600)
+    wait_for("chunks", lambda: n_chunks(look(agent)) > 20)
     memory = json.loads(agent.run(["python3", "-"], data=_MEMORY.encode()).stdout)
     status = agent.text(["edge-probe", "status", STATE, "--json"], timeout_s=120)
     units = {
@@ -75,7 +75,7 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     sockets = agent.text("cat /proc/net/tcp* /proc/net/udp* | grep -vc local_address || true")
     agent.run(["systemctl", "stop", RECORDER], timeout_s=180)
-    wait_classified(agent, 1800)
+    wait_classified(agent)
     stop(agent)
     state = folder / "state"
     copy_state(agent, state)

@@ -31,18 +31,18 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
     said, cuts, first_s = [], [], []
     for _ in range(N_CUTS):
         agent = machine.start()
-        wait_active(agent, RECORDER, 600)
+        wait_active(agent, RECORDER)
         first_s.append(first_durable_sample_s(agent))
-        wait_active(agent, CLASSIFIER, 600)
+        wait_active(agent, CLASSIFIER)
         before = n_chunks(look(agent))
-        wait_for("chunks", lambda: n_chunks(look(agent)) > before + 10, 600)  # noqa: B023
+        wait_for("chunks", lambda: n_chunks(look(agent)) > before + 10)  # noqa: B023
         time.sleep(random.uniform(0, 10))
         said.append(_acknowledged(agent))
         machine.cut_power()
         cuts.append({"frames": n_recorded(said[-1]), "chunks": n_chunks(said[-1])})
     agent = machine.start()
-    wait_active(agent, RECORDER, 600)
-    wait_active(agent, CLASSIFIER, 600)
+    wait_active(agent, RECORDER)
+    wait_active(agent, CLASSIFIER)
     file_system = agent.text("journalctl -k -b -q -o cat | grep -i 'ext4-fs' || true")
     stop(agent)
     state = folder / "state"
@@ -67,7 +67,7 @@ def _acknowledged(agent: Agent) -> dict[str, Any]:
         "a sync behind what was seen",
         lambda: any(one.began_s > said["monotonic_s"] for one in of_growing_segment(agent))
         or _has_turned(agent, said),
-        60, every_s=0.3,
+        every_s=0.3,
     )  # fmt: skip
     return said
 
