@@ -14,6 +14,7 @@ from vm.device import (
     n_chunks,
     n_recorded,
     stop,
+    uptime_s,
     wait_active,
     wait_for,
 )
@@ -62,10 +63,10 @@ def run(machine: Machine, _parts: Parts, folder: Path) -> dict[str, Any]:
 
 def _acknowledged(agent: Agent) -> dict[str, Any]:
     """What the recorder has safe: of the growing file, what was there before a sync began."""
-    said = look(agent)
+    said, seen_s = look(agent), uptime_s(agent)
     wait_for(
         "a sync behind what was seen",
-        lambda: any(one.began_s > said["monotonic_s"] for one in of_growing_segment(agent))
+        lambda: any(one.began_s > seen_s for one in of_growing_segment(agent))
         or _has_turned(agent, said),
         every_s=0.3,
     )  # fmt: skip
