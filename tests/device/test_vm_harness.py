@@ -136,6 +136,8 @@ def test_the_committed_claims_are_what_the_committed_facts_prove() -> None:
         ("update", ["refused", "development.epb", "status"], 0),
         ("update", ["by_stick", "results"], {}),
         ("cost", ["rows", "memory_ours", "middle_error"], 0.2),
+        ("update", ["too_slow", "status"], 1),
+        ("cost", ["exposure", "edge-probe-classifier.service"], 1.1),
         ("cost", ["verify"], ["edge-probe-recorder.service: unknown key"]),
     ],
 )
