@@ -66,10 +66,10 @@ def listen(facts: Facts) -> list[Claim]:
     return [
         Claim("both services come up by themselves", set(active.values()) == {"active"},
               f"{active}"),
-        Claim("the first sample is safe on the disk",
-              facts["first_durable_sample_s"] > 0,
-              f"{facts['first_durable_sample_s']:.1f} s after the kernel began, in the first boot,"
-              " which installs the bundle (emulated)"),
+        Claim("the first sample is safe on the disk, and only then the recorder says READY",
+              0 < facts["first_durable_sample_s"] <= facts["ready_s"],
+              f"synced {facts['first_durable_sample_s']:.1f} s, READY {facts['ready_s']:.1f} s"
+              " after the kernel began, in the first boot, which installs the bundle (emulated)"),
         Claim("recorded frames and gaps tile every stream, files and rows agree",
               not facts["ledger_problems"], f"{facts['recorded_s']:.0f} s recorded,"
               f" {len(facts['gaps'])} gaps, {facts['ledger_problems'] or 'no problem'}"),
