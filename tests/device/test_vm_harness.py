@@ -135,15 +135,14 @@ def test_the_committed_claims_are_what_the_committed_facts_prove() -> None:
         ("update", ["too_slow", "afterwards", "last"], [9, "confirmed", ""]),
         ("update", ["refused", "development.epb", "status"], 0),
         ("update", ["by_stick", "results"], {}),
-        ("cost", ["rows", "memory_ours", "middle_error"], 0.2),
+        ("estimates", ["memory_ours", "middle_error"], -0.2),
         ("update", ["too_slow", "status"], 1),
         ("cost", ["exposure", "edge-probe-classifier.service"], 1.1),
+        ("cost", ["doctor", "status"], 1),
         ("cost", ["verify"], ["edge-probe-recorder.service: unknown key"]),
     ],
 )
-def test_a_fact_that_changes_makes_a_claim_fail(
-    phase: str, path: list[Any], value: object
-) -> None:
+def test_a_fact_that_changes_makes_a_claim_fail(phase: str, path: list[Any], value: object) -> None:
     facts = committed()["facts"]
     *way, last = path
     place = facts[phase]

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vm import user_mode, verdict
+from vm import estimates, user_mode, verdict
 from vm.cache import DEFAULT, Cache, call, say
 from vm.installed import installed
 from vm.machine import PROCESSOR
@@ -31,6 +31,7 @@ def main() -> int:
     facts = {"install": json.loads((root / "facts.json").read_text("utf-8"))}
     facts |= play(cache, system(cache, root / "tree"), given)
     facts["user_mode"] = user_mode.run(cache, root / "tree")
+    facts["estimates"] = estimates.rows(facts["cost"]["measured"])
     claims = verdict.judge(facts)
     result = {
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -34,7 +34,7 @@ def judge(facts: Facts) -> list[Claim]:
     """Every claim about the phases that were played."""
     judges = {
         "user_mode": user_mode, "install": install, "listen": listen, "faults": faults,
-        "power": power, "update": update, "cost": cost,
+        "power": power, "update": update, "cost": cost, "estimates": estimates,
     }  # fmt: skip
     claims = []
     for name, phase in facts.items():
@@ -160,26 +160,31 @@ def update(facts: Facts) -> list[Claim]:
     ]  # fmt: skip
 
 
-def cost(facts: Facts) -> list[Claim]:
-    """Estimates, units."""
-    rows = facts["rows"]
-    claims = [
+def estimates(facts: Facts) -> list[Claim]:
+    """Of memory and flash."""
+    return [
         Claim(f"{name} is estimated within {COST_TOLERANCE:.0%}",
-              abs(rows[name]["middle_error"]) <= COST_TOLERANCE,
-              f"estimate {rows[name]['estimate']}, measured {rows[name]['measured']} MiB"
-              f" ({rows[name]['tag']}), middle {rows[name]['middle_error']:+.1%}")
+              abs(facts[name]["middle_error"]) <= COST_TOLERANCE,
+              f"estimate {facts[name]['estimate']}, measured {facts[name]['measured']} MiB"
+              f" ({facts[name]['tag']}), middle {facts[name]['middle_error']:+.1%}")
         for name in ("memory_ours", "flash_runtime", "flash_bundle")
     ]  # fmt: skip
+
+
+def cost(facts: Facts) -> list[Claim]:
+    """Units."""
     limits = {"recorder": 1.0, "classifier": 1.0, "send": 1.5}
     exposure = {f"edge-probe-{name}.service": limit for name, limit in limits.items()}
     return [
-        *claims,
         Claim("systemd-analyze security: recorder and classifier at most 1.0, send 1.5",
               all(facts["exposure"][unit] <= limit for unit, limit in exposure.items()),
               f"{facts['exposure']}"),
         Claim("systemd-analyze verify finds nothing but the owner's program missing",
               all(OWNERS_PROGRAM in line for line in facts["verify"]),
               f"{facts['verify'] or 'nothing'}"),
+        Claim("the doctor finds nothing that keeps it from working",
+              facts["doctor"]["status"] == 0,
+              f"{[line for line in facts['doctor']['lines'] if not line.startswith('ok')]}"),
     ]  # fmt: skip
 
 
