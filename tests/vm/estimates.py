@@ -6,10 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vm.parts import BUNDLE, PROFILE, firmware
-
 from edge_probe.budget.figure import read_sheet
 from firmware_tools.comparison import compare
+from vm.parts import BUNDLE, PROFILE, firmware
 
 COMPARED = (
     "flash_runtime", "flash_bundle", "memory_recorder", "memory_classifier", "memory_helpers",
