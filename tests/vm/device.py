@@ -61,9 +61,11 @@ def wait_for(
     ask: Callable[[], Answer | None],
     *,
     timeout_s: float = PATIENCE_S,
-    every_s: float = 2.0,
+    every_s: float = 10.0,
 ) -> Answer:
     """The first answer that is not empty; seconds are those of the clock on the wall.
+
+    Asking costs the machine time that those have not who are asked about.
 
     Raises
     ------

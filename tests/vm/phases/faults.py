@@ -73,7 +73,7 @@ def _hang(agent: Agent, unit: str) -> dict[str, Any]:
     wait_for(
         f"a restart of {unit}",
         lambda: int(shown(agent, unit, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
-        every_s=1,
+        every_s=3,
     )  # fmt: skip
     wait_active(agent, unit)
     back = shown(agent, unit, "ActiveEnterTimestampMonotonic", "MainPID")
@@ -94,7 +94,7 @@ def _starve(agent: Agent, unit: str) -> dict[str, Any]:
     wait_for(
         "the kernel to kill the classifier",
         lambda: int(shown(agent, unit, "NRestarts")["NRestarts"]) > int(before["NRestarts"]),
-        every_s=1,
+        every_s=3,
     )  # fmt: skip
     agent.run(["systemctl", "set-property", "--runtime", unit, f"MemoryMax={before['MemoryMax']}"])
     wait_active(agent, unit)

@@ -63,7 +63,7 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     wait_active(agent, CLASSIFIER)
     wait_for(
         f"{LISTEN_S} s of audio", lambda: n_recorded(look(agent)) > LISTEN_S * RATE_HZ,
-        every_s=10,
+       
     )  # fmt: skip
     wait_for("chunks", lambda: n_chunks(look(agent)) > 20)
     memory = json.loads(agent.run(["python3", "-"], data=_MEMORY.encode()).stdout)

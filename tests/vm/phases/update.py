@@ -22,6 +22,8 @@ from vm.parts import RATE_HZ, STAGED_RELEASE, Parts
 
 BY_COMMAND, TOO_SLOW, BY_STICK = STAGED_RELEASE + 1, STAGED_RELEASE + 2, STAGED_RELEASE + 3
 
+RECORD = "/var/lib/edge-probe/slots/slots.json"
+
 OF_THE_EMULATOR = "/etc/systemd/system/edge-probe-trial.service.d/emulator.conf"
 
 
@@ -41,7 +43,7 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
         path.name: _install(agent, path)
         for path in (parts.signed(STAGED_RELEASE - 1), parts.by_stranger, parts.by_development)
     }
-    facts["slots"] = _slots(agent)
+    facts["slots"] = agent.text(["edge-firmware", "slots"], timeout_s=180).splitlines()
     facts["at_work"] = _at_work(agent)
     return facts
 
@@ -58,10 +60,9 @@ def _install(agent: Agent, source: Path) -> dict[str, Any]:
     }
 
 
-def _slots(agent: Agent) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        agent.text(["edge-firmware", "slots", "--json"], timeout_s=120)
-    )
+def _record(agent: Agent) -> dict[str, Any]:
+    """What the device keeps of its slots."""
+    found: dict[str, Any] = json.loads(agent.text(["cat", RECORD]))
     return found
 
 
@@ -69,11 +70,11 @@ def _settled(agent: Agent, release: int) -> dict[str, Any]:
     """How the slots look when this release was confirmed."""
 
     def good() -> dict[str, Any] | None:
-        record = _slots(agent)["record"]
+        record = _record(agent)
         is_good = record["trial"] is None and record["good"]
         return record if is_good and record["good"]["release"] == release else None
 
-    return _short(wait_for(f"release {release} to be confirmed", good, every_s=10))
+    return _short(wait_for(f"release {release} to be confirmed", good))
 
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
@@ -92,10 +93,10 @@ def _roll_back(agent: Agent, source: Path) -> dict[str, Any]:
     installed = _install(agent, source)
 
     def back() -> dict[str, Any] | None:
-        record = _slots(agent)["record"]
+        record = _record(agent)
         return record if record["trial"] is None else None
 
-    record = wait_for("the trial to end", back, every_s=10)
+    record = wait_for("the trial to end", back)
     agent.run(["mv", f"{OF_THE_EMULATOR}.off", OF_THE_EMULATOR])
     agent.run(["systemctl", "daemon-reload"])
     wait_active(agent, CLASSIFIER)
