@@ -61,10 +61,7 @@ def run(machine: Machine, parts: Parts, folder: Path) -> dict[str, Any]:
     ready = shown(agent, RECORDER, "ActiveEnterTimestampMonotonic")
     first_s = first_durable_sample_s(agent)
     wait_active(agent, CLASSIFIER)
-    wait_for(
-        f"{LISTEN_S} s of audio", lambda: n_recorded(look(agent)) > LISTEN_S * RATE_HZ,
-       
-    )  # fmt: skip
+    wait_for(f"{LISTEN_S} s of audio", lambda: n_recorded(look(agent)) > LISTEN_S * RATE_HZ)
     wait_for("chunks", lambda: n_chunks(look(agent)) > 20)
     memory = json.loads(agent.run(["python3", "-"], data=_MEMORY.encode()).stdout)
     status = agent.text(["edge-probe", "status", STATE, "--json"], timeout_s=120)
