@@ -8,6 +8,7 @@
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours
 # make bench-privacy  how much synthetic speech a private class takes out, a quarter of an hour
+# make vm     the package in an emulated board: install, faults, power cuts, updates (root; see tests/vm)
 # make wheels  for any machine (NumPy), x86-64 and AArch64 (kernels in C)
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test faults fuzz encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing wheels clean
+.PHONY: demo test faults fuzz encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing vm wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -63,6 +64,9 @@ bench-privacy: $(VENV)/.all
 bench-probing: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_probing.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_probing.py --heads
+
+vm: $(VENV)/.base
+	PYTHONPATH=tests $(BIN)/python -m vm
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("edge-probe needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -1,0 +1,1 @@
+"""A small board that is not there: see README.md."""

@@ -1,0 +1,1 @@
+"""What the machine goes through, one module each: `run` gives facts, `vm.verdict` judges them."""
