@@ -43,7 +43,7 @@ def kernels() -> dict[str, Any]:
     """One round of every peer that is installed, at a tiny size."""
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "bench_kernels.py", "--smoke"],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
