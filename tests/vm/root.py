@@ -24,8 +24,8 @@ AT_BOOT = ("virtio_mmio", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 """Modules without which there is no root."""
 
 KEPT_MODULES = (
-    "arch", "crypto", "lib", "sound", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/fat", "fs/nls",
-    "fs/autofs", "fs/binfmt_misc.ko",
+    "arch", "block", "crypto", "lib", "sound", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/fat",
+    "fs/nls", "fs/autofs", "fs/binfmt_misc.ko",
     "drivers/virtio", "drivers/block/virtio_blk.ko", "drivers/char", "drivers/usb", "drivers/scsi",
     "drivers/watchdog",
 )  # fmt: skip
