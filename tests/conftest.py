@@ -31,6 +31,13 @@ def shared() -> Path:
     return SHARED / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What listens to a virtual microphone is live."""
+    for item in items:
+        if "plugged" in getattr(item, "fixturenames", ()):
+            item.add_marker("live")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -202,6 +202,7 @@ def test_a_card_that_nobody_opened_means_another_one_is_recorded(alsa: FakeAlsa)
     assert [alarm.name for alarm in alarms] == ["rerouted"]
 
 
+@pytest.mark.live
 def test_the_real_amixer_understands_us(alsa: FakeAlsa, tmp_path: Path) -> None:
     """Its only card here is a sound server's, which has a gain but no decibels."""
     if VirtualMicrophone.missing() or not shutil.which("amixer"):
