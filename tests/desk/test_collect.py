@@ -135,6 +135,7 @@ def test_forty_cards(tmp_path: Path, analyser: ChunkAnalyser) -> None:
         folder = tmp_path / "archive" / f"site-{n:02d}"
         if n != 5:
             check_copy(card, folder, tmp_path / "scratch")
+        if n not in {3, 5}:  # of what was cut off there are no chunks any more
             check_account(folder)
     check_rescued(tmp_path / "archive" / "site-05", whole, tmp_path / "scratch")
     told = Counter(one.deployment_id for one in open_archive(tmp_path / "archive").detections())
@@ -280,7 +281,7 @@ def test_kill_and_go_on(tmp_path: Path, analyser: ChunkAnalyser) -> None:
             process.send_signal(signal.SIGKILL)
         assert inodes.items() <= whole_files(files).items()  # not copied again
         inodes = whole_files(files)
-        assert n_before <= len(inodes) < n_files
+        assert n_before <= len(inodes) <= n_files
         with pytest.raises(StateError, match="not finished"):
             list(open_archive(archive).detections())
     done = subprocess.run(command, capture_output=True, text=True, check=True)
