@@ -15,6 +15,9 @@ from edge_probe.errors import StateError
 LOCK = "lock"
 """Name of the file that whoever writes into a state folder holds."""
 
+CLASSIFIER_LOCK = "classifier.lock"
+"""The same, of the classifier."""
+
 _ATTEMPTS, _WAIT_S = 10, 0.1
 """Whoever looks whether a recorder lives holds the lock for an instant."""
 
@@ -64,7 +67,7 @@ def hold(folder: Path, name: str = LOCK) -> Iterator[None]:
         os.close(fd)
 
 
-def holder(folder: Path) -> int | None:
+def holder(folder: Path, name: str = LOCK) -> int | None:
     """Process id of whoever writes into a state folder, or None.
 
     Neither a number that was left behind nor one that was given to another process deceives.
@@ -76,7 +79,7 @@ def holder(folder: Path) -> int | None:
     except ImportError:
         return None
     try:
-        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

@@ -16,7 +16,7 @@ from edge_probe.classify import ChunkAnalyser
 from edge_probe.clock import Clock, SystemClock
 from edge_probe.encoder import Profile
 from edge_probe.interrupt import until_interrupted
-from edge_probe.lock import hold
+from edge_probe.lock import CLASSIFIER_LOCK, hold
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def run_worker(
         Bundle or encoder are no good.
     """
     rules, pulse = rules or Rules(), Pulse(beat_fd)
-    with hold(state, "classifier.lock"):
+    with hold(state, CLASSIFIER_LOCK):
         bundle = open_bundle(bundle_path)
         for warning in bundle.warnings:
             _log.warning("%s", warning)
