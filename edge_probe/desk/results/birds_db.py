@@ -59,11 +59,13 @@ def write(selection: Selection, path: Path) -> None:
     """A database with a table ``detection`` and the view ``detections``."""
     db = sqlite3.connect(path, isolation_level=None)
     try:
-        db.executescript(_TABLES + "BEGIN;")
+        db.executescript(_TABLES)
+        db.execute("BEGIN")
         for deployment in selection.deployments():
             rows = _rows(selection, deployment)
             db.executemany(f"INSERT INTO detection VALUES ({','.join('?' * 20)})", rows)
-        db.executescript(_INDICES + "COMMIT;")
+        db.execute("COMMIT")
+        db.executescript(_INDICES)
     finally:
         db.close()
 
