@@ -34,6 +34,9 @@ COMMANDS = {
     "selftest": "prove that this machine computes what the bundle's maker saw",
 }
 
+DESK_PACKAGES = ("PIL", "guano", "matplotlib", "pyarrow")
+"""What the extra desk brings; a recorder does without."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``edge-probe`` and return its exit code."""
@@ -99,6 +102,8 @@ def run_program(
         if args.debug or (error.name or "").startswith(("edge_probe", "export", "firmware_tools")):
             raise
         extra = "[export]" if package.startswith("export") else ""
+        if not extra and (error.name or "").split(".")[0] in DESK_PACKAGES:
+            extra = "[desk]"
         report(
             EdgeProbeError(
                 f"the package {error.name or error} is missing: {error}",

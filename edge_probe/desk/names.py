@@ -6,7 +6,6 @@ Song Meter: no hour comes twice, and the programs that read theirs read ours.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -82,10 +81,10 @@ class Named(NamedTuple):
 _CHANNELS = re.compile(r"_[01-]\+[01-]$")
 """Behind the prefix of a Song Meter SM3: the channels it recorded."""
 
-_DATE_TIME = r"(?P<date>\d{8})[_$](?P<time>\d{6})"
+_DATE_TIME = r"(?P<date>[0-9]{8})[_$](?P<time>[0-9]{6})"
 _PATTERNS = (
     # ours: the time is UTC
-    re.compile(r"(?P<prefix>\d{5,}-\d{6,}-\d{12,})_(?P<date>\d{8})T(?P<time>\d{6})(?P<utc>Z)"),
+    re.compile(r"(?P<prefix>[0-9]{5,}-[0-9]{6,}-[0-9]{12,})_(?P<date>[0-9]{8})T(?P<time>[0-9]{6})(?P<utc>Z)"),
     # old AudioMoths: seconds since 1970, of 2012 to 2038
     re.compile(r"(?P<hex>[5-7][0-9A-F]{7})"),
     # AudioMoth (T: triggered), with or without an id; Song Meter, $: clock set by GPS;
@@ -116,17 +115,7 @@ def parse_name(name: str) -> Named | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
-    """When a recording began, and who says so."""
-
-    time: datetime
-    """Aware."""
-    source: str
-    """``guano`` or ``name``."""
-
-
-def began(path: Path, utc_offset: timedelta | None) -> Began:
+def began(path: Path, utc_offset: timedelta | None) -> datetime:
     """When somebody's recording began: by its GUANO metadata, else by its name.
 
     Parameters
@@ -134,7 +123,12 @@ def began(path: Path, utc_offset: timedelta | None) -> Began:
     path : Path
         An audio file.
     utc_offset : timedelta or None
-        Of the clock that the name was made by; what the recording itself says goes before it.
+        Of the clock that it was named by; what the recording itself says goes before it.
+
+    Returns
+    -------
+    datetime
+        Aware.
 
     Raises
     ------
@@ -144,7 +138,7 @@ def began(path: Path, utc_offset: timedelta | None) -> Began:
     from edge_probe.desk.guano import read_timestamp
 
     told, named = read_timestamp(path), parse_name(path.name)
-    source, time = ("guano", told) if told else ("name", named and named.time)
+    time = told or (named and named.time)
     if time is None:
         raise EdgeProbeError(
             f"{path}: expected GUANO metadata or a name with YYYYMMDD_HHMMSS, found neither",
@@ -159,4 +153,4 @@ def began(path: Path, utc_offset: timedelta | None) -> Began:
                 " was set",
             )
         time = time.replace(tzinfo=timezone(utc_offset))
-    return Began(time, source)
+    return time
