@@ -16,6 +16,9 @@ from edge_probe.desk.clip_audio import ClipAudio
 from edge_probe.desk.rows import DetectionRow
 
 _INCHES, _DPI = (8, 4), 100
+_AXES = (0.07, 0.13, 0.91, 0.74)
+"""Left, bottom, width and height, of the picture's: laying them out would take a third of the time."""
+
 _COLUMNS = 800
 """More than there are pixels help nobody."""
 
@@ -46,8 +49,8 @@ def picture(clip: ClipAudio, row: DetectionRow, time_text: str) -> bytes:
     bytes
         PNG.
     """
-    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    figure = Figure(figsize=_INCHES, dpi=_DPI)
+    canvas, axes = FigureCanvasAgg(figure), figure.add_axes(_AXES)
     _draw_sound(axes, clip)
     _draw_box(axes, clip, row)
     axes.set(xlim=(0, clip.duration_s), ylim=(0, clip.rate_hz / 2000))
