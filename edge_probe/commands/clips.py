@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument(
-        "--bundle", metavar="ID", help="detections of this bundle only: its id, or digits of its hash"
+        "--bundle",
+        metavar="ID",
+        help="detections of this bundle only: its id, or digits of its hash",
     )
     parser.add_argument(
         "--per-class", type=_whole, default=20, metavar="N",

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="new file, or folder where the format is one; default for texts: stdout",
     )  # fmt: skip
     parser.add_argument(
-        "--bundle", metavar="ID", help="detections of this bundle only: its id, or digits of its hash"
+        "--bundle",
+        metavar="ID",
+        help="detections of this bundle only: its id, or digits of its hash",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "formats:\n" + "\n".join(
@@ -62,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(name: str, selection: "Selection") -> None:
     """To stdout, and nothing of it if it fails on the way."""
-    from edge_probe.desk.results import write_text
+    from edge_probe.desk.results import FORMATS
 
     with TemporaryFile("w+", encoding="utf-8", newline="") as spool:
-        write_text(name, selection, spool)
+        FORMATS[name].write(selection, spool)
         spool.seek(0)
         shutil.copyfileobj(spool, sys.stdout)

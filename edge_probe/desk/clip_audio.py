@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_probe.desk.archive import Deployment
 from edge_probe.desk.rows import DetectionRow, Segment
+from edge_probe.errors import AudioError
 from edge_probe.source.files import AudioFile
 
 PRIVATE = "private"
@@ -99,19 +100,19 @@ def _around(segments: Sequence[Segment], row: DetectionRow) -> Sequence[Segment]
 
 def _chain(segments: Sequence[Segment]) -> Iterator[Segment]:
     """From the first one on, as far as they touch and have a file."""
+
     def follows(pair: tuple[Segment, Segment]) -> bool:
         a, b = sorted(pair, key=lambda one: one.start_sample)
         return a.end_sample == b.start_sample and b.path is not None and a.path is not None
 
     yield segments[0]
-    for _, following in takewhile(follows, zip(segments, segments[1:], strict=False)):
+    for _, following in takewhile(follows, pairwise(segments)):
         yield following
 
 
-def _read(
-    segment: Segment, channel: int, begin: int, end: int
-) -> tuple[NDArray[np.float32], int]:
-    assert segment.path is not None
+def _read(segment: Segment, channel: int, begin: int, end: int) -> tuple[NDArray[np.float32], int]:
+    if segment.path is None:
+        raise AudioError(f"{segment.name}: is not there", hint="it was deleted, or not collected")
     with AudioFile(segment.path, channel) as audio:
         first = max(begin, segment.start_sample) - segment.start_sample
         last = min(end, segment.end_sample) - segment.start_sample

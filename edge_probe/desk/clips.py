@@ -2,7 +2,7 @@
 
 import heapq
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
@@ -67,7 +67,7 @@ def write_clips(selection: Selection, target: Path, plan: Plan) -> int:
     OSError
         The disk fails.
     """
-    with fresh_folder(target) as part, _Opened() as opened:
+    with closing(selection), fresh_folder(target) as part, _Opened() as opened:
         best = _best(selection, plan.per_class)
         writer = _Writer(part, plan)
         for ranked in best:
@@ -200,7 +200,8 @@ def _pcm(audio: ClipAudio) -> bytes:
     full_scale = 2 ** (8 * audio.sample_bytes - 1)
     scaled = np.rint(audio.samples.astype(np.float64) * full_scale)
     values = np.clip(scaled, -full_scale, full_scale - 1).astype("<i4")
-    return values.view(np.uint8).reshape(-1, 4)[:, : audio.sample_bytes].tobytes()
+    low_bytes = np.ascontiguousarray(values.view(np.uint8).reshape(-1, 4)[:, : audio.sample_bytes])
+    return bytes(low_bytes)
 
 
 def _fields(

@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name whole, or not at all, and never in place of others."""
+"""Files and folders that appear under their name whole or not at all, and replace nothing."""
 
 import shutil
 from collections.abc import Iterator

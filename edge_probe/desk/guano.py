@@ -91,8 +91,7 @@ def read_timestamp(path: Path) -> datetime | None:
             f"{path}: its GUANO metadata cannot be read: {error}",
             hint="say when it began with --start-time",
         ) from error
-    assert found is None or isinstance(found, datetime)
-    return found
+    return found if isinstance(found, datetime) else None
 
 
 def _chunk(path: Path) -> bytes | None:

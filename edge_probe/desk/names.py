@@ -84,7 +84,9 @@ _CHANNELS = re.compile(r"_[01-]\+[01-]$")
 _DATE_TIME = r"(?P<date>[0-9]{8})[_$](?P<time>[0-9]{6})"
 _PATTERNS = (
     # ours: the time is UTC
-    re.compile(r"(?P<prefix>[0-9]{5,}-[0-9]{6,}-[0-9]{12,})_(?P<date>[0-9]{8})T(?P<time>[0-9]{6})(?P<utc>Z)"),
+    re.compile(
+        r"(?P<prefix>[0-9]{5,}-[0-9]{6,}-[0-9]{12,})_(?P<date>[0-9]{8})T(?P<time>[0-9]{6})(?P<utc>Z)"
+    ),
     # old AudioMoths: seconds since 1970, of 2012 to 2038
     re.compile(r"(?P<hex>[5-7][0-9A-F]{7})"),
     # AudioMoth (T: triggered), with or without an id; Song Meter, $: clock set by GPS;

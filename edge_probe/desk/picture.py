@@ -17,7 +17,7 @@ from edge_probe.desk.rows import DetectionRow
 
 _INCHES, _DPI = (8, 4), 100
 _AXES = (0.07, 0.13, 0.91, 0.74)
-"""Left, bottom, width and height, of the picture's: laying them out would take a third of the time."""
+"""Left, bottom, width, height, of the picture's: to lay them out would take a third of the time."""
 
 _COLUMNS = 800
 """More than there are pixels help nobody."""

@@ -52,7 +52,8 @@ def test_the_box_is_drawn_around_what_is_heard(tmp_path: Path) -> None:
     # axes: 56 to 784 of 800, 52 to 348 of 400; 2.3 s and 4 kHz
     assert (left, right) == pytest.approx((56 + 728 * 0.5 / 2.3, 56 + 728 * 1.3 / 2.3), abs=2)
     assert (bottom, top) == pytest.approx((348 - 296 * 1.8 / 4, 348 - 296 * 2.6 / 4), abs=2)
-    loud = np.argwhere(pixels[54:346, 58:782].min(axis=2) > 150) + (54, 58)  # within the frame
+    inside = pixels[54:346, 58:782]  # of the frame
+    loud = np.argwhere(inside.min(axis=2) > 150) + np.array([54, 58])
     assert len(loud) > 200
     first, last = loud.min(axis=0), loud.max(axis=0)
     assert (first[1], last[1]) == pytest.approx((left + 16, right - 16), abs=12)

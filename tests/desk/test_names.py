@@ -44,7 +44,11 @@ def test_a_safe_name_is_one_for_fat_and_ext4(text: str) -> None:
     assert fat_safe(name) == name
 
 
-@given(st.lists(st.sampled_from(["Wren", "wren", "WREN", "wren-2", "straße", "STRASSE", "é", "e\u0301"])))
+@given(
+    st.lists(
+        st.sampled_from(["Wren", "wren", "WREN", "wren-2", "straße", "STRASSE", "é", "e\u0301"])
+    )
+)
 def test_names_of_a_folder_differ_in_more_than_case(texts: list[str]) -> None:
     names = Names()
     taken = [names.take(text) for text in texts]

@@ -16,7 +16,8 @@ import pytest
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.made_archive import RATE, MadeDeployment, usual
+from support.made_archive import COMPLETE, RATE, MadeDeployment, usual
+from support.made_card import FieldRecorder, card_analyser, fingerprint
 
 from edge_probe.bundle.labels import Label
 from edge_probe.capture.segment import Format
@@ -74,10 +75,10 @@ def test_birdnet(archive: Path, tmp_path: Path) -> None:
 def test_kaleidoscope_finds_its_files(archive: Path, tmp_path: Path) -> None:
     export(archive, "kaleidoscope", tmp_path / "out.csv")
     rows = table(tmp_path / "out.csv")
-    assert list(rows[0]) == (
-        "INDIR,FOLDER,IN FILE,OFFSET,DURATION,scientific_name,common_name,confidence,lat,lon,week,"
-        "overlap,sensitivity"
-    ).split(",")
+    assert list(rows[0]) == [
+        "INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "scientific_name", "common_name",
+        "confidence", "lat", "lon", "week", "overlap", "sensitivity",
+    ]  # fmt: skip
     assert [row["common_name"] for row in rows] == WITH_AUDIO
     for row in rows:
         duration = sf.info(Path(row["INDIR"], row["FOLDER"], row["IN FILE"])).duration
@@ -191,7 +192,9 @@ def test_a_raven_table_selects_what_was_heard(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[: 44 + 2 * 2000])
     made.lose(0.5)
     made.record(data=beeps(RATE, (7000, RATE)))
-    made.detect("Parus major_Great Tit", 6.5 + 7000 / RATE, 7.5 + 600 / RATE)  # the next one is gone
+    made.detect(
+        "Parus major_Great Tit", 6.5 + 7000 / RATE, 7.5 + 600 / RATE
+    )  # the next one is gone
     made.record(kept=False)
     made.record(data=beeps(RATE, (0, 99)))
     made.detect("Parus major_Great Tit", 8.5, 8.5 + 99 / RATE)
@@ -212,7 +215,11 @@ def test_a_raven_table_selects_what_was_heard(tmp_path: Path) -> None:
         selected[begin:end] = True
         offset = round(float(row["File Offset (s)"]) * RATE)
         assert starts[row["Begin Path"]] + offset == begin
-        assert (row["Selection"], row["View"], row["Channel"]) == (str(number), "Spectrogram 1", "1")
+        assert (row["Selection"], row["View"], row["Channel"]) == (
+            str(number),
+            "Spectrogram 1",
+            "1",
+        )
     assert np.flatnonzero(selected ^ (sound[:, 0] != 0)).tolist() == []
 
 
@@ -319,13 +326,24 @@ def test_bundles_are_never_mixed_without_a_column(name: str, tmp_path: Path) -> 
         export(archive, name, out)
     assert "--bundle" in (caught.value.hint or "")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["archive"]
-    for bundle in ("birds-2", "birds-2".encode().hex()):
-        sha256 = next(row.bundle_sha256 for row in open_archive(archive).detections()
-                      if row.bundle == "birds-2")  # fmt: skip
-        chosen = bundle if bundle == "birds-2" else sha256[:8].upper()
-        export(archive, name, tmp_path / f"out {bundle}", chosen)
-        files = [one for one in (tmp_path / f"out {bundle}").rglob("*.csv")]
-        assert all(b"birds-1" not in one.read_bytes() for one in files)
+    shas = {row.bundle: row.bundle_sha256 for row in open_archive(archive).detections()}
+    for number, chosen in enumerate(["birds-2", shas["birds-2"][:8].upper()]):
+        selection = export(archive, name, tmp_path / str(number), chosen)
+        assert not selection.left_out
+        assert told(tmp_path / str(number)) == 1
+
+
+def told(output: Path) -> int:
+    """Detections of a text, database or folder, each of the class Great Tit."""
+    if output.is_dir():
+        files = [one for one in output.rglob("*") if one.is_file()]
+        return sum(one.read_text(encoding="utf-8").count("Great Tit") for one in files
+                   if one.suffix in (".csv", ".txt"))  # fmt: skip
+    if output.read_bytes()[:6] == b"SQLite":
+        with closing(sqlite3.connect(output)) as db:
+            (count,) = db.execute("SELECT count(*) FROM detections").fetchone()
+            return int(count)
+    return output.read_text(encoding="utf-8").count("Great Tit")
 
 
 def test_a_bundle_that_is_not_there_is_named(archive: Path, tmp_path: Path) -> None:
@@ -361,6 +379,33 @@ def test_nothing_is_printed_of_what_fails_on_the_way(
     out, err = capsys.readouterr()
     assert out == ""
     assert "choose one with --bundle" in err
+
+
+def test_a_card_from_the_field_is_exported_and_stays_as_it_was(tmp_path: Path) -> None:
+    """What recorder and classifier wrote themselves, with the log that a power cut leaves."""
+    recorder = FieldRecorder(tmp_path / "state", card_analyser(tmp_path / "bundle"), 1, "wood")
+    (recorder.state / "deployment.toml").write_text(f'deployment_id = "wood"\n{COMPLETE}')
+    recorder.record()
+    recorder.reboot()
+    recorder.record()
+    card = recorder.pull(tmp_path / "card")
+    before = untouched(card)
+    for name in FORMATS:
+        selection = export(card, name, tmp_path / name)
+        assert not selection.left_out
+    assert untouched(card) == before
+    wanted = [row.label for row in open_archive(card).detections()]
+    assert len(wanted) > 20
+    assert pyarrow.parquet.read_table(tmp_path / "parquet")["label"].to_pylist() == wanted
+    assert len(table(tmp_path / "birdnet")) == len(wanted)
+    (selections,) = (tmp_path / "raven").glob("*.selections.txt")
+    assert len(raven(selections)) == len(wanted)
+    assert len(table(tmp_path / "camtrap-dp" / "observations.csv")) == len(wanted)
+
+
+def untouched(folder: Path) -> dict[str, tuple]:
+    """All but the times of reading."""
+    return {name: one[:4] for name, one in fingerprint(folder).items()}
 
 
 def test_an_archive_without_detections_gives_headers_only(tmp_path: Path) -> None:

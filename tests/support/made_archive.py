@@ -20,6 +20,7 @@ T0 = 1_777_593_600 * S
 """2026-05-01T00:00:00Z"""
 
 RATE = 8000
+MONO = Format(RATE, 1, 2)
 COMPLETE = """
 latitude = 47.5
 longitude = 8.25
@@ -45,7 +46,7 @@ class MadeDeployment:
     archive: Path
     id: str
     settings: str = COMPLETE
-    format: Format = Format(RATE, 1, 2)
+    format: Format = MONO
     ledger: Ledger = field(init=False)
     db: sqlite3.Connection = field(init=False)
     boot: int = 0
@@ -93,7 +94,9 @@ class MadeDeployment:
         self.frame += len(data)
         if kept:
             pcm = data.astype("<i2").tobytes()
-            path.write_bytes(pcm_header(self.format.rate_hz, self.format.n_channels, 2, len(pcm)) + pcm)
+            path.write_bytes(
+                pcm_header(self.format.rate_hz, self.format.n_channels, 2, len(pcm)) + pcm
+            )
         if flac:
             self.ledger.adopt_flac(place, encode(path, path.with_suffix(".flac")))
             path.unlink()
@@ -135,7 +138,7 @@ class MadeDeployment:
 
 
 def usual(archive: Path, id_: str = "wood-1") -> MadeDeployment:
-    """Two boots; a detection over a border, one in a file that was deleted, gaps, FLAC, odd names."""
+    """Two boots; detections over a border, in a deleted file, of odd names; gaps and FLAC."""
     made = MadeDeployment(archive, id_)
     made.start()
     made.record(2)

@@ -6,6 +6,7 @@ a folder. What a format has no room for is left out and counted, never told as s
 
 import importlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -31,8 +32,19 @@ class Format:
     form: Form
     about: str
 
-    def _write(self) -> Any:
-        return importlib.import_module(f"{__name__}.{self.module}").write
+    def write(self, selection: Selection, out: TextIO | Path) -> None:
+        """Into an open text, a file that does not exist yet, or an empty folder.
+
+        Raises
+        ------
+        EdgeProbeError
+            The archive cannot be read, or holds what the format cannot tell.
+        OSError
+            The disk fails.
+        """
+        module: Any = importlib.import_module(f"{__name__}.{self.module}")
+        with closing(selection):
+            module.write(selection, out)
 
 
 FORMATS: Mapping[str, Format] = {
@@ -49,34 +61,23 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def write_text(name: str, selection: Selection, out: TextIO) -> None:
-    """Write a format that is a text.
-
-    Raises
-    ------
-    EdgeProbeError
-        The archive cannot be read, or holds what the format cannot tell.
-    """
-    FORMATS[name]._write()(selection, out)
-
-
 def write_results(name: str, selection: Selection, target: Path) -> None:
-    """Write any format to a file or folder that does not exist yet.
+    """Write a format to a file or folder that does not exist yet; if it fails nothing is left.
 
     Raises
     ------
     EdgeProbeError
-        As `write_text`; or the target exists. Nothing is left behind.
+        The target exists; the archive cannot be read, or holds what the format cannot tell.
     OSError
         The disk fails.
     """
     match FORMATS[name].form:
         case Form.TEXT:
             with fresh_file(target) as part, part.open("x", encoding="utf-8", newline="") as out:
-                write_text(name, selection, out)
+                FORMATS[name].write(selection, out)
         case Form.FILE:
             with fresh_file(target) as part:
-                FORMATS[name]._write()(selection, part)
+                FORMATS[name].write(selection, part)
         case Form.FOLDER:
             with fresh_folder(target) as part:
-                FORMATS[name]._write()(selection, part)
+                FORMATS[name].write(selection, part)

@@ -7,8 +7,8 @@ them beside their audio, so a corrected track is a training set.
 from itertools import groupby
 from pathlib import Path
 
-from edge_probe.desk.rows import DetectionRow, Segment
 from edge_probe.desk.results.selection import Selection, audible, samples_in_file, seconds
+from edge_probe.desk.rows import DetectionRow, Segment
 
 _DECIMALS = 6
 

@@ -25,9 +25,7 @@ def write(selection: Selection, out: TextIO) -> None:
     writer.writerow(COLUMNS)
     for deployment in selection.deployments():
         for row, segment in placed(selection, selection.one_bundle(deployment)):
-            start, end = (
-                seconds(n, row.rate_hz, _DECIMALS) for n in samples_in_file(row, segment)
-            )
+            start, end = (seconds(n, row.rate_hz, _DECIMALS) for n in samples_in_file(row, segment))
             path = audio_path(deployment, segment)
             writer.writerow(
                 [start, end, row.scientific_name, row.common_name, f"{row.score:.4f}", path]

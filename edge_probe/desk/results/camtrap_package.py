@@ -27,6 +27,8 @@ SAMPLING_DESIGNS = (
     "opportunistic",
 )  # fmt: skip
 
+REQUIRED = "Camtrap DP requires it"
+
 MISSING = ("NA", "NaN", "nan")
 """Words that Camtrap DP takes for an empty cell."""
 
@@ -50,10 +52,10 @@ class Coverage:
     taxa: set[str] = field(default_factory=set)
 
     def add(self, settings: Settings, start: datetime, end: datetime) -> None:
-        """A deployment that `read_project` has seen."""
-        assert settings.longitude is not None
-        assert settings.latitude is not None
-        self.places.append((settings.longitude, settings.latitude))
+        """A deployment."""
+        longitude = settings.require("longitude", because=REQUIRED)
+        latitude = settings.require("latitude", because=REQUIRED)
+        self.places.append((longitude, latitude))
         self.dates += [local(start, settings).date(), local(end, settings).date()]
 
 
@@ -72,7 +74,7 @@ def columns(name: str) -> tuple[str, ...]:
 
 
 def read_project(folders: Sequence[Path]) -> Project:
-    """From the deployment files, before anything is written.
+    """From the deployment files, before anything is written; all that is needed is there.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def read_project(folders: Sequence[Path]) -> Project:
         path = folder / "deployment.toml"
         settings = read_settings(path)
         for key in ("latitude", "longitude"):
-            settings.require(key, because=f"Camtrap DP requires it ({path})")
+            settings.require(key, because=f"{REQUIRED} ({path})")
         settings.require("setup_by", because=f"Camtrap DP requires a contributor ({path})")
         if settings.deployment_id in MISSING:
             raise DeploymentError(
@@ -107,7 +109,7 @@ def _project_key(found: Sequence[Settings], key: str) -> str:
     values = {str(settings.project[key]) for settings in found if key in settings.project}
     if not values:
         raise DeploymentError(
-            f"deployment.toml: project.{key} is missing; Camtrap DP requires it",
+            f"deployment.toml: project.{key} is missing; {REQUIRED}",
             hint=f"add it to deployment.toml in the archive, under [project]: {key} = ...",
         )
     if len(values) > 1:

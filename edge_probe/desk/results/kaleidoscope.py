@@ -30,6 +30,7 @@ def write(selection: Selection, out: TextIO) -> None:
             folder = path.parent.absolute()
             writer.writerow([
                 folder.parent.parent, f"{folder.parent.name}/{folder.name}", path.name,
-                seconds(start, row.rate_hz, _DECIMALS), seconds(end - start, row.rate_hz, _DECIMALS),
+                seconds(start, row.rate_hz, _DECIMALS),
+                seconds(end - start, row.rate_hz, _DECIMALS),
                 row.scientific_name, row.common_name, f"{row.score:.4f}", *place, "", "", "",
             ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""A detection with all that is known of it, under names that `edge-probe classify --json` uses too."""
+"""A detection with all that is known of it; names are those of `edge-probe classify --json`."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -46,10 +46,7 @@ lie in the next one."""
 
 def record(row: DetectionRow) -> dict[str, Value]:
     """The columns of `KINDS`; None where something is not known."""
-    segment = row.segment
-    path = segment and segment.path
-    placed: dict[str, Value] = {
-        "file": path.name if path else segment and segment.name,
-        "has_audio": path is not None,
-    }
+    path = row.segment.path if row.segment else None
+    name = row.segment.name if row.segment else None
+    placed: dict[str, Value] = {"file": path.name if path else name, "has_audio": path is not None}
     return {name: placed[name] if name in placed else getattr(row, name) for name in KINDS}

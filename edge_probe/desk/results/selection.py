@@ -31,6 +31,7 @@ class Selection:
         self.left_out: Counter[str] = Counter()
         """Reasons, as they end a sentence, and how many detections."""
         self._wanted = bundle
+        self._open: Deployment | None = None
         self._found: dict[str, str] = {}
         self._told: dict[str, str] = {}
 
@@ -42,13 +43,23 @@ class Selection:
         EdgeProbeError
             At the end: no detection is of the bundle that was asked for, but others are.
         """
-        yield from self.archive.deployments()
+        for folder in self.archive.folders:
+            self.close()
+            self._open = Deployment(folder)
+            yield self._open
+        self.close()
         if self._wanted is not None and self._found and not self._told:
             raise EdgeProbeError(
                 f"--bundle {self._wanted}: expected one that detected something, found"
                 f" {_named(self._found)}",
                 hint=f"give its id or at least {SHA_DIGITS} digits of its hash",
             )
+
+    def close(self) -> None:
+        """Let go of the deployment that is open: whoever stops on the way does not wait for that."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def all_of(self, deployment: Deployment) -> Iterator[DetectionRow]:
         """Every detection of the chosen bundles that is not private; suppressed ones say so."""
@@ -103,9 +114,9 @@ NO_AUDIO = "begin in a file that is not there"
 NO_TIME = "have no time: the clock was never set (edge-probe retime puts that right)"
 
 
-def placed(selection: Selection, rows: Iterator[DetectionRow]) -> Iterator[
-    tuple[DetectionRow, Segment]
-]:
+def placed(
+    selection: Selection, rows: Iterator[DetectionRow]
+) -> Iterator[tuple[DetectionRow, Segment]]:
     """Detections with the segment they begin in; others are left out."""
     for row in rows:
         if row.segment is None:
@@ -114,9 +125,9 @@ def placed(selection: Selection, rows: Iterator[DetectionRow]) -> Iterator[
             yield row, row.segment
 
 
-def audible(selection: Selection, rows: Iterator[DetectionRow]) -> Iterator[
-    tuple[DetectionRow, Segment, Path]
-]:
+def audible(
+    selection: Selection, rows: Iterator[DetectionRow]
+) -> Iterator[tuple[DetectionRow, Segment, Path]]:
     """Detections with the segment and the file they begin in; without a file they are left out."""
     for row, segment in placed(selection, rows):
         if segment.path is None:
