@@ -27,6 +27,8 @@ COMMANDS = {
     "check-site": "half a minute of levels and a list of what to look at before you leave",
     "devices": "list the microphones",
     "info": "versions, kernels and what is in a bundle",
+    "snapshot": "copy a state folder as of one moment, while the recorder goes on",
+    "collect": "bring cards from the field into an archive, verified",
     "retime": "put the wall time of a finished deployment right",
     "bench": "memory, time and card that a bundle costs this machine",
     "selftest": "prove that this machine computes what the bundle's maker saw",
