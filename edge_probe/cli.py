@@ -27,6 +27,8 @@ COMMANDS = {
     "check-site": "half a minute of levels and a list of what to look at before you leave",
     "devices": "list the microphones",
     "info": "versions, kernels and what is in a bundle",
+    "snapshot": "copy a state folder as of one moment, while the recorder goes on",
+    "collect": "bring cards from the field into an archive, verified",
     "results": "detections as BirdNET, Raven, Audacity, Parquet, Camtrap DP ... have them",
     "clips": "the best detections of every class, as sound and picture",
     "retime": "put the wall time of a finished deployment right",

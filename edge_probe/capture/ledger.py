@@ -213,6 +213,14 @@ class Ledger:
         )
         return [(Place(*row[:3]), Format(*row[3:6]), row[6]) for row in found]
 
+    def has_segment(self, place: Place) -> bool:
+        """Whether a segment is noted."""
+        found = self._db.execute(
+            "SELECT 1 FROM segment WHERE (stream, first_frame) = (?, ?)",
+            (place.stream, place.first_frame),
+        )
+        return found.fetchone() is not None
+
     def adopt_flac(self, place: Place, n_bytes: int) -> None:
         """Note the size of a segment's file that was found as FLAC."""
         self._db.execute(

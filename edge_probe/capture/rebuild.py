@@ -58,29 +58,53 @@ def _in_order(path: Path, remains: Remains) -> Ledger:
 
 
 def _adopt(audio: Path, ledger: Ledger, remains: Remains) -> None:
-    """Rows for boots, streams and segments that files speak of; between them are gaps."""
+    """Rows for all that files speak of; between them are gaps."""
+    for stream in adopt_files(audio, ledger, remains):
+        for first_frame, n_frames in ledger.holes(stream):
+            ledger.put_gap(stream, first_frame, n_frames, "power")
+        ledger.put_gap(stream, ledger.end_frame(stream), None, "power")
+
+
+def adopt_files(audio: Path, ledger: Ledger, remains: Remains) -> set[int]:
+    """Note boots, streams and segments that files speak of and the ledger does not know.
+
+    Parameters
+    ----------
+    audio : Path
+        Folder of the segments; those that grew are finished.
+    ledger : Ledger
+        In a transaction.
+    remains : Remains
+
+    Returns
+    -------
+    set of int
+        Streams with new segments.
+
+    Raises
+    ------
+    sqlite3.Error, OSError
+        The disk fails.
+    """
     streams = set()
     for name in sorted(path.name for path in audio.iterdir()):
         path, place = audio / name, Place.of(name)
         format_ = _format_of(path) if place else None
-        if place is None or format_ is None:
+        if place is None or format_ is None or ledger.has_segment(place):
             continue
         if path.suffix == ".flac" and path.with_suffix(".wav").exists():
             continue  # a leftover
         n_frames = _frames(path, format_, remains.safe.get((place.stream, place.first_frame)))
         if n_frames == 0:
             continue
-        if place.stream not in streams:
+        if ledger.stream(place.stream) is None:
             ledger.adopt_stream(place, format_)
-            streams.add(place.stream)
+        streams.add(place.stream)
         ledger.begin_segment(place, 0, name.removesuffix(PART))
         ledger.close_segment(place, n_frames)
         if path.suffix == ".flac":
             ledger.adopt_flac(place, path.stat().st_size)
-    for stream in streams:
-        for first_frame, n_frames in ledger.holes(stream):
-            ledger.put_gap(stream, first_frame, n_frames, "power")
-        ledger.put_gap(stream, ledger.end_frame(stream), None, "power")
+    return streams
 
 
 def _frames(path: Path, format_: Format, n_safe: int | None) -> int:

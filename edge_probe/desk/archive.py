@@ -13,15 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
 
-from edge_probe.analysis.store import VERSION as DETECTIONS_VERSION
 from edge_probe.bundle.labels import Label
 from edge_probe.capture.ledger import VERSION as CAPTURE_VERSION
 from edge_probe.deployment import effort
+from edge_probe.deployment.effort import DETECTIONS_VERSION
 from edge_probe.deployment.settings import Settings, parse_settings
 from edge_probe.deployment.state import StateFolder
 from edge_probe.deployment.wall import Moment, Wall, WallTime
 from edge_probe.desk.copies import copy_database, is_written, open_copy
 from edge_probe.desk.files import read_file
+from edge_probe.desk.record import UNFINISHED
 from edge_probe.desk.rows import BundleRow, DetectionRow, EffortRow, GapRow, LabelRow, Segment
 from edge_probe.errors import StateError
 
@@ -31,9 +32,6 @@ __all__ = [
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
-
-UNFINISHED = "collected.part"
-"""In a folder of an archive that is not complete: what was copied so far."""
 
 _DETECTIONS = (
     "SELECT detection, bundle.id, bundle.sha256, stream, channel, first_frame, n_frames, label,"
@@ -110,6 +108,8 @@ class Deployment:
             self.detections_db = (
                 self._connect(heard, DETECTIONS_VERSION) if heard.exists() else None
             )
+            if self.detections_db and not _has_tables(self.detections_db):
+                self.detections_db = None  # a classifier is about to make them
             """Open ``detections.sqlite``, read-only; None: no classifier ever listened."""
             self.capture_db = self._connect(self.state.capture, CAPTURE_VERSION)
             """Open ``capture.sqlite``, read-only."""
@@ -373,6 +373,10 @@ def open_archive(path: Path) -> Archive:
 
 def _is_deployment(path: Path) -> bool:
     return (path / "capture.sqlite").exists() or (path / UNFINISHED).exists()
+
+
+def _has_tables(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema").fetchone() is not None
 
 
 def _settings(state: StateFolder) -> Settings:

@@ -73,12 +73,23 @@ def copy_database(source: Path, target: Path, tick: Tick = lambda _: None) -> No
             _back_up(source, target, tick)
             return
         before = _signs(source)
-        for suffix in ("", "-wal"):
-            if _beside(source, suffix).exists():
-                copy_file(_beside(source, suffix), _beside(target, suffix), tick)
+        copy_as_it_lies(source, target, tick)
         if _signs(source) == before and not is_written(source.parent):
             merge_log(target)
             return
+
+
+def copy_as_it_lies(source: Path, target: Path, tick: Tick = lambda _: None) -> None:
+    """Copy a database that nobody writes, and its ``-wal``, to the byte.
+
+    Raises
+    ------
+    StateError, OSError
+        A disk fails, or the source keeps changing.
+    """
+    for suffix in ("", "-wal"):
+        if _beside(source, suffix).exists():
+            copy_file(_beside(source, suffix), _beside(target, suffix), tick)
 
 
 def merge_log(path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from edge_probe.errors import StateError
+from edge_probe.errors import EdgeProbeError, StateError
 
 BLOCK_BYTES = 1 << 20
 
@@ -15,6 +15,10 @@ _ATTEMPTS = 3
 
 Tick = Callable[[int], object]
 """Is told how many bytes were read."""
+
+
+class WriteError(EdgeProbeError):
+    """A disk does not keep what is written to it."""
 
 
 def copy_file(source: Path, target: Path, tick: Tick = lambda _: None) -> str:
@@ -35,8 +39,10 @@ def copy_file(source: Path, target: Path, tick: Tick = lambda _: None) -> str:
 
     Raises
     ------
+    WriteError
+        The copy differs.
     StateError
-        The copy differs, or the source keeps changing.
+        The source keeps changing.
     OSError
         A disk fails; ``filename`` says which.
     """
@@ -51,7 +57,7 @@ def copy_file(source: Path, target: Path, tick: Tick = lambda _: None) -> str:
             f"{source}: changes while it is read", hint="collect it once nobody writes there"
         )
     if sha256_of(target) != told:
-        raise StateError(
+        raise WriteError(
             f"{target}: expected what was written, found something else",
             hint="the disk or its cable fails: use another one",
         )

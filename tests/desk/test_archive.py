@@ -6,9 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.made_card import FieldRecorder, card_analyser, fingerprint
+from support.made_card import FieldRecorder, fingerprint
 from support.made_ledger import RATE, T0, MadeState, S
 
+from edge_probe.classify import ChunkAnalyser
 from edge_probe.deployment.effort import write_effort
 from edge_probe.deployment.state import StateFolder
 from edge_probe.desk.archive import Deployment, DetectionRow, open_archive
@@ -16,8 +17,8 @@ from edge_probe.errors import StateError
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> FieldRecorder:
-    found = FieldRecorder(tmp_path / "state", card_analyser(tmp_path / "bundle"), 1, "wood")
+def recorder(tmp_path: Path, analyser: ChunkAnalyser) -> FieldRecorder:
+    found = FieldRecorder(tmp_path / "state", analyser, 1, "wood")
     found.record()
     found.reboot()
     found.record()

@@ -167,7 +167,7 @@ def _observation(
     is_kept = segment.path is not None
     is_taxon = row.scientific_name != row.label  # a label without _ is no name of a species
     return {
-        "observationID": f"{row.deployment_id}_{row.bundle_sha256[:8]}_{row.detection}",
+        "observationID": _observation_id(row),
         "deploymentID": row.deployment_id,
         "mediaID": _media_id(segment) if is_kept else None,
         "eventStart": _floor(start, settings),
@@ -185,6 +185,12 @@ def _observation(
             endSample=row.end_sample, clockTrust=row.clock_trust,
         ),
     }  # fmt: skip
+
+
+def _observation_id(row: DetectionRow) -> str:
+    """What a detection is known by for ever; its number may change."""
+    place = f"{row.stream}-{row.channel}-{row.window_start_sample}-{row.start_sample}"
+    return f"{row.deployment_id}_{row.bundle_sha256[:8]}_{place}_{row.label}"
 
 
 def _observation_type(row: DetectionRow) -> str:
