@@ -56,7 +56,7 @@ class Selection:
             )
 
     def close(self) -> None:
-        """Let go of the deployment that is open: whoever stops on the way does not wait for that."""
+        """Let go of the deployment that is open, if somebody stopped on the way."""
         if self._open is not None:
             self._open.close()
             self._open = None
