@@ -29,10 +29,15 @@ COMMANDS = {
     "info": "versions, kernels and what is in a bundle",
     "snapshot": "copy a state folder as of one moment, while the recorder goes on",
     "collect": "bring cards from the field into an archive, verified",
+    "results": "detections as BirdNET, Raven, Audacity, Parquet, Camtrap DP ... have them",
+    "clips": "the best detections of every class, as sound and picture",
     "retime": "put the wall time of a finished deployment right",
     "bench": "memory, time and card that a bundle costs this machine",
     "selftest": "prove that this machine computes what the bundle's maker saw",
 }
+
+DESK_PACKAGES = ("PIL", "guano", "matplotlib", "pyarrow")
+"""What the extra desk brings; a recorder does without."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,6 +109,8 @@ def run_program(
         if args.debug or (error.name or "").startswith(("edge_probe", "export", "firmware_tools")):
             raise
         extra = "[export]" if package.startswith("export") else ""
+        if not extra and (error.name or "").split(".")[0] in DESK_PACKAGES:
+            extra = "[desk]"
         report(
             EdgeProbeError(
                 f"the package {error.name or error} is missing: {error}",

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-time", type=_moment, metavar="RFC3339",
         help="wall time of the first sample, such as 2026-05-01T04:30:00Z",
     )  # fmt: skip
+    parser.add_argument(
+        "--file-times", action="store_true",
+        help="wall time by GUANO metadata, or by names as of AudioMoth, Song Meter or BTO",
+    )  # fmt: skip
+    parser.add_argument(
+        "--utc-offset", type=_offset, metavar="+HH:MM",
+        help="of the recorder's clock, where files do not tell it",
+    )  # fmt: skip
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +62,11 @@ def run(args: argparse.Namespace) -> int:
         raise EdgeProbeError(
             "--rate, --channels and --format are about raw PCM on stdin; files say it themselves",
             hint="leave them out, or name - as the audio",
+        )
+    if args.file_times and (args.start_time or "-" in args.audio):
+        raise EdgeProbeError(
+            "--file-times is about files that tell when they began",
+            hint="a pipe tells nothing, and --start-time tells all: leave one of them out",
         )
     analyser = load(args.bundle, args.profile)
     write = writer(args.json)
@@ -151,6 +164,10 @@ def _classify_file(
 
     with AudioFile(path, args.channel) as audio:
         start, trust = args.start_time, "manual" if args.start_time else "unset"
+        if args.file_times:
+            from edge_probe.desk.names import began
+
+            start, trust = began(path, args.utc_offset), "rtc"
         info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
         classify_blocks(audio, info, analyser, write)
 
@@ -191,6 +208,13 @@ def _whole(text: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
     return value
+
+
+def _offset(text: str) -> timedelta:
+    offset = datetime.fromisoformat(f"2000-01-01T00:00{text}").utcoffset()
+    if offset is None:
+        raise argparse.ArgumentTypeError("expected an offset from UTC, such as +01:00")
+    return offset
 
 
 def _moment(text: str) -> datetime:

@@ -43,7 +43,17 @@ _SEGMENTS = (
     "SELECT stream, segment.first_frame, n_frames, name, n_bytes IS NOT NULL FROM segment"
     " LEFT JOIN transcode USING (stream, first_frame) WHERE n_frames IS NOT NULL"
 )
-_GAPS = "SELECT stream, first_frame, n_frames, cause FROM gap ORDER BY stream, first_frame"
+_GAPS = "SELECT stream, first_frame, n_frames, cause FROM gap"
+_WITHIN = (
+    "{0}.stream = ?1 AND {0}.first_frame < ?2 AND {0}.first_frame >= coalesce("
+    "(SELECT max(first_frame) FROM {0} WHERE stream = ?1 AND first_frame <= ?3), 0)"
+    " ORDER BY {0}.first_frame"
+)
+"""Rows of a table from the last one that begins before ?3, or there, up to ?2."""
+_PRIVATE = (
+    "SELECT span_frame, span_frame + span_n_frames FROM detection WHERE private AND stream = ?1"
+    " AND span_frame < ?2 AND span_frame + span_n_frames > ?3 ORDER BY span_frame"
+)
 
 
 class _Stream(NamedTuple):
@@ -174,20 +184,28 @@ class Deployment:
         for row in self._captured(f"{_SEGMENTS} ORDER BY stream, first_frame"):
             yield self._segment(row)
 
+    def segments_of(self, stream: int, begin: int, end: int) -> list[Segment]:
+        """Closed segments that hold something of the samples [begin, end) of a stream."""
+        rows = self._captured(f"{_SEGMENTS} AND {_WITHIN.format('segment')}", stream, end, begin)
+        return [one for one in map(self._segment, rows) if one.end_sample > begin]
+
     def gaps(self) -> Iterator[GapRow]:
         """What is missing, ``schedule`` included."""
-        for stream, first_frame, known, cause in self._captured(_GAPS):
-            of = self._streams[stream]
-            n_frames = known
-            if known is None and of.until:
-                n_frames = self._wall.open_gap(stream, first_frame, of.until)
-            begin, end = self._at(stream, first_frame), None
-            if n_frames is not None:
-                end = _moment(self._at(stream, first_frame + n_frames))
-            yield GapRow(
-                self.id, of.boot, stream, first_frame, n_frames, of.rate_hz, cause,
-                _moment(begin), end, begin.trust,
-            )  # fmt: skip
+        for row in self._captured(f"{_GAPS} ORDER BY stream, first_frame"):
+            yield self._gap(row)
+
+    def gaps_of(self, stream: int, begin: int, end: int) -> list[GapRow]:
+        """Gaps with something of the samples [begin, end) of a stream."""
+        rows = self._captured(f"{_GAPS} WHERE {_WITHIN.format('gap')}", stream, end, begin)
+        return [
+            one
+            for one in map(self._gap, rows)
+            if one.n_samples is None or one.start_sample + one.n_samples > begin
+        ]
+
+    def private_spans(self, stream: int, begin: int, end: int) -> list[tuple[int, int]]:
+        """Samples [first, last) of private detections that lie in [begin, end), all channels."""
+        return list(self._heard(_PRIVATE, stream, end, begin))
 
     def effort(self) -> Iterator[EffortRow]:
         """Listening effort, as in ``effort.csv`` but made now."""
@@ -242,6 +260,19 @@ class Deployment:
             first_frame + n_frames, of.rate_hz, _moment(begin), _moment(end), begin.trust, text,
             label.scientific_name, label.common_name, logit, score, bool(calibrated), threshold,
             low_hz, high_hz, window_frame, bool(suppressed), bool(private), segment,
+        )  # fmt: skip
+
+    def _gap(self, row: tuple[Any, ...]) -> GapRow:
+        stream, first_frame, n_frames, cause = row
+        of = self._streams[stream]
+        if n_frames is None and of.until:
+            n_frames = self._wall.open_gap(stream, first_frame, of.until)
+        begin, end = self._at(stream, first_frame), None
+        if n_frames is not None:
+            end = _moment(self._at(stream, first_frame + n_frames))
+        return GapRow(
+            self.id, of.boot, stream, first_frame, n_frames, of.rate_hz, cause,
+            _moment(begin), end, begin.trust,
         )  # fmt: skip
 
     def _segment_at(self, stream: int, sample: int) -> Segment | None:

@@ -25,6 +25,8 @@ _LAST_STEPS_SAMPLES = 1 << 8
 _UNKNOWN_LENGTH = 2**62
 """libsndfile's answer for a FLAC stream whose writer could not go back to its header."""
 
+_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
+
 _PCM = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 _ALLOWED = {
     "WAV": _PCM,
@@ -76,6 +78,8 @@ class AudioFile:
         self.sample_rate_hz = int(self._file.samplerate)
         self.n_samples = int(self._file.frames)
         """Samples per channel that are there, as far as the file's header tells."""
+        self.sample_bytes = _SAMPLE_BYTES.get(self._file.subtype)
+        """Of a sample as it is stored; None: it is no whole number."""
 
     def _check(self) -> None:
         kind, subtype = self._file.format, self._file.subtype

@@ -1,0 +1,63 @@
+"""Files and folders that appear under their name whole or not at all, and replace nothing."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_probe.bundle.publish import hidden_name
+from edge_probe.errors import EdgeProbeError
+
+
+@contextmanager
+def fresh_file(target: Path) -> Iterator[Path]:
+    """A name to write to, which becomes the target if nothing fails.
+
+    Raises
+    ------
+    EdgeProbeError
+        Something of that name is there already.
+    OSError
+        The folder cannot be written.
+    """
+    refuse_existing(target)
+    part = hidden_name(target, "new")
+    try:
+        yield part
+        refuse_existing(target)  # it may have come meanwhile
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def fresh_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to write into, which becomes the target if nothing fails.
+
+    Raises
+    ------
+    EdgeProbeError
+        Something of that name is there already.
+    OSError
+        The folder cannot be written.
+    """
+    refuse_existing(target)
+    part = hidden_name(target, "new")
+    part.mkdir()
+    try:
+        yield part
+        refuse_existing(target)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # after the rename there is none
+
+
+def refuse_existing(target: Path) -> None:
+    """Nothing that exists is written over.
+
+    Raises
+    ------
+    EdgeProbeError
+    """
+    if target.exists() or target.is_symlink():
+        raise EdgeProbeError(f"{target}: exists already", hint="name another output, or move it")
