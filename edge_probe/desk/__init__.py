@@ -1,0 +1,1 @@
+"""What is done with a deployment at the desk: archives, results, reports."""
