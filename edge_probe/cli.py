@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "record for months: audio with a ledger of what is missing",
     "status": "is the recorder alive, and is it recording?",
     "tail": "detections, gaps and alarms as they come, from where you left off",
+    "schedule": "when a deployment records: the next turns, or a week as text",
     "effort": "listening effort by UTC hour, as effort.csv",
     "check-site": "half a minute of levels and a list of what to look at before you leave",
     "devices": "list the microphones",

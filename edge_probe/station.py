@@ -45,6 +45,8 @@ from edge_probe.errors import EdgeProbeError
 from edge_probe.health.mixer import Mixer
 from edge_probe.health.monitor import Monitor
 from edge_probe.measure import rss_mib
+from edge_probe.schedule.calendar import Schedule
+from edge_probe.schedule.hours import Hours
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ class Orders:
     deployment_id: str | None
     has_neighbour: bool = False
     """Whether process B is a service of its own."""
+    schedule: Schedule | None = None
+    """When to record; None: always."""
 
 
 class Station:
@@ -101,7 +105,10 @@ class Station:
         findings = Findings(state.detections)
         sampler = Sampler(orders.sample, findings)
         self._room = Room(state.path, orders.limits, clock, findings, sampler)
-        self._recorder = Recorder(orders.wanted, clock, self._open_store, self._monitor, open_input)
+        self._hours = Hours(orders.schedule, clock) if orders.schedule else None
+        self._recorder = Recorder(
+            orders.wanted, clock, self._open_store, self._monitor, open_input, self._hours
+        )
         self._chores = Chores(
             state.path, margin_s=orders.private_margin_s, flac=orders.flac, is_busy=self._is_busy
         )
@@ -114,7 +121,7 @@ class Station:
         self._room.prepare()
         return Store(
             self._state.path, self._clock, remains, make_room=self._room.make,
-            health=self._monitor.waiting,
+            health=self._monitor.waiting, hours=self._hours,
         )  # fmt: skip
 
     def run(self, stopped: Callable[[], bool]) -> None:
@@ -143,6 +150,9 @@ class Station:
             self._supervisor.poll(self._clock.monotonic_ns())
         self._count_effort()
         counts = self._recorder.counts
+        if self._recorder.is_resting:  # nothing is to come: that somebody watches is enough
+            notifier.ready()
+            notifier.feed()
         notifier.progress(counts.n_settled)
         notifier.status(f"{self._state_word}, {counts.stored_s / 3600:.1f} h recorded")
         self._status.update(lambda: self._tell(self._state_word), (self._state_word, self._alarms))
@@ -156,6 +166,8 @@ class Station:
     @property
     def _alarms(self) -> tuple[str, ...]:
         alarms = tuple(alarm.name for alarm in self._monitor.alarms)
+        if self._hours is not None and not self._hours.is_known:
+            alarms = (*alarms, "clock_not_set")
         return (*alarms, "disk_full") if self._room.is_full else alarms
 
     def _count_effort(self) -> None:

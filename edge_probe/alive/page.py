@@ -71,7 +71,7 @@ def one_line(report: Report) -> str:
 def as_dict(report: Report) -> dict[str, object]:
     """The fields of ``status --json``, in order."""
     return {
-        "recording": report.trouble is None,
+        "recording": report.trouble is None and not report.is_resting,
         "trouble": report.trouble,
         "pid": report.pid,
         "age_s": None if report.age_s is None else round(report.age_s, 3),
@@ -82,7 +82,9 @@ def as_dict(report: Report) -> dict[str, object]:
 
 
 def _verdict(report: Report) -> str:
-    return f"recording, process {report.pid}" if report.trouble is None else report.trouble
+    if report.trouble is not None:
+        return report.trouble
+    return f"{'off hours' if report.is_resting else 'recording'}, process {report.pid}"
 
 
 def _recorder(report: Report) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.facts import Facts, facts
-from edge_probe.alive.status import EVERY_S, LastDetection, Status, Written, read_status
+from edge_probe.alive.status import EVERY_S, RESTING, LastDetection, Status, Written, read_status
 from edge_probe.clock import Clock
 from edge_probe.errors import StateError
 from edge_probe.lock import holder
@@ -25,7 +25,7 @@ class Report:
     pid: int | None
     """Of the recorder that lives there; None: none does."""
     trouble: str | None
-    """Why it is not recording, in one line; None: it is."""
+    """Why it is not recording, in one line; None: it is, or has nothing to record now."""
     written: Written | None
     """What it last said of itself."""
     age_s: float | None
@@ -40,6 +40,11 @@ class Report:
         """What the recorder says, if it lives and said so just now."""
         is_fresh = self.pid is not None and self.age_s is not None and self.age_s <= STALE_S
         return self.written.status if self.written and is_fresh else None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether there is nothing to record now, by its schedule."""
+        return self.fresh is not None and self.fresh.state == RESTING
 
     @property
     def last_detection(self) -> LastDetection | None:
@@ -108,6 +113,8 @@ def _gone(written: Written | None, age_s: float | None, found: Facts | None) -> 
 
 def _says(status: Status, age_s: float) -> str | None:
     """It lives and tells how it is."""
+    if status.state == RESTING:
+        return None
     if status.state != "recording":
         return f"the recorder runs but does not record: {status.state}"
     if status.last_frame_age_s is None:

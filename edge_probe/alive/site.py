@@ -99,7 +99,8 @@ def report_points(report: Report) -> Sequence[Point]:
     """Of the recorder that runs."""
     if report.trouble is not None:
         return [Point("recorder", report.trouble, "edge-probe status tells more")]
-    points = [Point("recorder", f"records, process {report.pid}")]
+    does = "has off hours by its schedule" if report.is_resting else "records"
+    points = [Point("recorder", f"{does}, process {report.pid}")]
     if (status := report.fresh) is None:
         return points
     points += [Point("alarm", alarm, "see it mended before you leave") for alarm in status.alarms]

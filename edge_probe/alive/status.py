@@ -26,7 +26,12 @@ EVERY_S = 30.0
 NEWS_S = 2.0
 """Between two writes, if there is news."""
 
-STATES = ("starting", "recording", "no microphone", "disk fails", "disk full", "stopped")
+RESTING = "off hours"
+"""The state of a recorder that has nothing to record now, by its schedule."""
+
+STATES = (
+    "starting", "recording", RESTING, "no microphone", "disk fails", "disk full", "stopped"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

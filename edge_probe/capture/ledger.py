@@ -255,6 +255,18 @@ class Ledger:
         ).fetchone()
         return found or (0, stream.opened_ns)
 
+    def utc_ns(self, boot: int, monotonic_ns: int) -> int | None:
+        """UTC of a moment of a boot, by its newest reading of a clock that was set, or None.
+
+        For what is decided at once: `edge_probe.deployment.wall` looks at all readings.
+        """
+        found = self._db.execute(
+            "SELECT utc_ns - monotonic_ns FROM clock_anchor WHERE boot = ? AND trust != 'unset'"
+            " ORDER BY monotonic_ns DESC LIMIT 1",
+            (boot,),
+        ).fetchone()
+        return found and monotonic_ns + int(found[0])
+
     def holes(self, stream: int) -> list[tuple[int, int]]:
         """First frame and frames of what lies between two stretches of a stream and is in neither.
 

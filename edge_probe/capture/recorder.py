@@ -19,6 +19,7 @@ from edge_probe.capture.writer import HEALTH_S, Writer, ring_for
 from edge_probe.clock import Clock
 from edge_probe.errors import DeviceError, EdgeProbeError
 from edge_probe.health.identity import Device, devices, match
+from edge_probe.schedule.hours import OFF, Hours
 from edge_probe.source.portaudio import InputStream, find_device, input_devices, rescan
 from edge_probe.source.ring import Ring
 
@@ -181,6 +182,8 @@ class Recorder:
     watch : Watch
     open_input : callable
         Opens the microphone.
+    hours : Hours, optional
+        When; without them always. In between the microphone is closed.
     """
 
     def __init__(
@@ -190,12 +193,17 @@ class Recorder:
         open_store: Callable[[Remains], Store],
         watch: Watch,
         open_input: Open = open_microphone,
+        hours: Hours | None = None,
     ) -> None:
         self._wanted = wanted
         self._clock = clock
         self._open_store = open_store
         self._watch = watch
         self._open_input = open_input
+        self._hours = hours
+        self.is_resting = False
+        """Whether there is nothing to record now."""
+        self._turn: str | None = None  # why there is no stream, if the ledger does not know it yet
         self._disk = DiskThread(self._keep_health)
         self._disk.daemon = True  # a disk that hangs must not keep the process
         self._input: Input | None = None
@@ -213,9 +221,11 @@ class Recorder:
 
     @property
     def state(self) -> str:
-        """A word or two: starting, recording, no microphone, disk fails."""
+        """A word or two: starting, recording, off hours, no microphone, disk fails."""
         if not self._disk.healthy:
             return "disk fails"
+        if self.is_resting:
+            return "off hours"
         if self.writer is None:
             return "no microphone"
         return "recording" if self.writer.stream is not None else "starting"
@@ -264,6 +274,9 @@ class Recorder:
         """
         if not self._disk.is_alive():
             raise RuntimeError("the thread that writes to the disk has died")
+        self._keep_hours()
+        if self.is_resting:
+            return
         if self._input is None:
             self._open()
         elif reason := self._input.lost(SILENT_S) or self._watch.lost():
@@ -276,12 +289,22 @@ class Recorder:
             self._is_heard, self._wait_s = True, 0.0
             _log.info("recording %s", self.device)
 
+    def _keep_hours(self) -> None:
+        """Close the microphone for the time in which nothing is to be recorded."""
+        is_resting = self._hours is not None and not self._hours.is_on
+        if is_resting == self.is_resting:
+            return
+        self.is_resting = is_resting
+        _log.info("off hours begin" if is_resting else "off hours end")
+        self._wait_s, self._retry_ns, self._turn = 0.0, 0, None
+        self._close(OFF)
+
     def stop(self) -> None:
         """Let what came be written, within `END_S`."""
         if self._input is None:
             self._noted_ns -= round(HEALTH_S * 1e9)  # no stream takes what waits
         is_waiting = self.writer is None or self.writer.stream is None
-        self._close("schedule")
+        self._close(OFF)
         self._disk.stop()
         if self._disk.ident is not None:
             self._disk.join(END_S)
@@ -295,7 +318,7 @@ class Recorder:
         try:
             store = self._open_store(Remains())
             try:
-                store.end_waiting()
+                store.turn(OFF)
             finally:
                 store.close()
         except (OSError, sqlite3.Error, EdgeProbeError) as error:
@@ -304,11 +327,15 @@ class Recorder:
     def _keep_health(self) -> bool:
         """Without a stream nobody else brings to the disk why there is none."""
         now_ns = self._clock.monotonic_ns()
+        turn = self._turn
         if now_ns - self._noted_ns < HEALTH_S * 1e9:
             return self._disk.healthy
         self._noted_ns = now_ns
         try:
             store = self._open_store(Remains())
+            if turn is not None:
+                store.turn(turn)
+                self._turn = None
             store.keep_health()
             store.close()
         except (OSError, sqlite3.Error) as error:
@@ -330,6 +357,8 @@ class Recorder:
         """Try again later; said once, not every few seconds for months."""
         if self._wait_s == 0:
             _log.error("no microphone: %s; trying for ever", problem)
+            self._turn = "device"
+            self._noted_ns -= round(HEALTH_S * 1e9)  # the ledger is to know at once
         self._wait_s = min(MAX_WAIT_S, max(0.5, 2 * self._wait_s))
         self._retry_ns = self._clock.monotonic_ns() + round(self._wait_s * 1e9)
 

@@ -1,7 +1,7 @@
 """The disk side of capture: segments and ledger, always changed together."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +11,10 @@ from edge_probe.capture.ledger import Ledger, Stream
 from edge_probe.capture.rebuild import open_ledger
 from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format, Place, SegmentFile, sync_folder
+from edge_probe.capture.silence import Part, silence_after
 from edge_probe.clock import Clock
 from edge_probe.health.row import Row
+from edge_probe.schedule.hours import Hours
 from edge_probe.source.wav import HEADER_BYTES
 
 MakeRoom = Callable[[Ledger, int], bool]
@@ -46,6 +48,8 @@ class Store:
     health : deque of Row, optional
         Rows wait there for the next transaction, so that they cost none of their own; any thread
         may add to it. Those of a transaction that fails come back.
+    hours : Hours, optional
+        When there is something to record; without them always.
 
     Raises
     ------
@@ -64,6 +68,7 @@ class Store:
         *,
         make_room: MakeRoom | None = None,
         health: deque[Row] | None = None,
+        hours: Hours | None = None,
     ) -> None:
         audio = folder / "audio"
         if not audio.is_dir():
@@ -73,6 +78,8 @@ class Store:
         self._clock = clock
         self._make_room = make_room
         self._health = health if health is not None else deque()
+        self._hours = hours
+        self._uncut: tuple[Stream, int] | None = None  # stream of a gap, and when the gap ended
         self._stream = 0
         self._format = Format(0, 0, 0)
         self._place: Place | None = None
@@ -104,6 +111,7 @@ class Store:
         with self._between_segments():
             if last := self._ledger.last_stream():
                 self._bridge(last, opened_ns)
+                self._uncut = self._if_uncut(last, opened_ns)
             stream = self._ledger.add_stream(self.boot, device, format_, opened_ns)
         self._stream, self._format = stream, format_
         return stream
@@ -123,6 +131,8 @@ class Store:
             becomes a gap.
         """
         self._stream, self._format = stream, format_
+        if before := self._ledger.stream(stream - 1):
+            self._uncut = self._if_uncut(before, opened_ns)
         known = self._ledger.stream(stream)
         if known is not None and known.boot == self.boot:
             return
@@ -132,42 +142,50 @@ class Store:
             if end < first_frame:
                 self._ledger.put_gap(stream, end, first_frame - end, "power")
 
-    def end_waiting(self) -> None:
-        """Note that no microphone is waited for any more, if one is, in this boot.
+    def turn(self, cause: str) -> None:
+        """Note that from now on it is for this cause that nothing is recorded.
 
-        The gap after the last stream ends now; what follows is none of the microphone's.
+        The gap after the last stream ends now, and another one begins. Of an earlier boot it ends
+        only if clocks can tell when.
+
+        Parameters
+        ----------
+        cause : str
+            One of `CAUSES`.
         """
         last = self._ledger.last_stream()
-        if last is None or last.boot != self.boot:
+        if last is None:
             return
         stretch = self._ledger.last_stretch(last.stream)
-        if stretch is not None and stretch.cause == "schedule":
+        if stretch is not None and stretch.cause == cause:
+            return
+        parts = self._silence(last, self._clock.monotonic_ns())
+        if (n_frames := parts[-1].n_frames) is None:
             return
         with self._between_segments():
-            end = self._bridge(last, self._clock.monotonic_ns())
-            self._ledger.put_gap(last.stream, end, None, "schedule")
+            for part in parts:
+                self._ledger.put_gap(last.stream, *part)
+            self._ledger.put_gap(last.stream, parts[-1].first_frame + n_frames, None, cause)
 
-    def _bridge(self, last: Stream, now_ns: int) -> int:
+    def _silence(self, last: Stream, now_ns: int) -> Sequence[Part]:
+        return silence_after(self._ledger, last, now_ns, self.boot, self._hours)
+
+    def _bridge(self, last: Stream, now_ns: int) -> None:
         """Let the gap after a stream end now; one that has none ended without a word.
 
-        Returns
-        -------
-        int
-            The frame behind the gap; its first one where its length cannot be told.
+        After another boot its length is left to readers: the wall clocks that tell it may yet
+        improve.
         """
-        end, cause = 0, "power"
-        if stretch := self._ledger.last_stretch(last.stream):
-            end = stretch.first_frame + (stretch.n_frames or 0)
-            if stretch.n_frames is None and stretch.cause:
-                cause = stretch.cause
-        n_frames = None  # after another boot only wall clocks can tell, and they may yet improve
-        if last.boot == self.boot:
-            rate_hz = last.format.rate_hz * (1 - last.drift)
-            # From its last segment: the newest drift is not that of all the months before.
-            frame, at_ns = self._ledger.newest_time(last)
-            n_frames = max(0, frame + round((now_ns - at_ns) * 1e-9 * rate_hz) - end)
-        self._ledger.put_gap(last.stream, end, n_frames, cause)
-        return end + (n_frames or 0)
+        *parts, end = self._silence(last, now_ns)
+        for part in parts:
+            self._ledger.put_gap(last.stream, *part)
+        n_frames = end.n_frames if last.boot == self.boot else None
+        self._ledger.put_gap(last.stream, end.first_frame, n_frames, end.cause)
+
+    def _if_uncut(self, last: Stream, opened_ns: int) -> tuple[Stream, int] | None:
+        """What is to be cut later: after another boot the time may not be known yet."""
+        is_to_wait = self._hours is not None and not self._hours.is_known
+        return (last, opened_ns) if is_to_wait and last.boot != self.boot else None
 
     def end_stream(self, end_frame: int, cause: str, timing: Timing) -> None:
         """Note that nothing more comes, and why; what follows is a gap until another begins.
@@ -248,6 +266,9 @@ class Store:
         with self._transaction():
             if self.segment is not None and self._place is not None:
                 self._ledger.close_segment(self._place, self.segment.n_frames)
+            if self._uncut is not None and self._hours is not None and self._hours.is_known:
+                self._bridge(*self._uncut)
+                self._uncut = None
             yield
         self.segment = self._place = None
 

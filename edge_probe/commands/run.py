@@ -251,6 +251,7 @@ def _orders(
     from edge_probe.capture.recorder import Wanted
     from edge_probe.disk.room import Limits
     from edge_probe.health.identity import cards, refuse_unstable
+    from edge_probe.schedule.calendar import schedule_of
     from edge_probe.station import Orders
 
     deployment_id = settings.deployment_id if settings else None
@@ -272,6 +273,7 @@ def _orders(
         classifier=_command(args) if args.bundle and args.only is None else None,
         deployment_id=deployment_id,
         has_neighbour=bool(args.bundle) and args.only == "record",
+        schedule=schedule_of(settings) if settings else None,
     )
 
 

@@ -14,6 +14,8 @@ from edge_probe.database import put_aside
 from edge_probe.deployment.state import StateFolder, replace_file
 from edge_probe.deployment.toml_file import parse_toml, refuse_unknown
 from edge_probe.errors import DeploymentError
+from edge_probe.schedule.calendar import schedule_of
+from edge_probe.schedule.table import Table, parse_table
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Settings:
     """Of the microphone above the ground."""
     habitat: str | None = None
     setup_by: str | None = None
+    schedule: Table | None = None
+    """Table ``[schedule]``: when to record; None: always."""
     project: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
     """Table ``[project]``: whatever else the project wants to keep with its data."""
 
@@ -122,7 +126,9 @@ def parse_settings(data: bytes, where: str) -> Settings:
         raise DeploymentError(
             f"{where}: deployment_id is missing", hint='add a line deployment_id = "NAME"'
         )
-    return Settings(**{key: _CHECKS[key](f"{where}: {key}", found[key]) for key in found})
+    settings = Settings(**{key: _CHECKS[key](f"{where}: {key}", found[key]) for key in found})
+    schedule_of(settings)  # it needs some of the other keys
+    return settings
 
 
 def adopted_id(state: StateFolder) -> str:
@@ -272,5 +278,6 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "height_m": _Range(-11_000, 9_000, "m"),
     "habitat": _text,
     "setup_by": _text,
+    "schedule": parse_table,
     "project": _project,
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.report import SILENT_S, STALE_S
-from edge_probe.alive.status import Status, Written, read_status
+from edge_probe.alive.status import RESTING, Status, Written, read_status
 from edge_probe.clock import SystemClock
 from edge_probe.lock import holder
 from firmware_tools.doctor.finding import Finding
@@ -56,6 +56,8 @@ def judge_recorder(facts: RecorderFacts) -> Finding:
                        "sudo systemctl start edge-probe-recorder")  # fmt: skip
     if (status := facts.fresh) is None:
         return Finding("warn", f"process {facts.pid} holds the folder and says nothing new", MORE)
+    if status.state == RESTING:
+        return Finding("ok", f"process {facts.pid} has off hours by its schedule")
     if status.state != "recording":
         return Finding("fail", f"process {facts.pid} does not record: {status.state}", MORE)
     age_s = status.last_frame_age_s

@@ -20,7 +20,7 @@ from support.recorded_state import RECORDING, Detections, Recording
 from edge_probe.alive import facts as facts_module
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.facts import Facts, facts, last_detection
-from edge_probe.alive.page import MAX_LINE, one_line, page
+from edge_probe.alive.page import MAX_LINE, as_dict, one_line, page
 from edge_probe.alive.report import STALE_S, Report, look
 from edge_probe.alive.status import JSON_NAME, LastDetection, Status, StatusFiles, Written
 from edge_probe.cli import main
@@ -75,6 +75,16 @@ def test_a_recorder_that_lives_and_does_not_record(
     found = trouble(tmp_path, clock)
     assert found is not None
     assert words in found
+
+
+def test_off_hours_are_no_trouble_and_no_recording(tmp_path: Path, clock: VirtualClock) -> None:
+    say(tmp_path, clock, replace(RECORDING, state="off hours", last_frame_age_s=None))
+    with hold(tmp_path):
+        report = look(tmp_path, clock)
+    assert report.trouble is None
+    assert page(report).startswith(f"recorder   off hours, process {os.getpid()}\n")
+    assert one_line(report).split("; ")[0].endswith(" OK")
+    assert as_dict(report)["recording"] is False
 
 
 def test_a_recorder_that_is_gone_died_or_was_stopped(tmp_path: Path, clock: VirtualClock) -> None:

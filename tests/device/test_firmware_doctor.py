@@ -686,6 +686,7 @@ def test_the_recorder(host: Host) -> None:
         assert says(one(host, "recorder"), "ok", f"process {os.getpid()} records")
         for change, level, text in (
             ({"state": "no microphone"}, "fail", "does not record: no microphone"),
+            ({"state": "off hours", "last_frame_age_s": None}, "ok", "off hours by its schedule"),
             ({"last_frame_age_s": 60.0}, "fail", "no sample came for 1min"),
             ({"last_frame_age_s": None}, "fail", "no sample came for ever"),
             ({"alarms": ("flat_line",)}, "warn", "alarms: flat_line"),

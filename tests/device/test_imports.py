@@ -73,3 +73,16 @@ def test_help_of_the_firmware_tools_imports_no_numpy() -> None:
         "try: main(['--help'])\nexcept SystemExit: pass"
     )  # fmt: skip
     assert not modules_after(statement) & {"numpy", "onnxruntime", "cryptography"}
+
+
+def test_the_sun_is_loaded_by_a_schedule_that_asks_for_it() -> None:
+    asked = (
+        "import edge_probe.station\nfrom datetime import timedelta\n"
+        "from edge_probe.schedule.calendar import Place, Schedule\n"
+        "from edge_probe.schedule.table import parse_table\n"
+        "def ask(span):\n  table = parse_table('x', {{'on': [span]}})\n"
+        "  Schedule(table, timedelta(0), Place(1, 2)).at(0)\n"
+        "ask('{}')"
+    )
+    assert "astral" not in modules_after(asked.format("05:00 to 06:00"))
+    assert "astral" in modules_after(asked.format("05:00 to sunrise"))
