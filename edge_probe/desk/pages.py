@@ -6,12 +6,13 @@ files that were cut off (https://www.sqlite.org/fileformat2.html).
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_MAGIC = b"SQLite format 3\0"
+_MAGIC, _HEAD_BYTES = b"SQLite format 3\0", 100
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INNER = 0x0D, 0x0A, 0x02
 _HEADER_BYTES = {_TABLE_LEAF: 8, _INDEX_LEAF: 8, _INDEX_INNER: 12}
 _INT_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
@@ -63,19 +64,35 @@ def rows_of_pages(path: Path, shapes: Sequence[Shape]) -> Iterator[tuple[str, Ro
     row : tuple
         Some may stand in several pages, or in pages that are free now.
     """
-    if path.stat().st_size < len(_MAGIC) + 84:
+    page_bytes = _page_bytes(path)
+    if not page_bytes:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[:16] != _MAGIC:
-            return
-        (page_bytes,) = struct.unpack_from(">H", data, 16)
-        page_bytes = 65536 if page_bytes == 1 else page_bytes
-        if page_bytes < 512:
-            return
         for begin in range(page_bytes, len(data) - page_bytes + 1, page_bytes):
             page = data[begin : begin + page_bytes]
             if page[0] in _HEADER_BYTES:
                 yield from _rows_of_page(page, page_bytes - data[20], shapes)
+
+
+def drop_half_page(path: Path) -> None:
+    """Cut a database off where its last whole page ends.
+
+    SQLite takes what is missing of a page for zeros, and so the end of a row in it.
+    """
+    page_bytes = _page_bytes(path)
+    if page_bytes:
+        os.truncate(path, path.stat().st_size // page_bytes * page_bytes)
+
+
+def _page_bytes(path: Path) -> int:
+    """Length of its pages; 0: it is too short, or no database."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if len(head) < _HEAD_BYTES or not head.startswith(_MAGIC):
+        return 0
+    (page_bytes,) = struct.unpack_from(">H", head, 16)
+    page_bytes = 65536 if page_bytes == 1 else page_bytes
+    return page_bytes if page_bytes >= 512 else 0
 
 
 def _rows_of_page(page: bytes, usable: int, shapes: Sequence[Shape]) -> Iterator[tuple[str, Row]]:

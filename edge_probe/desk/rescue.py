@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_probe.database import connect, is_damage
-from edge_probe.desk.pages import Shape, rows_of_pages
+from edge_probe.desk.pages import Shape, drop_half_page, rows_of_pages
 
 _STRIDES = (
     "n", "first_n", "first_frame", "monotonic_ns", "detection", "deletion", "duty", "class_index",
@@ -50,6 +50,7 @@ def rescue(damaged: Path, target: Path, tables: str, version: int) -> dict[str, 
     sqlite3.Error, OSError
         The disk fails.
     """
+    drop_half_page(damaged)
     with closing(connect(target, isolation_level=None)) as sound:
         sound.execute("PRAGMA foreign_keys = OFF")
         sound.execute("BEGIN")

@@ -94,7 +94,7 @@ def cut_database(path: Path) -> None:
     """Cut off the last third."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    os.truncate(path, path.stat().st_size * 2 // 3)
+    os.truncate(path, path.stat().st_size * 2 // 3 // 4096 * 4096 + 4000)  # within a page, too
 
 
 def check_rescued(folder: Path, whole: Rows, scratch: Path) -> None:
@@ -110,7 +110,7 @@ def test_forty_cards(tmp_path: Path, analyser: ChunkAnalyser) -> None:
     cards = []
     for n in range(N_CARDS - 1):
         one = FieldRecorder(tmp_path / f"r{n}", analyser, n, f"site-{n:02d}", segment_s=0.2)
-        one.record(200 + 10 * n)
+        one.record(200 + 10 * n if n != 5 else 6_000)  # of a few pages nothing may be left
         if n % 3 == 0:
             one.reboot()
             one.record(150)

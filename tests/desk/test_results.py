@@ -337,8 +337,9 @@ def told(output: Path) -> int:
     """Detections of a text, database or folder, each of the class Great Tit."""
     if output.is_dir():
         files = [one for one in output.rglob("*") if one.is_file()]
-        return sum(one.read_text(encoding="utf-8").count("Great Tit") for one in files
-                   if one.suffix in (".csv", ".txt"))  # fmt: skip
+        lines = (line for one in files if one.suffix in (".csv", ".txt")
+                 for line in one.read_text(encoding="utf-8").splitlines())  # fmt: skip
+        return sum("Great Tit" in line for line in lines)
     if output.read_bytes()[:6] == b"SQLite":
         with closing(sqlite3.connect(output)) as db:
             (count,) = db.execute("SELECT count(*) FROM detections").fetchone()
