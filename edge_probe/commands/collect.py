@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a recorder's folder, on its card or a copy; it is not changed",
     )  # fmt: skip
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="ARCHIVE",
+        "-o", "--out", type=Path, required=True, metavar="ARCHIVE",
         help="made if it is not there; one that is there is gone on with",
     )  # fmt: skip
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(sys.stderr)
     code = 0
     try:
-        for outcome in collect(args.states, args.output, progress):
+        for outcome in collect(args.states, args.out, progress):
             progress.end()
             if outcome.collection is not None:
                 print(f"{outcome.deployment_id} from {outcome.source}: {told(outcome.collection)}")

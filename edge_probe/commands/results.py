@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", required=True, choices=FORMATS, metavar="F", help="see below")
     parser.add_argument(
-        "--out", type=Path, metavar="PATH",
+        "-o", "--out", type=Path, metavar="PATH",
         help="new file, or folder where the format is one; default for texts: stdout",
     )  # fmt: skip
     parser.add_argument(
