@@ -16,7 +16,7 @@ from edge_probe.desk.clip_audio import ClipAudio
 from edge_probe.desk.rows import DetectionRow
 
 _INCHES, _DPI = (8, 4), 100
-_AXES = (0.07, 0.13, 0.91, 0.74)
+_AXES = (0.085, 0.13, 0.895, 0.74)
 """Left, bottom, width, height, of the picture's: to lay them out would take a third of the time."""
 
 _COLUMNS = 800

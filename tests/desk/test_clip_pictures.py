@@ -49,11 +49,11 @@ def test_the_box_is_drawn_around_what_is_heard(tmp_path: Path) -> None:
     (path,) = (tmp_path / "out").rglob("*.png")
     pixels = shown(path.read_bytes())
     left, top, right, bottom = drawn(pixels)
-    # axes: 56 to 784 of 800, 52 to 348 of 400; 2.3 s and 4 kHz
-    assert (left, right) == pytest.approx((56 + 728 * 0.5 / 2.3, 56 + 728 * 1.3 / 2.3), abs=2)
+    # axes: 68 to 784 of 800, 52 to 348 of 400; 2.3 s and 4 kHz
+    assert (left, right) == pytest.approx((68 + 716 * 0.5 / 2.3, 68 + 716 * 1.3 / 2.3), abs=2)
     assert (bottom, top) == pytest.approx((348 - 296 * 1.8 / 4, 348 - 296 * 2.6 / 4), abs=2)
-    inside = pixels[54:346, 58:782]  # of the frame
-    loud = np.argwhere(inside.min(axis=2) > 150) + np.array([54, 58])
+    inside = pixels[54:346, 70:782]  # of the frame
+    loud = np.argwhere(inside.min(axis=2) > 150) + np.array([54, 70])
     assert len(loud) > 200
     first, last = loud.min(axis=0), loud.max(axis=0)
     assert (first[1], last[1]) == pytest.approx((left + 16, right - 16), abs=12)
