@@ -23,9 +23,10 @@ from edge_probe.errors import DeploymentError, EdgeProbeError
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
-from firmware_tools.slots.install import Prove, install
+from firmware_tools.slots.install import Prove
 from firmware_tools.slots.record import Record
 from firmware_tools.slots.settle import settle
+from firmware_tools.slots.spare import install_newest
 from firmware_tools.stage.site import (
     MAX_BYTES,
     SETTINGS,
@@ -181,21 +182,13 @@ class _Setup:
             for path in self.site.news(SUFFIX):
                 yield self._too_late(path, record)
             return
-        offers = []
-        for path in self.site.all(SUFFIX):
-            try:
-                offers.append((read_offer(path, verify=self._verify, trusted=self._keys()), path))
-            except EdgeProbeError as error:
-                yield _refused(path, error)
-        offers.sort(key=lambda offer: -offer[0].manifest.release)  # of equal ones the best folder's
-        for _, path in offers:
-            try:
-                done = install(path, self._layout, None, prove=self._prove, verify=self._verify)
-            except (EdgeProbeError, OSError) as error:
-                yield _refused(path, error)
-                continue
-            yield Outcome(path, True, f"{done.bundle}, release {done.release}, installed")
-            return
+        for path, done in install_newest(
+            self.site.all(SUFFIX), self._layout, None, prove=self._prove, verify=self._verify
+        ):
+            if isinstance(done, Exception):
+                yield _refused(path, done)
+            else:
+                yield Outcome(path, True, f"{done.bundle}, release {done.release}, installed")
 
     def _record(self) -> Record | None:
         """Of a device that has a bundle; an installation that was cut off is brought to its end.
