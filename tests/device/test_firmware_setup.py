@@ -257,6 +257,21 @@ def test_a_species_list_waits_for_a_bundle(device: Device) -> None:
     assert device.start() == ["not edge-probe/settings.toml"], "labels are known now"
 
 
+def test_private_classes_that_are_older_than_the_first_bundle(device: Device) -> None:
+    device.trusts(device.layout.config)
+    (device.boot / "settings.toml").write_text(f'{BUNDLE}private = ["Parus major"]\n')
+    assert device.start() == ["edge-probe/settings.toml"], "nobody knows the labels yet"
+    pack(device.boot / "tiny.epb")
+    assert device.start() == ["not edge-probe/tiny.epb"]
+    said = (device.boot / "edge-probe-result.txt").read_text()
+    assert "'Parus major' is no label of the bundle; did you mean Parus major_Great Tit?" in said
+    assert device.release is None
+    (device.boot / "settings.toml").write_text(f'{BUNDLE}private = ["{LABEL}"]\n')
+    device.start()
+    device.start()
+    assert device.release == 7
+
+
 def test_what_others_may_have_put_there_is_ignored(
     device: Device, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

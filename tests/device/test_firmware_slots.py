@@ -272,6 +272,28 @@ def test_what_this_device_does_not_accept(device: Device, tmp_path: Path) -> Non
         assert not device.folder.incoming.exists()
 
 
+NAMED = {
+    'private = ["Homo sapiens"]\n': "private: 'Homo sapiens' is no label of the bundle",
+    'species = "species.csv"\n': "no label of the bundle",
+}
+
+
+@pytest.mark.parametrize("line", NAMED)
+def test_a_bundle_that_lacks_what_the_settings_name(
+    line: str, device: Device, tmp_path: Path
+) -> None:
+    device.confirm(packed(tmp_path, 7))
+    before = device.record
+    device.layout.settings.write_text(f'bundle = "/b"\n{line}')
+    species = device.layout.config / "species.csv"
+    species.write_text("label,from_mmdd,to_mmdd,min_score\nHomo sapiens,,,\n")
+    with pytest.raises(RefusedBundleError, match=f"the settings of this device: .*{NAMED[line]}"):
+        device.install(packed(tmp_path, 8))
+    assert (device.runs, device.record) == (7, before), "nor is it remembered as refused"
+    device.layout.settings.write_text('bundle = "/b"\nprivate = ["Parus major_Great Tit"]\n')
+    assert device.install(tmp_path / "tiny-8.epb").on_trial
+
+
 def test_a_file_that_changes_while_it_is_read(
     device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
