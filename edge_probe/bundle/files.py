@@ -24,6 +24,10 @@ FIXED = (HEAD, LABELS, CALIBRATION, CONFORMANCE)
 MAX_NAME = 100
 """Characters of a file name."""
 
+MAX_MANIFEST_BYTES = 2**20
+MAX_RELEASE = 2**31 - 1
+"""Of a signed bundle."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 BLOCK_BYTES = 2**20
 COPY_AGAIN = "copy the bundle again, whole; it is not as it was signed"

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.analysed_state import small_bundle
+from support.child import environment
 from support.numbered_source import VirtualClock
 from support.owner import THIEF
 from support.slotted_device import Device, packed, spoilt, use
@@ -85,6 +88,18 @@ def test_the_commands(device: Device, tmp_path: Path, capsys: pytest.CaptureFixt
     assert re.search(r"refused   tiny@\w+, release 8: selftest: tokens differs by", shown)
     assert main(["slots", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["record"]["trial"]["kept"]["release"] == 7
+
+
+def test_a_look_at_the_slots_loads_no_arrays(device: Device, tmp_path: Path) -> None:
+    device.install(packed(tmp_path, 7))
+    code = (
+        "import sys; from pathlib import Path; from firmware_tools import layout;"
+        f"device = layout.Layout(Path({str(device.layout.root)!r}));"
+        "layout.Layout = lambda: device; from firmware_tools.cli import main;"
+        "assert main(['slots', '--json']) == 0;"
+        "assert not {'numpy', 'safetensors', 'subprocess'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
 
 
 def test_what_was_refused_is_refused_again(device: Device, tmp_path: Path) -> None:
