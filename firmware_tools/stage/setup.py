@@ -34,6 +34,7 @@ from firmware_tools.stage.site import (
     SUFFIX,
     TRUST,
     Site,
+    damaged_store,
     look,
     remember,
     tell,
@@ -123,8 +124,14 @@ class _Setup:
     def _trust(self) -> Iterator[Outcome]:
         """Whom a device trusts is not for everybody to say who can write to its card."""
         trust = self._layout.trust
-        if not os.path.lexists(trust):  # perhaps lost: what was looked at before counts again
-            yield from self._adopt(trust, read_store, self.site.all(TRUST))
+        given, damaged = self.site.all(TRUST), damaged_store(trust)
+        if damaged is not None:
+            _log.error("%s: is damaged, and nothing is trusted until there is another", trust)
+            if given:
+                publish_file(trust.with_name(f"{TRUST}.damaged"), damaged)
+        # Perhaps the card lost it: what was looked at before counts again.
+        if damaged is not None or not os.path.lexists(trust):
+            yield from self._adopt(trust, read_store, given)
             return
         for path in self.site.news(TRUST):
             try:

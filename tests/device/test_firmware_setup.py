@@ -357,6 +357,35 @@ def test_a_trust_store_and_a_bundle_that_the_card_lost_are_taken_again(device: D
     assert device.release == 7
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"\0" * 512, None])
+def test_a_trust_store_that_the_card_damaged_is_replaced(
+    content: bytes | None, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.trusts(device.staged)
+    pack(device.staged / "tiny-7.epb")
+    device.start()
+    sound = device.layout.trust.read_bytes()
+    damaged = sound.replace(b"a", b"b", 1) if content is None else content
+    device.layout.trust.write_bytes(damaged)
+    monkeypatch.setattr("firmware_tools.layout.Layout", lambda: device.layout)
+    assert main(["setup"]) == 0, "nothing else is new"
+    assert device.layout.trust.read_bytes() == sound
+    aside = device.layout.config / "trust.json.damaged"
+    assert aside.read_bytes() == damaged
+    assert device.release == 7
+
+
+def test_a_damaged_trust_store_stays_where_there_is_no_other(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without any the device would be a desk, which trusts the development key."""
+    device.layout.trust.write_bytes(b"{")
+    (device.boot / "trust.json").write_bytes(b"[")
+    assert device.start() == ["not edge-probe/trust.json"]
+    assert device.layout.trust.read_bytes() == b"{"
+    assert "is damaged, and nothing is trusted" in caplog.text
+
+
 def test_a_selftest_that_hangs_is_refused_before_systemd_ends_setup() -> None:
     unit = (UNITS / "edge-probe-setup.service").read_text()
     assert "\nTimeoutStartSec=5min\n" in unit
