@@ -225,10 +225,13 @@ def _list(path: Path) -> set[str]:
 
 
 def _unreadable(path: Path, error: OSError) -> NoReturn:
+    hint = "check who may read the bundle, and the medium it lies on"
+    if isinstance(error, IsADirectoryError):
+        hint = "name a signed file: edge-firmware sign makes one of a bundle's folder"
     reject(
         Rejection.FILE_UNREADABLE,
         f"{path}: cannot be read: {error.strerror or error}",
-        hint="check who may read the bundle, and the medium it lies on",
+        hint=hint,
     )
 
 

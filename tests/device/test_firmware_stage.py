@@ -391,6 +391,23 @@ def test_a_deployment_that_is_not_valid_is_refused(
     assert "deployment_id is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--deployment", "--settings"])
+def test_a_folder_where_a_file_is_expected(
+    option: str, desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = desk.folder / "wheels"
+    assert desk.stage("out", option, str(folder)) == 1
+    told = capfd.readouterr().err
+    assert told == f"error: {folder}: Is a directory\nhint: name a file in it\n"
+
+
+def test_a_bundle_that_was_not_signed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk.folder / "tiny.epb").unlink()
+    shutil.copytree(GOLDEN, desk.folder / "tiny.epb")
+    assert desk.stage("out") == 1
+    assert "hint: name a signed file: edge-firmware sign makes one" in capsys.readouterr().err
+
+
 def test_only_what_the_owner_signed_is_staged(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
