@@ -28,7 +28,7 @@ from edge_probe.bundle import verify
 from edge_probe.bundle.transport import unpack_bundle
 from edge_probe.bundle.trust import write_store
 from edge_probe.clock import SystemClock
-from edge_probe.lock import hold
+from edge_probe.lock import CLASSIFIER_LOCK, hold
 from firmware_tools.cli import main
 from firmware_tools.doctor import (
     board,
@@ -705,6 +705,17 @@ def test_the_classifier(host: Host) -> None:
         say(host, replace(RECORDING, classifier=classifier))
         with hold(host.state):
             assert says(one(host, "classifier"), level, text)
+
+
+def test_a_classifier_is_asked_itself_where_the_last_word_is_older(host: Host) -> None:
+    """Right after a boot: READY, while the status of 20 s ago says that it does not run."""
+    say(host, replace(RECORDING, classifier=Classifier("not running", 12.0, None)), age_s=20)
+    with hold(host.state):
+        assert says(one(host, "classifier"), "warn", "^not running, 12s behind")
+        with hold(host.state, CLASSIFIER_LOCK):
+            assert says(one(host, "classifier"), "ok", "^running, 12s behind")
+        say(host, replace(RECORDING, classifier=Classifier("running", 12.0, None)), age_s=20)
+        assert says(one(host, "classifier"), "warn", "^not running, 12s behind")
 
 
 UP = {
