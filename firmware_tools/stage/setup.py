@@ -20,6 +20,7 @@ from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.transport import read_offer
 from edge_probe.bundle.trust import TrustedKey, read_store
 from edge_probe.errors import DeploymentError, EdgeProbeError
+from firmware_tools.fstab import mount_points
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
@@ -117,7 +118,7 @@ class _Setup:
         layout = self._layout
         yield from self._trust()
         yield from self._bundle()
-        yield from self._adopt(layout.deployment, lambda path: check_deployment(path, layout.state))
+        yield from self._adopt(layout.deployment, self._check_deployment)
         yield from self._adopt(layout.config / SPECIES, self._check_species)
         yield from self._adopt(layout.settings, self._check_settings)
 
@@ -166,6 +167,17 @@ class _Setup:
                 publish_file(target, data)
             winner = path
             yield Outcome(path, True, "taken over")
+
+    def _check_deployment(self, path: Path) -> None:
+        state = self._layout.state
+        if _is_hidden(self._layout):
+            self.waiting.add(path)
+            raise DeploymentError(
+                f"{state}: its partition is not mounted, and with it the recordings that this"
+                " deployment might not fit",
+                hint="it is looked at again at the next boot",
+            )
+        check_deployment(path, state)
 
     def _check_species(self, path: Path) -> None:
         if self._labels is None:
@@ -243,6 +255,16 @@ class _Setup:
 
 class _NotYetError(Exception):
     """Nothing can be said before there is a bundle."""
+
+
+def _is_hidden(layout: Layout) -> bool:
+    """Whether /etc/fstab wants a file system where the recordings lie, and there is none."""
+    try:
+        table = (layout.root / "etc/fstab").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    # Not so for the bind mount that the unit's ReadWritePaths= makes: it is the same device.
+    return str(layout.state) in mount_points(table) and not os.path.ismount(layout.state)
 
 
 def _check_size(path: Path) -> None:

@@ -22,7 +22,7 @@ from firmware_tools.cli import main
 from firmware_tools.layout import Layout
 from firmware_tools.stage.contents import UNITS
 from firmware_tools.stage.setup import DEFAULTS, SELFTEST_S, Outcome, setup
-from firmware_tools.stage.site import SUFFIX
+from firmware_tools.stage.site import RESULT, SUFFIX
 from firmware_tools.stage.site_files import check_settings
 
 BUNDLE = 'bundle = "/var/lib/edge-probe/slots/current"\n'
@@ -232,6 +232,27 @@ def test_a_deployment_of_other_recordings_would_stop_the_recorder(device: Device
     device.layout.state.joinpath("deployment.toml").write_text("torn")
     (device.boot / "deployment.toml").write_text('deployment_id = "B"\n')
     assert device.start() == ["edge-probe/deployment.toml"], "the recorder puts the copy aside"
+
+
+def test_a_deployment_waits_for_the_partition_with_the_recordings(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = device.layout.state
+    device.layout.deployment.write_text('deployment_id = "A"\n')
+    (device.boot / "deployment.toml").write_text('deployment_id = "B"\n')
+    fstab = device.layout.root / "etc/fstab"
+    fstab.write_text(f"# data\nLABEL=edge-probe-data {state} ext4 noatime,nofail 0 2\n")
+    for _ in range(2):
+        assert device.start() == ["not edge-probe/deployment.toml"]
+        assert "its partition is not mounted" in (device.boot / RESULT).read_text()
+    assert device.layout.deployment.read_text() == 'deployment_id = "A"\n'
+    monkeypatch.setattr("os.path.ismount", lambda path: path == state)
+    state.joinpath("deployment.toml").write_text('deployment_id = "A"\n')
+    assert device.start() == ["not edge-probe/deployment.toml"]
+    assert "expected deployment_id A" in (device.boot / RESULT).read_text()
+    state.joinpath("deployment.toml").unlink()
+    (device.boot / "deployment.toml").write_text('deployment_id = "C"\n')
+    assert device.start() == ["edge-probe/deployment.toml"]
 
 
 def test_recordings_that_cannot_be_asked_keep_the_old_deployment(
