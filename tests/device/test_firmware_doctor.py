@@ -1,4 +1,4 @@
-"""The doctor as a whole: no check hangs, raises or changes anything, and this machine itself."""
+"""The doctor as a whole: what must load, no check that hangs or changes anything, this machine."""
 
 import json
 import os
