@@ -23,10 +23,10 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
 
-# What listens and what fails by themselves: how late a recorder may be is part of what they look at.
+# What listens and what fails apart from the rest: how late a recorder may be is part of what they look at.
 test: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not live" --ignore tests/faults
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m live --ignore tests/faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m live --ignore tests/faults
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
 
 faults: $(VENV)/.all

@@ -127,11 +127,9 @@ def run_program(
             raise
         _drop_stdout()
         where = f"{error.filename}: " if error.filename else ""
-        report(
-            EdgeProbeError(
-                f"{where}{error.strerror or error}", hint="look at free space and permissions"
-            )
-        )
+        is_folder = isinstance(error, IsADirectoryError)
+        hint = "name a file in it" if is_folder else "look at free space and permissions"
+        report(EdgeProbeError(f"{where}{error.strerror or error}", hint=hint))
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -24,6 +24,10 @@ FIXED = (HEAD, LABELS, CALIBRATION, CONFORMANCE)
 MAX_NAME = 100
 """Characters of a file name."""
 
+MAX_MANIFEST_BYTES = 2**20
+MAX_RELEASE = 2**31 - 1
+"""Of a signed bundle."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 BLOCK_BYTES = 2**20
 COPY_AGAIN = "copy the bundle again, whole; it is not as it was signed"
@@ -221,10 +225,13 @@ def _list(path: Path) -> set[str]:
 
 
 def _unreadable(path: Path, error: OSError) -> NoReturn:
+    hint = "check who may read the bundle, and the medium it lies on"
+    if isinstance(error, IsADirectoryError):
+        hint = "name a signed file: edge-firmware sign makes one of a bundle's folder"
     reject(
         Rejection.FILE_UNREADABLE,
         f"{path}: cannot be read: {error.strerror or error}",
-        hint="check who may read the bundle, and the medium it lies on",
+        hint=hint,
     )
 
 

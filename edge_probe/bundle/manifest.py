@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_probe.bundle import files
-from edge_probe.bundle.files import FileRecord
+from edge_probe.bundle.files import MAX_RELEASE, FileRecord
 from edge_probe.bundle.reject import Rejection, reject, shown
 from edge_probe.bundle.schema import Json, Section, check_rules
 from edge_probe.bundle.sections import (
@@ -24,7 +24,6 @@ from edge_probe.spec import EncoderSpec, WindowSpec
 FORMAT = "edge-probe bundle"
 FORMAT_VERSION = 1
 
-MAX_MANIFEST_BYTES = 2**20
 MAX_FILES = 64
 MAX_FILE_BYTES = 2**31 - 1
 MAX_ROLE_BYTES = {
@@ -36,7 +35,6 @@ MAX_ROLE_BYTES = {
 MAX_GRAPH_BYTES = 2**28
 MAX_CLASSES = 2**16
 MAX_CLIPS = 10**9
-MAX_RELEASE = 2**31 - 1
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _SHA256 = r"[0-9a-f]{64}"

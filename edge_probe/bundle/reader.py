@@ -13,7 +13,7 @@ from edge_probe.bundle import files
 from edge_probe.bundle.files import BundleFolder
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import Label, parse_labels
-from edge_probe.bundle.manifest import MAX_MANIFEST_BYTES, Manifest, bundle_id, parse_manifest
+from edge_probe.bundle.manifest import Manifest, bundle_id, parse_manifest
 from edge_probe.bundle.reject import Rejection, reject
 from edge_probe.bundle.schema import Json
 from edge_probe.bundle.signature import Verifier, check_signature, verify_in_child
@@ -122,7 +122,7 @@ def open_bundle(
         The bundle breaks a rule; nothing of it was loaded. A subclass of BundleError.
     """
     folder = BundleFolder(Path(path))
-    manifest_bytes = folder.read_limited(files.MANIFEST, MAX_MANIFEST_BYTES)
+    manifest_bytes = folder.read_limited(files.MANIFEST, files.MAX_MANIFEST_BYTES)
     signature = folder.read_limited(files.SIGNATURE, SIGNATURE_BYTES)
     key = check_signature(
         manifest_bytes, signature, verify, trusted_here() if trusted is None else trusted

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from edge_probe.bundle import files
-from edge_probe.bundle.files import BundleFolder, FileRecord, SourceFile
-from edge_probe.bundle.manifest import (
+from edge_probe.bundle.files import (
     MAX_MANIFEST_BYTES,
     MAX_RELEASE,
-    Manifest,
-    bundle_id,
-    parse_manifest,
+    BundleFolder,
+    FileRecord,
+    SourceFile,
 )
+from edge_probe.bundle.manifest import Manifest, bundle_id, parse_manifest
 from edge_probe.bundle.publish import hidden_name, new_directory, publish, sync
 from edge_probe.bundle.reader import Bundle, open_bundle
 from edge_probe.bundle.reject import Rejection, reject

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_probe.bundle.manifest import MAX_RELEASE
+from edge_probe.bundle.files import MAX_RELEASE
 from edge_probe.bundle.publish import publish_file
 from edge_probe.bundle.reject import Rejection, reject
 from edge_probe.bundle.verify import DEVELOPMENT_PUBLIC_KEY, PUBLIC_KEY_BYTES

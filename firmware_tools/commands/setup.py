@@ -13,7 +13,7 @@ def run(args: argparse.Namespace) -> int:
     """Take over, and say what."""
     from edge_probe.errors import StateError
     from firmware_tools.layout import Layout
-    from firmware_tools.stage.site import look
+    from firmware_tools.stage.site import damaged_store, look
 
     layout = Layout()
     if not layout.config.is_dir():
@@ -21,7 +21,8 @@ def run(args: argparse.Namespace) -> int:
             f"{layout.config}: no such folder", hint="is this a device? see edge-firmware stage"
         )
     has_bundle = (layout.slots / "current" / "manifest.json").exists()
-    has_all = has_bundle and layout.settings.exists() and layout.trust.exists()
+    has_trust = layout.trust.exists() and damaged_store(layout.trust) is None
+    has_all = has_bundle and has_trust and layout.settings.exists()
     if has_all and look(layout).is_known:
         return 0  # of most boots
     from firmware_tools.stage.setup import setup

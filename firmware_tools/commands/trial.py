@@ -13,8 +13,10 @@ def run(args: argparse.Namespace) -> int:
     from firmware_tools.layout import Layout
     from firmware_tools.slots.service import Service
     from firmware_tools.slots.trial import Tryout
+    from firmware_tools.stage.site import SUFFIX, look
 
-    outcome = Tryout(Layout(), Service()).run()
+    layout = Layout()
+    outcome = Tryout(layout, Service(), spares=lambda: look(layout).all(SUFFIX)).run()
     if outcome is None:
         print("nothing is on trial")
         return 0

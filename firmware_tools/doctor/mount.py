@@ -1,6 +1,5 @@
 """What a folder lies on."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from firmware_tools.doctor.finding import Finding
 from firmware_tools.doctor.host import Host, UnreadableError
+from firmware_tools.fstab import mount_points, plain
 
 SOUND = ("ext4", "btrfs", "f2fs", "xfs")
 """File systems that keep what was synced."""
@@ -42,13 +42,8 @@ def mounts(host: Host) -> Sequence[Mount]:
         if len(before) < 6 or len(after) < 3:
             continue
         options = {*before[5].split(","), *after[2].split(",")}
-        found.append(Mount(_plain(before[4]), after[0], _plain(after[1]), frozenset(options)))
+        found.append(Mount(plain(before[4]), after[0], plain(after[1]), frozenset(options)))
     return found
-
-
-def _plain(text: str) -> str:
-    r"""Blanks and the like stand there as ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 def mount_of(host: Host, path: Path) -> Mount:
@@ -90,9 +85,7 @@ def look_state(host: Host) -> StateFacts:
 
 def _expected(host: Host) -> set[str]:
     """Mount points of /etc/fstab and of mount units."""
-    lines = (host.read_if_there("etc/fstab") or "").splitlines()
-    entries = [line.split() for line in lines if not line.lstrip().startswith("#")]
-    found = {os.path.normpath(_plain(entry[1])) for entry in entries if len(entry) >= 3}
+    found = mount_points(host.read_if_there("etc/fstab") or "")
     for folder in ("etc/systemd/system", "usr/lib/systemd/system"):
         for unit in host.path(folder).glob("*.mount"):
             text = unit.read_text(encoding="utf-8", errors="replace")

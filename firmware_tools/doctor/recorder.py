@@ -11,7 +11,7 @@ from edge_probe.alive.duration import text_of
 from edge_probe.alive.report import SILENT_S, STALE_S
 from edge_probe.alive.status import RESTING, Status, Written, read_status
 from edge_probe.clock import SystemClock
-from edge_probe.lock import holder
+from edge_probe.lock import CLASSIFIER_LOCK, holder
 from firmware_tools.doctor.finding import Finding
 from firmware_tools.doctor.host import Host
 
@@ -26,6 +26,8 @@ class RecorderFacts:
     written: Written | None
     age_s: float | None
     """Of the last word."""
+    classifier_pid: int | None
+    """Of a classifier that lives now; the last word may be older than it."""
 
     @property
     def fresh(self) -> Status | None:
@@ -44,7 +46,9 @@ def look_recorder(host: Host) -> RecorderFacts:
     """
     written = read_status(host.state)
     age_s = written.age_s(SystemClock()) if written else None
-    return RecorderFacts(holder(host.state), written, age_s)
+    return RecorderFacts(
+        holder(host.state), written, age_s, holder(host.state, CLASSIFIER_LOCK)
+    )  # fmt: skip
 
 
 def judge_recorder(facts: RecorderFacts) -> Finding:
@@ -77,12 +81,15 @@ def _lost(gap_s: Mapping[str, float]) -> str:
 
 
 def judge_classifier(facts: RecorderFacts) -> Finding:
-    """What the recorder knows of it."""
+    """What the recorder knows of it; of a service of its own, whether it lives."""
     if (status := facts.fresh) is None or (classifier := status.classifier) is None:
         return Finding("unknown", "no recorder that tells of a classifier", MORE)
-    what = f"{classifier.state}, {text_of(classifier.behind_s)} behind"
+    state = classifier.state
+    if classifier.n_restarts is None:
+        state = "not running" if facts.classifier_pid is None else "running"
+    what = f"{state}, {text_of(classifier.behind_s)} behind"
     if classifier.n_restarts:
         what += f", started again {classifier.n_restarts} times"
-    if classifier.state == "running" and not classifier.n_restarts:
+    if state == "running" and not classifier.n_restarts:
         return Finding("ok", what)
     return Finding("warn", what, "journalctl -u edge-probe-classifier; edge-probe selftest BUNDLE")

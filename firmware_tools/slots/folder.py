@@ -13,8 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
-from edge_probe.bundle.files import MANIFEST
-from edge_probe.bundle.manifest import MAX_MANIFEST_BYTES
+from edge_probe.bundle.files import MANIFEST, MAX_MANIFEST_BYTES
 from edge_probe.bundle.publish import hidden_name, publish, publish_file, sync
 from edge_probe.errors import StateError
 from edge_probe.lock import hold

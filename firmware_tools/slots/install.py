@@ -11,13 +11,14 @@ from edge_probe.bundle import Bundle
 from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.transport import Offer, read_offer, unpack_bundle
 from edge_probe.clock import Clock, SystemClock
-from edge_probe.errors import BundleError, StateError
+from edge_probe.errors import BundleError, EdgeProbeError, StateError
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
 from firmware_tools.slots.record import MAX_REFUSED, Kept, Outcome, Record, Trial
 from firmware_tools.slots.service import Service
 from firmware_tools.slots.settle import device_keys, opens, settle
+from firmware_tools.stage.site_files import check_labels
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Installed:
 
 
 class RefusedBundleError(BundleError):
-    """A bundle that does not work on this device."""
+    """A bundle that does not work on this device, or not with its settings."""
 
 
 def install(
@@ -80,7 +81,8 @@ def install(
     RejectedBundleError
         It is not a bundle that this device accepts.
     RefusedBundleError
-        It failed its selftest, now or before, or a trial before.
+        It failed its selftest, now or before, or a trial before; or it lacks a class that the
+        settings of the device name.
     StateError
         There is no room, somebody else installs, or the slots are not ours.
     EdgeProbeError
@@ -116,6 +118,7 @@ def install(
         try:
             bundle = unpack_bundle(source, folder.incoming, verify=verify, trusted=keys)
             _require_same(offer, bundle)
+            _require_labels(layout.settings, bundle)
             _require_proof(folder, record, bundle, lambda: prove(folder.incoming, layout.trust))
             kept = _switch(folder, record, bundle, (clock or SystemClock()).boot())
         finally:
@@ -167,6 +170,19 @@ def _switch(folder: SlotFolder, record: Record, bundle: Bundle, boot: str) -> Ke
     folder.write(replace(record, previous=None, trial=Trial(kept, (boot,)), refused=refused))
     folder.point(slot)
     return kept
+
+
+def _require_labels(settings: Path, bundle: Bundle) -> None:
+    """Not remembered: settings change."""
+    if not settings.exists():
+        return
+    try:
+        check_labels(settings, [label.text for label in bundle.labels])
+    except EdgeProbeError as error:
+        raise RefusedBundleError(
+            f"{bundle.id}: does not go with the settings of this device: {error.message}",
+            hint=error.hint,
+        ) from error
 
 
 def _refuse_again(record: Record, offer: Offer) -> None:

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_probe.bundle import Bundle
-from edge_probe.bundle.transport import Offer
+if TYPE_CHECKING:
+    from edge_probe.bundle import Bundle
+    from edge_probe.bundle.transport import Offer
 
 FORMAT = "edge-probe slots"
 FORMAT_VERSION = 1
@@ -37,7 +38,7 @@ class Kept:
     """Id of the key that signed it."""
 
     @classmethod
-    def of(cls, bundle: Bundle, slot: str) -> "Kept":
+    def of(cls, bundle: "Bundle", slot: str) -> "Kept":
         """A bundle that was opened."""
         return cls(slot, bundle.id, bundle.sha256, bundle.manifest.release, bundle.signed_by.id)
 
@@ -64,7 +65,7 @@ class Outcome:
     """A sentence."""
 
     @classmethod
-    def of(cls, what: Bundle | Kept, result: str, reason: str) -> "Outcome":
+    def of(cls, what: "Bundle | Kept", result: str, reason: str) -> "Outcome":
         """The result of a bundle; of a long reason the beginning."""
         reason = reason[:MAX_REASON]
         if isinstance(what, Kept):
@@ -102,7 +103,7 @@ class Record:
         busy = self.good or self.wanted
         return SLOTS[1] if busy and busy.slot == SLOTS[0] else SLOTS[0]
 
-    def refusal(self, offer: Offer) -> Outcome | None:
+    def refusal(self, offer: "Offer") -> Outcome | None:
         """Why a bundle was refused before."""
         found = (one for one in self.refused if one.sha256 == offer.sha256)
         return next(found, None)

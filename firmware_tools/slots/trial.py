@@ -1,7 +1,7 @@
 """A bundle proves itself at work, or what was good before comes back."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import sleep
@@ -11,10 +11,11 @@ from edge_probe.clock import Clock, SystemClock
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check, evidence
 from firmware_tools.slots.folder import SlotFolder
-from firmware_tools.slots.install import refuse
+from firmware_tools.slots.install import Prove, refuse
 from firmware_tools.slots.record import Kept, Outcome, Record, Trial
 from firmware_tools.slots.service import Service
-from firmware_tools.slots.settle import device_keys, settle
+from firmware_tools.slots.settle import device_keys, opens, settle
+from firmware_tools.slots.spare import install_newest
 from firmware_tools.verdict import CAREFUL
 
 _log = logging.getLogger(__name__)
@@ -102,7 +103,9 @@ class Tryout:
     layout : Layout
     service : Service
     rules : Rules, optional
-    measure, verify : callable
+    spares : callable
+        Looks for files with bundles on this device; asked if the card damaged the one in the slots.
+    measure, prove, verify : callable
     clock : Clock, optional
     """
 
@@ -112,14 +115,17 @@ class Tryout:
         service: Service,
         rules: Rules | None = None,
         *,
+        spares: Callable[[], Sequence[Path]] = tuple,
         measure: Measure = check.measure,
+        prove: Prove = check.selftest,
         verify: Verifier = verify_in_child,
         clock: Clock | None = None,
     ) -> None:
         self._layout = layout
         self._service = service
         self._rules = rules or Rules()
-        self._measure = measure
+        self._spares = spares
+        self._measure, self._prove = measure, prove
         self._verify = verify
         self._clock = clock or SystemClock()
         self._folder = SlotFolder(layout.slots)
@@ -145,10 +151,35 @@ class Tryout:
             return None
         self._folder.check()
         with self._folder.watch():
+            self._replace_damaged()
             while trial := self._begin():
                 if outcome := self.end(trial, *self._result(trial)):
                     return outcome
         return None
+
+    def _replace_damaged(self) -> None:
+        """Where the good bundle does not open, and none was before, take one that lies here."""
+        with self._folder.change(_PATIENCE_S):
+            record, keys = self._settled(), device_keys(self._layout)
+            if (
+                record.good is None
+                or record.trial
+                or opens(self._folder, keys, self._verify, record.good)
+            ):
+                return
+        name = record.good.bundle
+        for path, done in install_newest(
+            self._spares(), self._layout, self._service, prove=self._prove, verify=self._verify
+        ):
+            if isinstance(done, Exception):
+                _log.error("%s: %s", path, done)
+            else:
+                _log.error("%s: is damaged: %s of %s takes its place", name, done.bundle, path)
+                return
+        _log.error(
+            "%s: is damaged, and no good bundle lies on this device: nothing is classified until"
+            " one comes by a stick or edge-firmware install", name,
+        )  # fmt: skip
 
     def end(self, trial: Trial, result: str, reason: str) -> Outcome | None:
         """Confirm or revert; None: another bundle is on trial by now.

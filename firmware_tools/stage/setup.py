@@ -20,12 +20,14 @@ from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.transport import read_offer
 from edge_probe.bundle.trust import TrustedKey, read_store
 from edge_probe.errors import DeploymentError, EdgeProbeError
+from firmware_tools.fstab import mount_points
 from firmware_tools.layout import Layout
 from firmware_tools.slots import check
 from firmware_tools.slots.folder import SlotFolder
-from firmware_tools.slots.install import Prove, install
+from firmware_tools.slots.install import Prove
 from firmware_tools.slots.record import Record
 from firmware_tools.slots.settle import settle
+from firmware_tools.slots.spare import install_newest
 from firmware_tools.stage.site import (
     MAX_BYTES,
     SETTINGS,
@@ -33,6 +35,7 @@ from firmware_tools.stage.site import (
     SUFFIX,
     TRUST,
     Site,
+    damaged_store,
     look,
     remember,
     tell,
@@ -115,15 +118,21 @@ class _Setup:
         layout = self._layout
         yield from self._trust()
         yield from self._bundle()
-        yield from self._adopt(layout.deployment, lambda path: check_deployment(path, layout.state))
+        yield from self._adopt(layout.deployment, self._check_deployment)
         yield from self._adopt(layout.config / SPECIES, self._check_species)
         yield from self._adopt(layout.settings, self._check_settings)
 
     def _trust(self) -> Iterator[Outcome]:
         """Whom a device trusts is not for everybody to say who can write to its card."""
         trust = self._layout.trust
-        if not os.path.lexists(trust):  # perhaps lost: what was looked at before counts again
-            yield from self._adopt(trust, read_store, self.site.all(TRUST))
+        given, damaged = self.site.all(TRUST), damaged_store(trust)
+        if damaged is not None:
+            _log.error("%s: is damaged, and nothing is trusted until there is another", trust)
+            if given:
+                publish_file(trust.with_name(f"{TRUST}.damaged"), damaged)
+        # Perhaps the card lost it: what was looked at before counts again.
+        if damaged is not None or not os.path.lexists(trust):
+            yield from self._adopt(trust, read_store, given)
             return
         for path in self.site.news(TRUST):
             try:
@@ -159,6 +168,17 @@ class _Setup:
             winner = path
             yield Outcome(path, True, "taken over")
 
+    def _check_deployment(self, path: Path) -> None:
+        state = self._layout.state
+        if _is_hidden(self._layout):
+            self.waiting.add(path)
+            raise DeploymentError(
+                f"{state}: its partition is not mounted, and with it the recordings that this"
+                " deployment might not fit",
+                hint="it is looked at again at the next boot",
+            )
+        check_deployment(path, state)
+
     def _check_species(self, path: Path) -> None:
         if self._labels is None:
             raise _NotYetError
@@ -181,21 +201,13 @@ class _Setup:
             for path in self.site.news(SUFFIX):
                 yield self._too_late(path, record)
             return
-        offers = []
-        for path in self.site.all(SUFFIX):
-            try:
-                offers.append((read_offer(path, verify=self._verify, trusted=self._keys()), path))
-            except EdgeProbeError as error:
-                yield _refused(path, error)
-        offers.sort(key=lambda offer: -offer[0].manifest.release)  # of equal ones the best folder's
-        for _, path in offers:
-            try:
-                done = install(path, self._layout, None, prove=self._prove, verify=self._verify)
-            except (EdgeProbeError, OSError) as error:
-                yield _refused(path, error)
-                continue
-            yield Outcome(path, True, f"{done.bundle}, release {done.release}, installed")
-            return
+        for path, done in install_newest(
+            self.site.all(SUFFIX), self._layout, None, prove=self._prove, verify=self._verify
+        ):
+            if isinstance(done, Exception):
+                yield _refused(path, done)
+            else:
+                yield Outcome(path, True, f"{done.bundle}, release {done.release}, installed")
 
     def _record(self) -> Record | None:
         """Of a device that has a bundle; an installation that was cut off is brought to its end.
@@ -243,6 +255,16 @@ class _Setup:
 
 class _NotYetError(Exception):
     """Nothing can be said before there is a bundle."""
+
+
+def _is_hidden(layout: Layout) -> bool:
+    """Whether /etc/fstab wants a file system where the recordings lie, and there is none."""
+    try:
+        table = (layout.root / "etc/fstab").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    # Not so for the bind mount that the unit's ReadWritePaths= makes: it is the same device.
+    return str(layout.state) in mount_points(table) and not os.path.ismount(layout.state)
 
 
 def _check_size(path: Path) -> None:

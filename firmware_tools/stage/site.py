@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.bundle.publish import publish_file
+from edge_probe.bundle.reject import RejectedBundleError
+from edge_probe.bundle.trust import read_store
 from firmware_tools.layout import Layout
 
 _log = logging.getLogger(__name__)
@@ -96,6 +98,21 @@ def tell(folder: Path, lines: Sequence[str]) -> None:
             publish_file(path, text)
     except OSError as error:
         _log.warning("%s: %s", path, error.strerror or error)
+
+
+def damaged_store(path: Path) -> bytes | None:
+    """What stands in a trust store that is none.
+
+    None: it is sound, or not there, or the card does not give it, which may be different tomorrow.
+    """
+    try:
+        data = path.read_bytes()
+        read_store(path)
+    except OSError:
+        return None
+    except RejectedBundleError:
+        return data
+    return None
 
 
 def _is_ours(folder: Path) -> bool:

@@ -82,6 +82,28 @@ def check_settings(path: Path, labels: Collection[str] | None) -> argparse.Names
     return options
 
 
+def check_labels(path: Path, labels: Collection[str]) -> None:
+    """Refuse a bundle that lacks a class which the settings of the device name.
+
+    The classifier would not start: what is to be private would lie on the card as it was heard.
+
+    Parameters
+    ----------
+    path : Path
+        The settings file of the device.
+    labels : collection of str
+        Of the bundle.
+
+    Raises
+    ------
+    EdgeProbeError
+    """
+    options = run_options(path)
+    _check_private(options.private, labels, path)
+    if options.species is not None and options.species.exists():  # else it comes after the bundle
+        check_species(options.species, labels)
+
+
 def check_species(path: Path, labels: Collection[str]) -> None:
     """Refuse a species list that the bundle does not fit.
 

@@ -22,7 +22,7 @@ from firmware_tools.cli import main
 from firmware_tools.layout import Layout
 from firmware_tools.stage.contents import UNITS
 from firmware_tools.stage.setup import DEFAULTS, SELFTEST_S, Outcome, setup
-from firmware_tools.stage.site import SUFFIX
+from firmware_tools.stage.site import RESULT, SUFFIX
 from firmware_tools.stage.site_files import check_settings
 
 BUNDLE = 'bundle = "/var/lib/edge-probe/slots/current"\n'
@@ -234,6 +234,27 @@ def test_a_deployment_of_other_recordings_would_stop_the_recorder(device: Device
     assert device.start() == ["edge-probe/deployment.toml"], "the recorder puts the copy aside"
 
 
+def test_a_deployment_waits_for_the_partition_with_the_recordings(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = device.layout.state
+    device.layout.deployment.write_text('deployment_id = "A"\n')
+    (device.boot / "deployment.toml").write_text('deployment_id = "B"\n')
+    fstab = device.layout.root / "etc/fstab"
+    fstab.write_text(f"# data\nLABEL=edge-probe-data {state} ext4 noatime,nofail 0 2\n")
+    for _ in range(2):
+        assert device.start() == ["not edge-probe/deployment.toml"]
+        assert "its partition is not mounted" in (device.boot / RESULT).read_text()
+    assert device.layout.deployment.read_text() == 'deployment_id = "A"\n'
+    monkeypatch.setattr("os.path.ismount", lambda path: path == state)
+    state.joinpath("deployment.toml").write_text('deployment_id = "A"\n')
+    assert device.start() == ["not edge-probe/deployment.toml"]
+    assert "expected deployment_id A" in (device.boot / RESULT).read_text()
+    state.joinpath("deployment.toml").unlink()
+    (device.boot / "deployment.toml").write_text('deployment_id = "C"\n')
+    assert device.start() == ["edge-probe/deployment.toml"]
+
+
 def test_recordings_that_cannot_be_asked_keep_the_old_deployment(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +276,21 @@ def test_a_species_list_waits_for_a_bundle(device: Device) -> None:
     assert device.start() == ["edge-probe/tiny.epb", "edge-probe/species.csv"]
     (device.boot / "settings.toml").write_text(f'{BUNDLE}private = ["Parus"]\n')
     assert device.start() == ["not edge-probe/settings.toml"], "labels are known now"
+
+
+def test_private_classes_that_are_older_than_the_first_bundle(device: Device) -> None:
+    device.trusts(device.layout.config)
+    (device.boot / "settings.toml").write_text(f'{BUNDLE}private = ["Parus major"]\n')
+    assert device.start() == ["edge-probe/settings.toml"], "nobody knows the labels yet"
+    pack(device.boot / "tiny.epb")
+    assert device.start() == ["not edge-probe/tiny.epb"]
+    said = (device.boot / "edge-probe-result.txt").read_text()
+    assert "'Parus major' is no label of the bundle; did you mean Parus major_Great Tit?" in said
+    assert device.release is None
+    (device.boot / "settings.toml").write_text(f'{BUNDLE}private = ["{LABEL}"]\n')
+    device.start()
+    device.start()
+    assert device.release == 7
 
 
 def test_what_others_may_have_put_there_is_ignored(
@@ -340,6 +376,35 @@ def test_a_trust_store_and_a_bundle_that_the_card_lost_are_taken_again(device: D
     shutil.rmtree((device.layout.slots / "current").resolve())
     assert device.start() == ["staged/tiny-7.epb"]
     assert device.release == 7
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\0" * 512, None])
+def test_a_trust_store_that_the_card_damaged_is_replaced(
+    content: bytes | None, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.trusts(device.staged)
+    pack(device.staged / "tiny-7.epb")
+    device.start()
+    sound = device.layout.trust.read_bytes()
+    damaged = sound.replace(b"a", b"b", 1) if content is None else content
+    device.layout.trust.write_bytes(damaged)
+    monkeypatch.setattr("firmware_tools.layout.Layout", lambda: device.layout)
+    assert main(["setup"]) == 0, "nothing else is new"
+    assert device.layout.trust.read_bytes() == sound
+    aside = device.layout.config / "trust.json.damaged"
+    assert aside.read_bytes() == damaged
+    assert device.release == 7
+
+
+def test_a_damaged_trust_store_stays_where_there_is_no_other(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without any the device would be a desk, which trusts the development key."""
+    device.layout.trust.write_bytes(b"{")
+    (device.boot / "trust.json").write_bytes(b"[")
+    assert device.start() == ["not edge-probe/trust.json"]
+    assert device.layout.trust.read_bytes() == b"{"
+    assert "is damaged, and nothing is trusted" in caplog.text
 
 
 def test_a_selftest_that_hangs_is_refused_before_systemd_ends_setup() -> None:

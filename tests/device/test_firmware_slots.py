@@ -4,6 +4,8 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.analysed_state import small_bundle
+from support.child import environment
 from support.numbered_source import VirtualClock
 from support.owner import THIEF
 from support.slotted_device import Device, packed, spoilt, use
@@ -85,6 +88,18 @@ def test_the_commands(device: Device, tmp_path: Path, capsys: pytest.CaptureFixt
     assert re.search(r"refused   tiny@\w+, release 8: selftest: tokens differs by", shown)
     assert main(["slots", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["record"]["trial"]["kept"]["release"] == 7
+
+
+def test_a_look_at_the_slots_loads_no_arrays(device: Device, tmp_path: Path) -> None:
+    device.install(packed(tmp_path, 7))
+    code = (
+        "import sys; from pathlib import Path; from firmware_tools import layout;"
+        f"device = layout.Layout(Path({str(device.layout.root)!r}));"
+        "layout.Layout = lambda: device; from firmware_tools.cli import main;"
+        "assert main(['slots', '--json']) == 0;"
+        "assert not {'numpy', 'safetensors', 'subprocess'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
 
 
 def test_what_was_refused_is_refused_again(device: Device, tmp_path: Path) -> None:
@@ -270,6 +285,28 @@ def test_what_this_device_does_not_accept(device: Device, tmp_path: Path) -> Non
             device.install(source)
         assert (device.runs, device.record) == (7, before)
         assert not device.folder.incoming.exists()
+
+
+NAMED = {
+    'private = ["Homo sapiens"]\n': "private: 'Homo sapiens' is no label of the bundle",
+    'species = "species.csv"\n': "no label of the bundle",
+}
+
+
+@pytest.mark.parametrize("line", NAMED)
+def test_a_bundle_that_lacks_what_the_settings_name(
+    line: str, device: Device, tmp_path: Path
+) -> None:
+    device.confirm(packed(tmp_path, 7))
+    before = device.record
+    device.layout.settings.write_text(f'bundle = "/b"\n{line}')
+    species = device.layout.config / "species.csv"
+    species.write_text("label,from_mmdd,to_mmdd,min_score\nHomo sapiens,,,\n")
+    with pytest.raises(RefusedBundleError, match=f"the settings of this device: .*{NAMED[line]}"):
+        device.install(packed(tmp_path, 8))
+    assert (device.runs, device.record) == (7, before), "nor is it remembered as refused"
+    device.layout.settings.write_text('bundle = "/b"\nprivate = ["Parus major_Great Tit"]\n')
+    assert device.install(tmp_path / "tiny-8.epb").on_trial
 
 
 def test_a_file_that_changes_while_it_is_read(

@@ -23,6 +23,7 @@ from edge_probe.bundle.sign import DEVELOPMENT_SECRET
 from edge_probe.bundle.trust import write_store
 from firmware_tools.cli import main
 from firmware_tools.stage import cargo, lock, own_wheel
+from firmware_tools.stage.contents import FILES, UNITS
 from firmware_tools.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -260,6 +261,68 @@ def _killed(device: Path, delay_s: float) -> bool:
     return running.wait() == -signal.SIGKILL
 
 
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>"$SAID"
+[ "$1" != stop ] || { read -r answer <"$GATE"; exit "$answer"; }
+"""
+"""A stop takes as long as the gate stays shut, and ends as it says."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, None])
+def test_who_was_stopped_is_started_again(
+    number: signal.Signals | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the session is lost while systemd stops the recorder, or the stop fails."""
+    script, said, gate = _beside_systemd(tmp_path, monkeypatch)
+    command = [str(script), "1"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as running:
+        with gate.open("w") as answer:  # blocks until systemctl stop is at work
+            if number:
+                os.killpg(running.pid, number)
+                time.sleep(0.2)
+            answer.write("0\n" if number else "1\n")
+        assert running.wait(timeout=20) == (0 if number else 1)
+    stop, start = said.read_text().splitlines()[-2:]
+    assert stop.startswith("stop edge-probe-")
+    assert start == f"--no-block start {stop.removeprefix('stop ')}"
+    assert "edge-probe-recorder.service" in start
+
+
+def _beside_systemd(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """The script where its environment is made already and a systemd of ours answers."""
+    device = folder / "device"
+    program = device / "opt/edge-probe"
+    version = subprocess.run(
+        ["/usr/bin/python3", "-c", 'import sys; print("%d.%d" % sys.version_info[:2])'],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    name = f"{version}-{hashlib.sha256(b'').hexdigest()[:12]}"
+    (program / "environments" / name).mkdir(parents=True)
+    (program / f"{version}.txt").touch()
+    (program / "venv").symlink_to(f"environments/{name}")
+    units = device / "usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    for unit in UNITS.glob("*.service"):
+        shutil.copy(unit, units)
+    text = (FILES / "configure").read_text()
+    is_up = '[ -z "$root" ] && [ -d /run/systemd/system ]'
+    assert text.count(is_up) == 1
+    script, said, gate = program / "configure", folder / "said", folder / "gate"
+    script.write_text(text.replace(is_up, "true"))
+    script.chmod(0o755)
+    os.mkfifo(gate)
+    programs = folder / "programs"
+    programs.mkdir()
+    for tool, content in (("systemctl", SYSTEMCTL), ("systemd-sysusers", "#!/bin/sh\n"),
+                          ("systemd-tmpfiles", "#!/bin/sh\n")):  # fmt: skip
+        (programs / tool).write_text(content)
+        (programs / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    for variable, path in (("DPKG_ROOT", device), ("SAID", said), ("GATE", gate)):
+        monkeypatch.setenv(variable, str(path))
+    return script, said, gate
+
+
 def test_a_device_with_another_python_is_told(
     desk: Desk,
     dpkg: Callable[..., subprocess.CompletedProcess[str]],
@@ -326,6 +389,23 @@ def test_a_deployment_that_is_not_valid_is_refused(
 ) -> None:
     assert desk.stage("out", "--deployment", desk.write("d.toml", "latitude = 1\n")) == 1
     assert "deployment_id is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--deployment", "--settings"])
+def test_a_folder_where_a_file_is_expected(
+    option: str, desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = desk.folder / "wheels"
+    assert desk.stage("out", option, str(folder)) == 1
+    told = capfd.readouterr().err
+    assert told == f"error: {folder}: Is a directory\nhint: name a file in it\n"
+
+
+def test_a_bundle_that_was_not_signed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk.folder / "tiny.epb").unlink()
+    shutil.copytree(GOLDEN, desk.folder / "tiny.epb")
+    assert desk.stage("out") == 1
+    assert "hint: name a signed file: edge-firmware sign makes one" in capsys.readouterr().err
 
 
 def test_only_what_the_owner_signed_is_staged(

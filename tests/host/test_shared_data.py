@@ -131,7 +131,6 @@ def test_file_and_pipe_agree_on_field_audio(
     assert found > 0
 
 
-@pytest.mark.live
 @pytest.mark.parametrize("name", NAMES)
 def test_planted_syllables_are_found_in_a_file(
     name: str, bundles: dict[str, Bundle], world: SyllableWorld, tmp_path: Path

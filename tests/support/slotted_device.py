@@ -124,7 +124,11 @@ class Device:
 
     def trial(self, rules: Rules | None = None, **options: Any) -> Outcome | None:
         """Try within this process, but for systemctl."""
-        given: dict[str, Any] = {"measure": measure, "verify": verify.is_valid} | options
+        given: dict[str, Any] = {
+            "measure": measure,
+            "prove": prove,
+            "verify": verify.is_valid,
+        } | options
         return Tryout(self.layout, self.service, rules, **given).run()
 
     def cut_short(self, clock: VirtualClock) -> None:
