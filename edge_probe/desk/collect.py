@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +63,15 @@ def collect(sources: Sequence[Path], archive: Path, progress: Progress) -> Itera
             f"{archive}: expected an archive, found the folder of one recorder or deployment",
             hint="an archive has a folder for each deployment: give the one above, or a new one",
         )
+    if archive.exists() and not archive.is_dir():
+        raise StateError(f"{archive}: expected a folder, found a file", hint="name a new one")
     plans = [_plan(source, archive) for source in sources]
     check_room(archive, {path: n for plan in plans for path, n in plan.needed.items()})
     progress.total_bytes = sum(n for plan in plans for n in plan.needed.values())
-    archive.mkdir(parents=True, exist_ok=True)
-    with hold(archive):
+    is_any_good = any(plan.error is None for plan in plans)
+    if is_any_good:
+        archive.mkdir(parents=True, exist_ok=True)
+    with hold(archive) if is_any_good else nullcontext():
         for plan in plans:
             yield _bring(plan, archive, progress)
 

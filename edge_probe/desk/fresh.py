@@ -16,7 +16,7 @@ def fresh_file(target: Path) -> Iterator[Path]:
     Raises
     ------
     EdgeProbeError
-        Something of that name is there already.
+        Something of that name is there already, or the folder that it is to lie in is not.
     OSError
         The folder cannot be written.
     """
@@ -37,7 +37,7 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     Raises
     ------
     EdgeProbeError
-        Something of that name is there already.
+        Something of that name is there already, or the folder that it is to lie in is not.
     OSError
         The folder cannot be written.
     """
@@ -53,11 +53,13 @@ def fresh_folder(target: Path) -> Iterator[Path]:
 
 
 def refuse_existing(target: Path) -> None:
-    """Nothing that exists is written over.
+    """Nothing that exists is written over, and no folder is made for what may be mistyped.
 
     Raises
     ------
     EdgeProbeError
     """
+    if not target.parent.is_dir():
+        raise EdgeProbeError(f"{target.parent}: no such folder", hint="make it, or name another")
     if target.exists() or target.is_symlink():
         raise EdgeProbeError(f"{target}: exists already", hint="name another output, or move it")

@@ -335,3 +335,12 @@ def test_a_refused_card_leaves_nothing(recorder: FieldRecorder, tmp_path: Path) 
     assert outcome.error is not None
     assert "version 1 or older, found 99" in outcome.error.message
     assert not (tmp_path / "archive" / "wood").exists()
+
+
+def test_nothing_is_made_where_nothing_comes(tmp_path: Path) -> None:
+    (outcome,) = gather(tmp_path / "archive", tmp_path / "nowhere")
+    assert not outcome.is_good
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="expected a folder, found a file"):
+        gather(tmp_path / "file", tmp_path / "nowhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -353,6 +353,13 @@ def test_a_bundle_that_is_not_there_is_named(archive: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_a_folder_that_is_not_there_is_not_made(name: str, archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgeProbeError, match="nowhere: no such folder"):
+        export(archive, name, tmp_path / "nowhere" / "out")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_what_exists_is_not_touched(name: str, archive: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
