@@ -18,7 +18,7 @@ from edge_probe.chunk import Chunk
 from edge_probe.classify import ChunkAnalyser, Event, Run, RunClassifier
 from edge_probe.detect import Box, token_box
 from edge_probe.errors import AudioError
-from edge_probe.head import PrototypeHead, WindowMaxima, WindowSummary, strongest
+from edge_probe.head import PrototypeHead, WindowMaxima, WindowSummary, located, strongest
 from edge_probe.source.files import AudioFile
 from edge_probe.window import Window
 
@@ -84,11 +84,11 @@ class Place:
     prototypes: tuple[int, ...]
     """The largest contribution first."""
     shares: tuple[float, ...]
-    """Of each prototype in the positive evidence."""
+    """Of each prototype in the positive evidence that has a place (`edge_probe.head.located`)."""
 
     @property
     def share(self) -> float:
-        """Part of the positive evidence that lies here."""
+        """Part of that evidence that lies here."""
         return sum(self.shares)
 
 
@@ -189,7 +189,8 @@ def explain(analyser: ChunkAnalyser, heard: Heard, event: Event) -> Decision:
         usual = float(linear.row(class_index) @ bundle.head.reference_scores)
         baseline = float(linear.bias[class_index]) + usual
         contributions = bundle.head.contributions(merged, class_index)
-        places = _places(bundle, window, merged, contributions)
+        heard_of_it = located(contributions, linear.row(class_index))
+        places = _places(bundle, window, merged, heard_of_it)
     return Decision(
         heard=heard,
         event=event,

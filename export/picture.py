@@ -95,7 +95,8 @@ def title(decision: Decision, bundle: Bundle) -> str:
         return f"{first}\nThis head averages all tokens: its evidence has no place, so no boxes."
     if not decision.places:
         return f"{first}\nNo prototype speaks for it: its bias alone is above the threshold."
-    half = f"Boxes: half of the evidence for it ({sum(p.share for p in decision.places):.0%})."
+    share = sum(place.share for place in decision.places)
+    half = f"Boxes: half of what was heard that speaks for it ({share:.0%})."
     if any(place.box.low_hz is None for place in decision.places):
         half += "\nIts tokens have no known band: boxes tell times only."
     return f"{first}\n{half}"

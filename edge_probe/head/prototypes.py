@@ -134,17 +134,32 @@ class PrototypeHead(ABC):
         return self.linear.row(class_index) * difference
 
     def evidence(self, window: WindowMaxima, class_index: int) -> list[tuple[int, int]]:
-        """Tokens that explain half of what speaks for a class.
+        """Tokens that explain half of what is heard that speaks for a class.
 
-        It is here that the `strongest` prototypes reached their maxima.
+        It is here that the `strongest` of the `located` prototypes reached their maxima.
 
         Returns
         -------
         list of (chunk position in the window, token number in that chunk)
             Ascending, each once; empty if nothing speaks for the class.
         """
-        chosen = strongest(self.contributions(window, class_index))
+        weights = self.linear.row(class_index)
+        chosen = strongest(located(self.contributions(window, class_index), weights))
         return sorted({(int(window.chunks[m]), int(window.tokens[m])) for m in chosen})
+
+
+def located(contributions: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Contributions to a class of what is heard, and 0 for what is not.
+
+    A prototype that speaks against a class speaks for it where its score is low: where in the window
+    that is not so low as elsewhere tells nothing about where the class is.
+
+    Parameters
+    ----------
+    contributions, weights : (M,) float64
+        Of `PrototypeHead.contributions`, and of the class in the linear layer.
+    """
+    return np.where(weights > 0, contributions, 0.0)
 
 
 def strongest(contributions: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -153,7 +168,7 @@ def strongest(contributions: NDArray[np.float64]) -> NDArray[np.intp]:
     Parameters
     ----------
     contributions : (M,) float64
-        Of `PrototypeHead.contributions`.
+        Of `located`.
 
     Returns
     -------

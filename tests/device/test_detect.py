@@ -1,5 +1,7 @@
 """Detections against a definition written a second time, offline and slow."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +98,21 @@ def test_box_is_the_union_of_tokens_in_time_and_frequency() -> None:
     spec = grid_of(2, (0.0, 20.0, 50.0))
     found = box(spec, 3, [[2 * 1 + 1, 2 * 2 + 1, 0]])  # two of three explain half
     assert found == Box(3.2, 3.7, 20.0, 50.0)
+
+
+def test_what_is_not_heard_has_no_place() -> None:
+    """A prototype that speaks against a class and scores low speaks for it, but from nowhere."""
+    spec = grid_of(2, (0.0, 20.0, 50.0))
+    weights = np.array([[1.0, -9.0, 0.5]], np.float32)
+    head = replace(
+        head_of(3), linear=FloatLinear(weights, np.zeros(1)),
+        reference_scores=np.array([0.0, 0.9, 0.0], np.float32),
+    )  # fmt: skip
+    chunk = PrototypeMaxima(np.full(3, 0.5, np.float32), np.array([3, 0, 7], np.int32))
+    window = Window(0, 3, (chunk,), 100)
+    merged = head.merge(window.chunks)
+    assert head.contributions(merged, 0).argmax() == 1
+    assert box_of(spec, head, window, merged, 0) == Box(3.2, 3.45, 20.0, 50.0)
 
 
 def test_box_without_a_frequency_axis_or_edges_has_no_band() -> None:

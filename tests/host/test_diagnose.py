@@ -92,9 +92,9 @@ def test_the_box_stands_where_the_sound_was_planted(tmp_path: Path) -> None:
     np.testing.assert_allclose(sound.get_xlim(), [0.06, 0.08])
     assert sound.get_title(loc="left").splitlines() == [
         r"Great \$Tit\$ (Parus major): logit 2.00, threshold 1.00, 0.07 to 0.08 s",
-        f"bundle {bundle.id}", "Boxes: half of the evidence for it (94%).",
+        f"bundle {bundle.id}", "Boxes: half of what was heard that speaks for it (100%).",
     ]  # fmt: skip
-    assert [text.get_text() for text in listed.texts] == ["A", "0: 94%"]
+    assert [text.get_text() for text in listed.texts] == ["A", "0: 100%"]
     np.testing.assert_allclose([bar.get_width() for bar in bars.patches], [3.75, 0.25])
     names = [text.get_text() for text in bars.get_yticklabels()]
     assert names == [r"Great \$Tit\$  0  A", "Owl  1  "]
@@ -245,6 +245,7 @@ def test_command_knows_all_heads_with_prototypes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     head = tiny_head("float", "int8", "protofloat") if kind == "protofloat" else threshold_head()
+    head = dataclasses.replace(head, reference_scores=np.full(3, -1, np.float32))  # all is unusual
     labels = ["Parus major_シジュウカラ \N{BIRD} | $x_1$", "Owl"]
     low: dict[str, Any] = {
         "threshold_on": [-9.0, -9.0],
