@@ -136,8 +136,10 @@ class DemoEncoder(nn.Module):
 def encoder_spec(graph: str) -> EncoderSpec:
     """The facts of the exported graph.
 
-    Four stride-2 convolutions with padding 1 centre column i on frame 16 i and row j on mel band
-    16 j; a frame is centred 80 samples behind its hop.
+    Four stride-2 convolutions with padding 1 centre the field of column i on frame 16 i and that of
+    row j on mel band 16 j. Within its field a column of the trained net answers most to what comes
+    6 to 7 frames later, and boxes would be so much too early (benchmarks/bench_boxes.py): columns
+    tile the chunk, as ``edge-export encoder cut`` measures it. Rows show no such shift.
     """
     edges = mel_edges_hz()
     step = _STRIDE * HOP
@@ -153,7 +155,7 @@ def encoder_spec(graph: str) -> EncoderSpec:
             n_dims=N_DIMS,
             n_time=n_time,
             n_freq=n_freq,
-            start_samples=float(HOP // 2 - step // 2),
+            start_samples=0.0,
             step_samples=float(step),
             band_edges_hz=tuple(round(float(edges[band + (band == N_MELS)]), 1) for band in bands),
         ),

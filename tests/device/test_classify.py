@@ -112,21 +112,21 @@ def test_a_tail_without_a_token_is_no_chunk(analyser: ChunkAnalyser) -> None:
     """Its padding would be a window of its own, of scores that no audio has."""
     spec = analyser.bundle.encoder
     whole = 3 * spec.chunk_samples
-    assert not spec.grid.valid_tokens(50).any()
-    assert spec.grid.valid_tokens(200).any()
+    assert not spec.grid.valid_tokens(1200).any()
+    assert spec.grid.valid_tokens(1400).any()
 
     def logits_of(n_samples: int) -> list[NDArray[np.float64]]:
         seen: list[NDArray[np.float64]] = []
         run = Run("run", 0, spec.sample_rate_hz)
         classifier = RunClassifier(analyser, run, lambda _, logits: seen.append(logits))
-        noise = np.random.default_rng(0).normal(0, 0.1, whole + 200).astype(np.float32)
+        noise = np.random.default_rng(0).normal(0, 0.1, whole + 1400).astype(np.float32)
         classifier.push(noise[:n_samples])
         classifier.finish()
         return seen
 
-    without, with_tail = logits_of(whole), logits_of(whole + 50)
+    without, with_tail = logits_of(whole), logits_of(whole + 1200)
     assert np.array_equal(without, with_tail)
-    assert len(logits_of(whole + 200)) > len(without)
+    assert len(logits_of(whole + 1400)) > len(without)
 
 
 def test_padding_is_no_candidate(analyser: ChunkAnalyser) -> None:
