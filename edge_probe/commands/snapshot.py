@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     needed = needed_bytes(args.state, args.target)
     check_room(args.target, needed)
     progress = Progress(sys.stderr)
-    progress.total_bytes = sum(needed.values())
+    progress.total = sum(needed.values())
     try:
         found = snapshot(args.state, args.target, progress)
     finally:

@@ -84,7 +84,7 @@ def cut(deployment: Deployment, row: DetectionRow, before_s: float, after_s: flo
         for at, n in ((begin, first - begin), (last, end - last))
         if n > 0
     ]
-    for private_begin, private_end in _private(deployment, row, first, last):
+    for private_begin, private_end in private_parts(deployment, row.stream, rate, first, last):
         samples[private_begin - first : private_end - first] = 0
         at, n = private_begin - first, private_end - private_begin
         missing.append(Missing(at / rate, n / rate, PRIVATE))
@@ -135,10 +135,10 @@ def _cause(deployment: Deployment, stream: int, begin: int, n_samples: int) -> s
     return cause
 
 
-def _private(
-    deployment: Deployment, row: DetectionRow, begin: int, end: int
+def private_parts(
+    deployment: Deployment, stream: int, rate_hz: int, begin: int, end: int
 ) -> Iterator[tuple[int, int]]:
     """Parts of [begin, end) near something private: the recorder may not have come to it yet."""
-    margin = round(_SILENCED_S * row.rate_hz)
-    for first, last in deployment.private_spans(row.stream, begin - margin, end + margin):
+    margin = round(_SILENCED_S * rate_hz)
+    for first, last in deployment.private_spans(stream, begin - margin, end + margin):
         yield max(begin, first - margin), min(end, last + margin)

@@ -67,7 +67,7 @@ def collect(sources: Sequence[Path], archive: Path, progress: Progress) -> Itera
         raise StateError(f"{archive}: expected a folder, found a file", hint="name a new one")
     plans = [_plan(source, archive) for source in sources]
     check_room(archive, {path: n for plan in plans for path, n in plan.needed.items()})
-    progress.total_bytes = sum(n for plan in plans for n in plan.needed.values())
+    progress.total = sum(n for plan in plans for n in plan.needed.values())
     is_any_good = any(plan.error is None for plan in plans)
     if is_any_good:
         archive.mkdir(parents=True, exist_ok=True)

@@ -121,10 +121,10 @@ def _title(row: DetectionRow, time_text: str) -> Sequence[str]:
         name += f" ({row.scientific_name})"
     score = "probability" if row.calibrated else "score"
     lines = (f"{name}, {score} {row.score:.2f}", f"{time_text}, {row.deployment_id}, {row.bundle}")
-    return [_plain(line) for line in lines]
+    return [plain(line) for line in lines]
 
 
-def _plain(text: str) -> str:
+def plain(text: str, n_most: int = 110) -> str:
     """What fits, and is not taken for mathematics."""
-    short = text if len(text) <= 110 else f"{text[:109]}…"
+    short = text if len(text) <= n_most else f"{text[: n_most - 1]}…"
     return short.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""How far a long copy has come: one line that is written over, or one now and then in a log."""
+"""How far long work has come: one line that is written over, or one now and then in a log."""
 
 import time
 from typing import TextIO
@@ -9,29 +9,34 @@ MIB = 1 << 20
 
 
 class Progress:
-    """Tells of bytes that were read.
+    """Tells of bytes that were read, or of something else that can be counted.
 
     Parameters
     ----------
     stream : TextIO
         Such as stderr.
+    unit : str
+        In which it is told.
+    size : int
+        Of one unit, in what is counted.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.total_bytes = 0
+    def __init__(self, stream: TextIO, unit: str = "MiB", size: int = MIB) -> None:
+        self.total = 0
         """As far as can be told beforehand."""
+        self._unit, self._size = unit, size
         self._stream = stream
         self._on_screen = stream.isatty()
         self._done, self._what, self._width = 0, "", 0
         self._begun = self._told = time.monotonic()
 
     def begin(self, what: str) -> None:
-        """What is copied from now on."""
+        """What is worked on from now on."""
         self._what = what
 
-    def tick(self, n_bytes: int) -> None:
-        """So many more were read."""
-        self._done += n_bytes
+    def tick(self, n: int) -> None:
+        """So many more are done."""
+        self._done += n
         now = time.monotonic()
         if now - self._told >= (_ON_SCREEN_S if self._on_screen else _IN_LOG_S):
             self._told = now
@@ -39,10 +44,11 @@ class Progress:
 
     def _tell(self, passed_s: float) -> None:
         rate = self._done / passed_s
-        left_s = max(0, self.total_bytes - self._done) / rate if rate else 0
+        left_s = max(0, self.total - self._done) / rate if rate else 0
+        done, total = (n // self._size for n in (self._done, max(self.total, self._done)))
         line = (
-            f"{self._what}: {self._done // MIB} of {max(self.total_bytes, self._done) // MIB} MiB,"
-            f" {rate / MIB:.1f} MiB/s, {left_s / 60:.0f} min left"
+            f"{self._what}: {done} of {total} {self._unit},"
+            f" {rate / self._size:.1f} {self._unit}/s, {left_s / 60:.0f} min left"
         )
         if self._on_screen:
             self._stream.write("\r" + line.ljust(self._width))

@@ -9,7 +9,13 @@ from edge_probe.head.linear import (
 from edge_probe.head.mean_linear import MeanLinearHead, TokenSum
 from edge_probe.head.protobin import ProtobinHead
 from edge_probe.head.protofloat import ProtofloatHead
-from edge_probe.head.prototypes import PrototypeHead, PrototypeMaxima, WindowMaxima, located, strongest
+from edge_probe.head.prototypes import (
+    PrototypeHead,
+    PrototypeMaxima,
+    WindowMaxima,
+    located,
+    strongest,
+)
 
 Head = PrototypeHead | MeanLinearHead
 """Every kind offers ``summarise`` (a chunk), ``merge`` (a window), ``logits``, ``evidence``."""

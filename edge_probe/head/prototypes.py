@@ -148,11 +148,13 @@ class PrototypeHead(ABC):
         return sorted({(int(window.chunks[m]), int(window.tokens[m])) for m in chosen})
 
 
-def located(contributions: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def located(
+    contributions: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Contributions to a class of what is heard, and 0 for what is not.
 
-    A prototype that speaks against a class speaks for it where its score is low: where in the window
-    that is not so low as elsewhere tells nothing about where the class is.
+    A prototype that speaks against a class speaks for it where its score is low; the token at which
+    that is least low tells nothing about where the class is.
 
     Parameters
     ----------
