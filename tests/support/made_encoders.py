@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from export.card import EncoderCard, write_card
 from export.nodes import Nodes
 
 RATE, HOP, FRAMES, BANDS = 8000, 80, 64, 32
@@ -79,3 +80,18 @@ class EncoderGraph:
         """Write the model."""
         onnx.save(self.model(value), path)
         return path
+
+
+def known_card(graph: Path) -> EncoderCard:
+    """Write an encoder of which it is known what each token hears, and its card.
+
+    Column i hears samples [4 HOP i, 4 HOP (i + 1)), row r hears bands 4 r to 4 r + 3.
+    """
+    made = EncoderGraph()
+    made.save(made.step.add("Transpose", made.trunk(), perm=[0, 1, 3, 2]), graph)
+    edges_hz = BAND_HZ * (4 * np.arange(BANDS // 4 + 1) + 0.5)
+    return write_card(graph, {
+        "name": "made", "licence": "CC0-1.0", "sample_rate_hz": RATE, "chunk_samples": SAMPLES,
+        "input": "sound", "output": "out", "start_samples": 0, "step_samples": 4 * HOP,
+        "band_edges_hz": edges_hz.tolist(),
+    })  # fmt: skip
