@@ -239,3 +239,53 @@ def test_privacy_is_tested_on_voices_texts_and_places_that_nobody_trained_on(sha
     assert set(heard).isdisjoint(tested)
     assert len(tested) == len(set(tested))
     assert all(path.is_file() for path in heard + tested)
+
+
+def test_small_part_of_the_benchmark_of_boxes(shared: Path) -> None:
+    """Heads are taught and asked; what a box cannot be is asserted in there."""
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "bench_boxes.py", shared, "--smoke"],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {(row["encoder"], row["sounds"]): row for row in json.loads(done.stdout)["rows"]}
+    known = rows["made", "tones in white noise"]
+    assert known["iou"]["median"] > 3 * known["window_iou"]["median"]
+
+
+def test_boxes_are_scored_by_where_they_lie() -> None:
+    from box_scores import Sound, figures, grid_iou, iou, scores
+
+    from edge_probe.bundle import Label
+    from edge_probe.classify import Event
+    from edge_probe.spec import EncoderSpec, TokenGrid
+
+    assert iou((0, 2), (1, 3)) == pytest.approx(1 / 3)
+    assert iou((0, 1), (1, 2)) == 0
+    spec = EncoderSpec("g", "x", "y", 10, 40, TokenGrid(1, 4, 2, 0.0, 10.0, (100.0, 400.0, 1600.0)))
+    assert grid_iou(spec, (2.0, 5.0)) == 1, "over the border of a chunk"
+    assert grid_iou(spec, (1.25, 1.75)) == 0.5
+
+    def event(start_s: float, end_s: float, logit: float, window_s: float) -> Event:
+        return Event(
+            "f", 0, start_s, end_s, 100.0, 400.0, Label.parse("x"), 0.9, False, logit, 0.0,
+            window_s, window_s, window_s + 8, None, "unset", "b",
+        )  # fmt: skip
+
+    sounds = [Sound("x", 1.0, 2.0, hz=800.0), Sound("x", 21.0, 23.0, hz=200.0), Sound("x", 60, 61)]
+    events = [
+        event(1.0, 3.0, 2.0, 0.0), event(5.0, 6.0, 1.0, 0.0),  # the weaker one of the first
+        event(20.0, 21.0, 1.0, 20.0), event(40.0, 41.0, 9.0, 36.0),  # one of nothing
+    ]  # fmt: skip
+    told, n_elsewhere = scores(sounds, events, spec, 8.0)
+    first, second, third = told
+    assert third is None
+    assert first is not None
+    assert (first.iou, first.window_iou, first.onset_s, first.offset_s) == (0.5, 0.125, 0.0, 1.0)
+    assert (first.outside_octaves, first.band_octaves) == (1.0, 2.0)
+    assert second is not None
+    assert (second.iou, second.onset_s, second.offset_s) == (0.0, -1.0, -2.0)
+    row = figures(told, n_elsewhere)
+    assert (row["n"], row["n_missed"], row["n_apart"], row["n_elsewhere"]) == (3, 1, 1, 1)
+    assert row["onset_ms"] == {"median": -500.0, "low": -750.0, "high": -250.0}
+    assert row["tone_in_band"] == 0.5

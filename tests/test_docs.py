@@ -107,6 +107,16 @@ def test_figures_of_encoder_forms_are_the_measured_ones() -> None:
     assert rendered == table.in_document(page)
 
 
+def test_figures_of_boxes_are_the_measured_ones() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import box_table
+    import table
+
+    results = json.loads((ROOT / "benchmarks/results/boxes.json").read_text(encoding="utf-8"))
+    page = box_table.README.read_text(encoding="utf-8")
+    assert box_table.render(results) == table.in_document(page)
+
+
 def test_privacy_figures_are_the_measured_ones_and_promise_nothing() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import privacy_figures

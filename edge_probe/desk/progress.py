@@ -9,29 +9,28 @@ MIB = 1 << 20
 
 
 class Progress:
-    """Tells of bytes that were read, or of something else that can be counted.
+    """Tells of bytes that were read, or of other things that were done.
 
     Parameters
     ----------
     stream : TextIO
         Such as stderr.
     unit : str
-        In which it is told.
-    size : int
-        Of one unit, in what is counted.
+        Name of what is counted, for people.
+    unit_size : int
+        Of what `tick` counts in one unit.
     """
 
-    def __init__(self, stream: TextIO, unit: str = "MiB", size: int = MIB) -> None:
+    def __init__(self, stream: TextIO, unit: str = "MiB", unit_size: int = MIB) -> None:
         self.total = 0
         """As far as can be told beforehand."""
-        self._unit, self._size = unit, size
-        self._stream = stream
+        self._stream, self._unit, self._unit_size = stream, unit, unit_size
         self._on_screen = stream.isatty()
         self._done, self._what, self._width = 0, "", 0
         self._begun = self._told = time.monotonic()
 
     def begin(self, what: str) -> None:
-        """What is worked on from now on."""
+        """What is done from now on."""
         self._what = what
 
     def tick(self, n: int) -> None:
@@ -45,10 +44,10 @@ class Progress:
     def _tell(self, passed_s: float) -> None:
         rate = self._done / passed_s
         left_s = max(0, self.total - self._done) / rate if rate else 0
-        done, total = (n // self._size for n in (self._done, max(self.total, self._done)))
+        size = self._unit_size
         line = (
-            f"{self._what}: {done} of {total} {self._unit},"
-            f" {rate / self._size:.1f} {self._unit}/s, {left_s / 60:.0f} min left"
+            f"{self._what}: {self._done // size} of {max(self.total, self._done) // size}"
+            f" {self._unit}, {rate / size:.1f} {self._unit}/s, {left_s / 60:.0f} min left"
         )
         if self._on_screen:
             self._stream.write("\r" + line.ljust(self._width))

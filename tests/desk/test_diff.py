@@ -32,10 +32,11 @@ from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import WindowSpec
 
 LABELS = ("Parus major_Great Tit", "background")
+WINDOWS = WindowSpec(4, 2, 0.0)
 
 
 def bundle(
-    folder: Path, name: str, *, rate_hz: int = 1000, windows: WindowSpec = WindowSpec(4, 2, 0.0),
+    folder: Path, name: str, *, rate_hz: int = 1000, windows: WindowSpec = WINDOWS,
     on: Sequence[float] = (0.6, 0.7), labels: Sequence[str] = LABELS, **changes: Any,
 ) -> Bundle:  # fmt: skip
     """Chunks of 16 samples: of 16 ms unless another rate is asked for."""
@@ -49,7 +50,7 @@ def bundle(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
-    """Windows of 64 ms every 32 ms, and of 24 ms every 8 ms; other encoders, thresholds, classes."""
+    """Windows of 64 ms every 32 ms, and of 24 ms every 8 ms; thresholds, classes and rates differ."""
     folder = tmp_path_factory.mktemp("bundles")
     b_labels = ("Rana_Frog, common", LABELS[0])
     b = bundle(

@@ -34,7 +34,8 @@ def logits(side: int, index: int) -> Logits:
 
 def paired(both: Timings, counts: tuple[int, int], end: Fraction, order: list[int]) -> list[Pair]:
     """Windows come in this order of sides, each as long as there are any."""
-    pairing, given_, found = Pairing(both), [0, 0], []
+    pairing, given_ = Pairing(both), [0, 0]
+    found: list[Pair] = []
     for side in order:
         if given_[side] < counts[side]:
             pairing.push(side, logits(side, given_[side]))

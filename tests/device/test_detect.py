@@ -110,7 +110,7 @@ def test_what_is_not_heard_has_no_place() -> None:
     )  # fmt: skip
     chunk = PrototypeMaxima(np.full(3, 0.5, np.float32), np.array([3, 0, 7], np.int32))
     window = Window(0, 3, (chunk,), 100)
-    merged = head.merge(window.chunks)
+    merged = head.merge((chunk,))
     assert head.contributions(merged, 0).argmax() == 1
     assert box_of(spec, head, window, merged, 0) == Box(3.2, 3.45, 20.0, 50.0)
 

@@ -4,10 +4,10 @@ Real encoders hear farther than their tokens: `benchmarks/bench_boxes.py` measur
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.made_encoders import BAND_HZ, BANDS, HOP, RATE, SAMPLES, known_card
 
 from edge_probe.bundle import Bundle, write_bundle
@@ -32,13 +32,16 @@ class Tone:
     """Samples."""
     hz: float
 
-    def on(self, n_samples: int) -> np.ndarray:
+    def on(self, n_samples: int) -> NDArray[np.float32]:
         at = np.arange(n_samples)
         inside = (self.begin <= at) & (at < self.end)
-        return (LEVEL * inside * np.sin(2 * np.pi * self.hz * at / RATE)).astype(np.float32)
+        sound: NDArray[np.float32] = (
+            np.float32(LEVEL) * inside * np.sin(2 * np.pi * self.hz * at / RATE).astype(np.float32)
+        )
+        return sound
 
 
-def band_tokens(card: EncoderCard) -> np.ndarray:
+def band_tokens(card: EncoderCard) -> NDArray[np.float32]:
     """What each of the four bands of a row sounds like as a token, and silence: (5, D)."""
     encoder = Encoder(card.graph, card.spec, profile="fast")
     column, row = 5, 3
@@ -68,7 +71,14 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     )  # fmt: skip
 
 
-def heard(bundle: Bundle, samples: np.ndarray) -> list[Event]:
+def scene_of(tones: list[Tone], n_samples: int) -> NDArray[np.float32]:
+    scene = np.zeros(n_samples, np.float32)
+    for tone in tones:
+        scene += tone.on(n_samples)
+    return scene
+
+
+def heard(bundle: Bundle, samples: NDArray[np.float32]) -> list[Event]:
     classifier = RunClassifier(ChunkAnalyser(bundle), Run("scene", 0, RATE))
     return classifier.push(samples) + classifier.finish()
 
@@ -82,7 +92,7 @@ def test_the_box_of_a_tone_is_the_tone_to_one_column_and_one_row(tones: Bundle) 
         length = int(rng.integers(STEP, 8 * STEP))
         begin = n * gap + int(rng.integers(SAMPLES, 2 * SAMPLES))
         planted.append(Tone(begin, begin + length, float(rng.uniform(4, BANDS - 3)) * BAND_HZ))
-    scene = np.sum([tone.on(n_tones * gap) for tone in planted], axis=0, dtype=np.float32)
+    scene = scene_of(planted, n_tones * gap)
     scene += rng.normal(0, 1e-4, len(scene)).astype(np.float32)
     events = heard(tones, scene)
     assert len(events) == n_tones
@@ -103,6 +113,7 @@ def test_the_box_of_a_tone_that_fills_a_column_is_that_column(tones: Bundle) -> 
         Tone((n := SAMPLES * chunk + STEP * column), n + STEP, 13.0 * BAND_HZ)
         for chunk, column in columns
     ]
-    scene = np.sum([tone.on(26 * SAMPLES) for tone in planted], axis=0, dtype=np.float32)
-    found = [(event.start_s, event.end_s) for event in heard(tones, scene)]
+    found = [
+        (event.start_s, event.end_s) for event in heard(tones, scene_of(planted, 26 * SAMPLES))
+    ]
     np.testing.assert_allclose(found, [(tone.begin / RATE, tone.end / RATE) for tone in planted])
