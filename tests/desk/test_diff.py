@@ -20,6 +20,7 @@ from support.tiny_bundle import ENCODER, write_tiny_bundle
 
 from edge_probe.bundle import Bundle
 from edge_probe.capture.segment import Format
+from edge_probe.chunk import MARGIN_SAMPLES, Chunk
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.cli import main
 from edge_probe.desk.diff.compare import Comparison, compare
@@ -28,7 +29,8 @@ from edge_probe.desk.diff.review import ReviewList, Said
 from edge_probe.desk.diff.sides import sides
 from edge_probe.desk.diff.stretches import Place, open_source
 from edge_probe.desk.diff.tally import Tally, agreement
-from edge_probe.errors import EdgeProbeError
+from edge_probe.errors import EdgeProbeError, EncoderError
+from edge_probe.head import ChunkSummary
 from edge_probe.spec import WindowSpec
 
 LABELS = ("Parus major_Great Tit", "background")
@@ -50,7 +52,7 @@ def bundle(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
-    """Windows of 64 ms every 32 ms, and of 24 ms every 8 ms; thresholds, classes and rates differ."""
+    """Windows of 64 ms every 32 ms, and of 24 ms every 8 ms; thresholds and classes differ."""
     folder = tmp_path_factory.mktemp("bundles")
     b_labels = ("Rana_Frog, common", LABELS[0])
     b = bundle(
@@ -281,6 +283,27 @@ def test_a_file_that_breaks_off_counts_up_to_there(
     assert json.loads(streams.out)["audio_s"] == 1.5
 
 
+def test_an_encoder_that_fails_costs_the_rest_of_its_file(
+    pair: tuple[Bundle, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ChunkAnalyser.summary
+
+    def fails_once(self: ChunkAnalyser, chunk: Chunk) -> ChunkSummary:
+        if self.bundle.name == "b" and chunk.index == 1500:  # behind the first block
+            raise EncoderError("NaN", hint="")
+        return whole(self, chunk)
+
+    monkeypatch.setattr(ChunkAnalyser, "summary", fails_once)
+    sound = noise(14 * RATE)
+    found = compared(pair, wav(tmp_path / "a.wav", sound), wav(tmp_path / "b.wav", sound[:RATE]))
+    assert [error.message for error in found.problems] == [f"{tmp_path}/a.wav: at 12.00 s: NaN"]
+    block_s = (1 << 16) / RATE
+    n_first = int((block_s - MARGIN_SAMPLES / 1000 - 0.064) / 0.032) + 1
+    n_second = len(windows_of(pair[0], sound[:RATE]))
+    assert abs(found.tally.n_windows - n_first - n_second) <= 5
+    assert found.audio_s == block_s + 1
+
+
 def test_wrong_arguments_are_one_line_and_a_hint(
     pair: tuple[Bundle, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,7 +344,7 @@ def test_an_archive_without_audio_is_refused(
 def test_output_is_complete_and_never_replaces_any(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    labels = ('Rana "x", $y_Frog, common', "åé_Ørret")
+    labels = ('Rana "x", $y_Frog, common', "シジュウカラ_Ørret")
     a = bundle(tmp_path, "a", labels=labels)
     b = bundle(tmp_path, "b", on=(0.9, -0.2), labels=labels)
     audio, out = wav(tmp_path / "a.wav", noise(5 * RATE)), tmp_path / "out"

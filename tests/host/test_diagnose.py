@@ -14,7 +14,7 @@ from support.tiny_bundle import ENCODER, threshold_head, tiny_head, write_tiny_b
 
 from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.classify import ChunkAnalyser
-from edge_probe.head import FloatLinear, ProtobinHead, PrototypeHead, WindowMaxima
+from edge_probe.head import FloatLinear, ProtobinHead, ProtofloatHead, WindowMaxima
 from edge_probe.head.packing import pack_signs
 from edge_probe.spec import WindowSpec
 from export.cli import main
@@ -245,7 +245,7 @@ def test_command_knows_all_heads_with_prototypes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     head = tiny_head("float", "int8", "protofloat") if kind == "protofloat" else threshold_head()
-    assert isinstance(head, PrototypeHead)
+    assert isinstance(head, ProtobinHead | ProtofloatHead)
     head = dataclasses.replace(head, reference_scores=np.full(3, -1, np.float32))  # all is unusual
     labels = ["Parus major_シジュウカラ \N{BIRD} | $x_1$", "Owl"]
     low: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Scores of one bundle over those of the other, as a PNG: a panel for each class."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def scatter(found: Comparison, path: Path) -> None:
     names = [plain(side.bundle.id) for side in found.sides.both]
     figure.supxlabel(f"score of A, {names[0]}", fontsize=9)
     figure.supylabel(f"score of B, {names[1]}", fontsize=9)
-    canvas.print_png(path)
+    with warnings.catch_warnings():  # letters that the font lacks are boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        canvas.print_png(path)
 
 
 def _panel(axes: Axes, found: Comparison, n: int, norm: LogNorm) -> None:
