@@ -155,11 +155,15 @@ def ask(name: str, bundle: Bundle, lesson: Lesson, n_sounds: int) -> Iterator[di
         }  # fmt: skip
 
 
-def measure(shared: Path, work: Path, n_sounds: int, n_clips: int) -> list[dict[str, object]]:
+def measure(
+    shared: Path, work: Path, n_sounds: int, n_clips: int, encoders: Sequence[str]
+) -> list[dict[str, object]]:
     """One row per encoder and kind of sound."""
     plain, tones, syllables = lessons(shared)
     rows: list[dict[str, object]] = []
-    for name, card in cards(shared, work).items():
+    made = cards(shared, work)
+    for name in encoders:
+        card = made[name]
         for lesson in (plain,) if name == MADE else (tones, syllables):
             folder = work / f"{name} {lesson.name}"
             for row in ask(name, taught(card, lesson, n_clips, folder), lesson, n_sounds):
@@ -175,8 +179,9 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="a few of each, write nothing")
     args = parser.parse_args()
     n_sounds, n_clips = (20, 120) if args.smoke else (200, 240)
+    encoders = (MADE, "demo") if args.smoke else (MADE, "demo", "YAMNet")
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(args.data, Path(folder), n_sounds, n_clips)
+        rows = measure(args.data, Path(folder), n_sounds, n_clips, encoders)
     result = {"machine": machine(), "rows": rows}
     print(json.dumps(result, indent=1))
     if not args.smoke:
