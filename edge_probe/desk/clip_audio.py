@@ -1,15 +1,15 @@
-"""The audio of a detection with a little before and after it, and what of that is missing."""
+"""The audio of a detection or a window with a little around it, and what of that is missing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.desk.archive import Deployment
-from edge_probe.desk.rows import DetectionRow, Segment
+from edge_probe.desk.rows import Segment
 from edge_probe.errors import AudioError
 from edge_probe.source.files import AudioFile
 
@@ -20,6 +20,21 @@ _SILENCED_S = 5.0
 and ends after what is heard of it."""
 
 _MOST_BYTES = 3
+
+
+class Stretch(Protocol):
+    """Samples of one channel of a stream: those of a detection's box, or of a window."""
+
+    @property
+    def stream(self) -> int: ...  # noqa: D102
+    @property
+    def channel(self) -> int: ...  # noqa: D102
+    @property
+    def start_sample(self) -> int: ...  # noqa: D102
+    @property
+    def end_sample(self) -> int: ...  # noqa: D102
+    @property
+    def rate_hz(self) -> int: ...  # noqa: D102
 
 
 class Missing(NamedTuple):
@@ -54,18 +69,26 @@ class ClipAudio:
         """By the nominal rate."""
         return len(self.samples) / self.rate_hz
 
+    def pcm(self) -> bytes:
+        """Little-endian samples, exact: float32 holds 24 bits."""
+        full_scale = 2 ** (8 * self.sample_bytes - 1)
+        scaled = np.rint(self.samples.astype(np.float64) * full_scale)
+        values = np.clip(scaled, -full_scale, full_scale - 1).astype("<i4")
+        low_bytes = values.view(np.uint8).reshape(-1, 4)[:, : self.sample_bytes]
+        return bytes(np.ascontiguousarray(low_bytes))
 
-def cut(deployment: Deployment, row: DetectionRow, before_s: float, after_s: float) -> ClipAudio:
-    """Cut the audio of a detection out of its segments, and never over a gap.
+
+def cut(deployment: Deployment, row: Stretch, before_s: float, after_s: float) -> ClipAudio:
+    """Cut audio out of its segments, and never over a gap.
 
     Parameters
     ----------
     deployment : Deployment
-        The one the detection is of.
-    row : DetectionRow
+        The one it is of.
+    row : Stretch
         Begins in a segment whose file is there.
     before_s, after_s : float
-        Wanted before and after its box.
+        Wanted before and after it.
 
     Raises
     ------
@@ -92,8 +115,8 @@ def cut(deployment: Deployment, row: DetectionRow, before_s: float, after_s: flo
     return ClipAudio(samples, rate, max(sizes), first, names, tuple(sorted(missing)))
 
 
-def _around(segments: Sequence[Segment], row: DetectionRow) -> Sequence[Segment]:
-    """Those that follow each other without a gap around the one in which the detection begins."""
+def _around(segments: Sequence[Segment], row: Stretch) -> Sequence[Segment]:
+    """Those that follow each other without a gap around the one in which it begins."""
     at = next(n for n, one in enumerate(segments) if one.end_sample > row.start_sample)
     return [*reversed(list(_chain(segments[at::-1]))), *list(_chain(segments[at:]))[1:]]
 

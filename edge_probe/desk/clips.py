@@ -2,21 +2,20 @@
 
 import heapq
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from glob import escape
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple, Self
-
-import numpy as np
+from typing import NamedTuple
 
 from edge_probe.desk.archive import Deployment
 from edge_probe.desk.clip_audio import ClipAudio, cut
 from edge_probe.desk.fresh import fresh_folder
 from edge_probe.desk.guano import NAMESPACE, append_chunk, guano_bytes
 from edge_probe.desk.names import Names, fat_safe, stem
+from edge_probe.desk.opened import Opened
 from edge_probe.desk.picture import picture
 from edge_probe.desk.results.selection import Selection, audible, local
 from edge_probe.desk.rows import DetectionRow
@@ -27,9 +26,6 @@ from edge_probe.source.wav import HEADER_BYTES, pcm_header
 NO_ROOM = "have no room within --quota and --floor"
 NOT_THE_BEST = "are not among the best of their class (--per-class)"
 UNREADABLE = "lie in a file that is damaged"
-
-MAX_OPEN = 32
-"""Deployments: each has two databases open."""
 
 _CHUNK_HEADER_BYTES = 8
 
@@ -67,7 +63,7 @@ def write_clips(selection: Selection, target: Path, plan: Plan) -> int:
     OSError
         The disk fails.
     """
-    with closing(selection), fresh_folder(target) as part, _Opened() as opened:
+    with closing(selection), fresh_folder(target) as part, Opened() as opened:
         best = _best(selection, plan.per_class)
         writer = _Writer(part, plan)
         for ranked in best:
@@ -111,29 +107,6 @@ def _best(selection: Selection, per_class: int) -> list[_Ranked]:
     return sorted(ranked, key=lambda one: (one.rank, -one.row.logit))
 
 
-class _Opened:
-    """Deployments, some of them at once."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._open: dict[Path, Deployment] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def get(self, folder: Path) -> Deployment:
-        """Open it, if it is not."""
-        if folder not in self._open:
-            if len(self._open) == MAX_OPEN:
-                self._stack.close()
-                self._open.clear()
-            self._open[folder] = self._stack.enter_context(Deployment(folder))
-        return self._open[folder]
-
-
 class _Writer:
     """Puts clips into a folder while there is room."""
 
@@ -151,7 +124,7 @@ class _Writer:
         settings = deployment.settings
         start = None if start is None else local(start, settings)
         png = picture(audio, row, _time_text(start))
-        pcm = _pcm(audio)
+        pcm = audio.pcm()
         data = guano_bytes(_fields(deployment, row, audio, start))
         n_bytes = HEADER_BYTES + len(pcm) + _CHUNK_HEADER_BYTES + len(data) + len(png)
         if not self._has_room(n_bytes):  # FLAC needs the room of the WAV on its way
@@ -193,15 +166,6 @@ def _stem_without_time(row: DetectionRow) -> str:
 
 def _time_text(start: datetime | None) -> str:
     return "unknown time" if start is None else start.isoformat(" ", timespec="seconds")
-
-
-def _pcm(audio: ClipAudio) -> bytes:
-    """Little-endian samples, exact: float32 holds 24 bits."""
-    full_scale = 2 ** (8 * audio.sample_bytes - 1)
-    scaled = np.rint(audio.samples.astype(np.float64) * full_scale)
-    values = np.clip(scaled, -full_scale, full_scale - 1).astype("<i4")
-    low_bytes = np.ascontiguousarray(values.view(np.uint8).reshape(-1, 4)[:, : audio.sample_bytes])
-    return bytes(low_bytes)
 
 
 def _fields(

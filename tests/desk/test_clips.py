@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.made_archive import RATE, T0, MadeDeployment, S, usual
 
 from edge_probe.capture.segment import Format
-from edge_probe.desk import clips
+from edge_probe.desk import clips, opened
 from edge_probe.desk.archive import open_archive
 from edge_probe.desk.clips import Plan, write_clips
 from edge_probe.desk.results.selection import Selection
@@ -266,7 +266,7 @@ def test_without_a_time_a_clip_is_named_by_its_place(tmp_path: Path) -> None:
 
 
 def test_many_deployments_are_open_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clips, "MAX_OPEN", 2)
+    monkeypatch.setattr(opened, "MAX_OPEN", 2)
     for n in range(5):
         made = MadeDeployment(tmp_path / "a", f"d{n}")
         made.start()
