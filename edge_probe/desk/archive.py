@@ -226,6 +226,26 @@ class Deployment:
         """UTC of a sample; None where the clock was never set."""
         return _moment(self._at(stream, sample))
 
+    def stream(self, stream: int) -> tuple[int, int]:
+        """Boot and sample rate in Hz of a stream."""
+        return self._streams[stream][:2]
+
+    def utc(self, boot: int, monotonic_ns: int) -> datetime | None:
+        """UTC of a moment of a boot; None where its clock was never set."""
+        return _moment(self._wall.boots[boot].at(monotonic_ns))
+
+    def rows(
+        self, db: sqlite3.Connection | None, table: str, query: str, *values: object
+    ) -> Iterator[Any]:
+        """Rows of a table of one of the databases; none where nobody has made it yet."""
+
+        def found() -> Iterator[Any]:
+            has = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+            if db is not None and db.execute(has, (table,)).fetchone():
+                yield from db.execute(query, values)
+
+        return self._told(found)
+
     def _connect(self, path: Path, version: int) -> sqlite3.Connection:
         if is_written(self.folder) or path.with_name(path.name + "-wal").exists():
             copy = Path(self._copies.name) / path.name
