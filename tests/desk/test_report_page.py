@@ -198,6 +198,7 @@ def test_verdicts_outlive_the_page_and_go_into_another_browser(
     ({"deployment_id": "elsewhere"}, "deployment elsewhere is not in this report"),
     ({"bundle_sha256": "ab" * 32}, "it is of another bundle, abababababab"),
     ({"verdict": "constructor"}, "unknown verdict constructor"),
+    ({"verdict": "other", "other_label": "_"}, "other_label is no label"),
     (None, "JSON"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_meant_is_refused(

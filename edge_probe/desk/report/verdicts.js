@@ -154,16 +154,17 @@ function loadText(text) {
   if (!Array.isArray(found.corrections)) throw new Error("it has no list of corrections");
   found.corrections.forEach(checkEntry);
   const known = asksByKey();
+  const last = new Map(); // of an item the last entry of a file counts
+  for (const one of found.corrections) last.set(JSON.stringify(PLACE.map((part) => one[part])), one);
   let taken = 0;
   let older = 0;
-  for (const one of found.corrections) {
-    const key = JSON.stringify(PLACE.map((part) => one[part]));
+  for (const [key, one] of last) {
     const at = Date.parse(one.reviewed_utc);
     if (!known(key).length) {
-      carried = carried.filter((old) => old.draw !== one.draw || !same(old, one));
-      carried.push(one);
+      carried = carried.filter((old) => !same(old, one));
+      carried.push(...found.corrections.filter((other) => same(other, one)));
     } else if (!said.has(key) || utcText(said.get(key).at) <= utcText(at)) {
-      said.set(key, { verdict: one.verdict, other: one.other_label, at, saved: true });
+      said.set(key, { verdict: one.verdict, other: one.verdict === "other" ? one.other_label : null, at, saved: true });
       taken++;
     } else {
       older++;
@@ -186,7 +187,7 @@ function checkEntry(one, n) {
   if (one === null || typeof one !== "object") wrong("expected an object");
   if (!Object.hasOwn(VERDICTS, one.verdict)) wrong(`unknown verdict ${one.verdict}`);
   if (typeof one.label !== "string") wrong("it has no label");
-  if (one.verdict === "other" && typeof one.other_label !== "string") wrong("other_label is missing");
+  if (one.verdict === "other" && !(typeof one.other_label === "string" && cleanLabel(one.other_label) === one.other_label)) wrong("other_label is no label");
   if (!Object.hasOwn(DRAWS, one.draw)) wrong(`unknown draw ${one.draw}`);
   if (Number.isNaN(Date.parse(one.reviewed_utc))) wrong("reviewed_utc is no time");
   if (!data.deployments.some((deployment) => deployment.id === one.deployment_id)) wrong(`it is of another archive: deployment ${one.deployment_id} is not in this report`);
