@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from edge_probe.alive.cursor import Cursor, Key
 from edge_probe.alive.moment import Moment, moment_at, moment_of
+from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
 from edge_probe.database import read
 from edge_probe.errors import StateError
 
@@ -69,7 +70,9 @@ def read_events(state: Path, cursor: Cursor | None) -> tuple[Sequence[Event], Cu
     """
     path = state / "detections.sqlite"
     heard_keys = cursor.keys if cursor else {}
-    heard = read(path, lambda db: _heard(db, heard_keys)) if path.exists() else None
+    heard = None
+    if path.exists():
+        heard = read(path, lambda db: _heard(db, heard_keys), DETECTIONS_VERSION)
 
     def look(capture: sqlite3.Connection) -> tuple[Sequence[Event], Cursor]:
         at = _own(capture, cursor, rebuilt=any(state.glob(_PUT_ASIDE)))
@@ -110,7 +113,9 @@ def newest(state: Path) -> Cursor:
         A database cannot be read.
     """
     path = state / "detections.sqlite"
-    heard = read(path, lambda db: {_HEARD: (_database(db),), **_ends(db)}) if path.exists() else {}
+    heard: Mapping[str, Key] = {}
+    if path.exists():
+        heard = read(path, lambda db: {_HEARD: (_database(db),), **_ends(db)}, DETECTIONS_VERSION)
 
     def look(capture: sqlite3.Connection) -> Cursor:
         keys = {**heard, "alarm": _newest_health(capture)}

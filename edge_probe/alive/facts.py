@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_probe.alive.moment import moment_of
 from edge_probe.alive.status import LastDetection
+from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
 from edge_probe.database import read
 
 _SECONDS = "1.0 * n_frames / rate_hz"
@@ -58,7 +59,9 @@ def last_detection(state: Path) -> LastDetection | None:
         A database cannot be read.
     """
     detections = state / "detections.sqlite"
-    newest = read(detections, _newest_detection) if detections.exists() else None
+    newest = (
+        read(detections, _newest_detection, DETECTIONS_VERSION) if detections.exists() else None
+    )
     if newest is None:
         return None
     label, score, *place = newest

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from edge_probe.analysis.recording import AudioRun, LostAudioError, Recording
 from edge_probe.analysis.rows import Key, Piece, Result, State, Stint
 from edge_probe.analysis.rules import Rules
+from edge_probe.analysis.selection import Selection
 from edge_probe.analysis.stint import Found, StintFinder
 from edge_probe.chunk import Chunk
 from edge_probe.classify import ChunkAnalyser
+from edge_probe.disk.sample import Design
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,8 @@ class Tools:
     analyser: ChunkAnalyser
     recording: Recording
     rules: Rules
+    design: Design | None = None
+    """Of the recorder's samples."""
 
 
 class Listener:
@@ -42,6 +46,7 @@ class Listener:
         self._tools = tools
         self._channel = channel
         self._grid = tools.analyser.grid(run.rate_hz)
+        self._selection = Selection(tools.analyser.bundle, tools.design, run.stream, run.rate_hz)
         self._stint = stint if stint and stint.next_n == next_n else None
         self._finder: StintFinder | None = None
 
@@ -119,13 +124,17 @@ class Listener:
             if self.is_done:
                 self._finder.end(self.run, self.next_n)
             more = self._finder.take()
-            found = Found(found.detections + more.detections, found.windows + more.windows)
+            found = Found(
+                found.detections + more.detections, found.windows + more.windows,
+                found.scores + more.scores,
+            )  # fmt: skip
             self._stint = self._finder.state(self.next_n)
         if self.is_done:
             self._finder = self._stint = None
         return Result(
-            piece, state, reason, tuple(found.detections), tuple(found.windows), self._stint
-        )
+            piece, state, reason, tuple(found.detections), tuple(found.windows), self._stint,
+            tuple(found.scores),
+        )  # fmt: skip
 
     def _taken_up(self) -> StintFinder | None:
         """The finder of the stint; None if audio is lost that it would have to hear again."""
@@ -156,8 +165,9 @@ class Listener:
     def _new_finder(self, first_n: int, before: Stint | None = None) -> StintFinder:
         tools = self._tools
         return StintFinder(
-            tools.analyser.bundle, tools.rules, self._grid, self.run, self._channel, first_n, before
-        )
+            tools.analyser.bundle, tools.rules, self._grid, self.run, self._channel, first_n,
+            self._selection, before,
+        )  # fmt: skip
 
     def _chunk(self, n: int) -> Chunk:
         begin, end = self._grid.native_slice(n)

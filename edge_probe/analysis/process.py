@@ -22,6 +22,7 @@ from edge_probe.analysis.worker import Worker
 from edge_probe.bundle import open_bundle
 from edge_probe.classify import ChunkAnalyser
 from edge_probe.clock import Clock, SystemClock
+from edge_probe.disk.sample import Design
 from edge_probe.encoder import Profile
 from edge_probe.errors import EdgeProbeError
 from edge_probe.interrupt import until_interrupted
@@ -45,6 +46,7 @@ def run_worker(
     *,
     backlog_s: float,
     rules: Rules | None = None,
+    design: Design | None = None,
     beat_fd: int | None = None,
     forgive: bool = False,
     clock: Clock | None = None,
@@ -62,6 +64,8 @@ def run_worker(
         windows are skipped.
     rules : Rules, optional
         Species list and private classes.
+    design : Design, optional
+        Of the recorder's samples: scores of what they draw are kept.
     beat_fd : int, optional
         Pipe to the supervisor: a byte for every sign of life. When nobody reads it any more, the
         worker ends.
@@ -85,7 +89,7 @@ def run_worker(
         for warning in bundle.warnings:
             _log.warning("%s", warning)
         rules.check(bundle.labels)
-        tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules)
+        tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules, design)
         notifier.ready()
         store = Store(state / "detections.sqlite", bundle, pulse)
         worker = Worker(tools, store, backlog_s=backlog_s, clock=clock, is_wanted=pulse)

@@ -82,6 +82,20 @@ class WindowRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoresRow:
+    """Prototype scores of a chunk, for learning from corrections."""
+
+    n: int
+    """Of the chunk."""
+    steps: int
+    """As in `edge_probe.head.vectors`."""
+    scores: bytes
+    """(M,) int16, little-endian."""
+    most: int | None
+    """Chunks of a block whose scores are kept; None: these are, whatever was kept before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stint:
     """Consecutive chunks of a run that were all classified, as long as it may go on.
 
@@ -106,6 +120,8 @@ class Result:
     windows: tuple[WindowRow, ...]
     stint: Stint | None
     """None: it has ended."""
+    scores: tuple[ScoresRow, ...] = ()
+    """Of chunks up to this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """Consecutive chunks of a run to rows: the part of classification that remembers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.analysis.recording import AudioRun
-from edge_probe.analysis.rows import DetectionRow, Stint, WindowRow
+from edge_probe.analysis.rows import DetectionRow, ScoresRow, Stint, WindowRow
 from edge_probe.analysis.rules import Rules
+from edge_probe.analysis.selection import Selection
 from edge_probe.bundle import Bundle
 from edge_probe.chunk import ChunkGrid
 from edge_probe.classify import NOTHING_YET, Event, EventFinder, Progress, Run
@@ -29,6 +30,7 @@ class Found:
 
     detections: list[DetectionRow]
     windows: list[WindowRow]
+    scores: list[ScoresRow] = field(default_factory=list)
 
 
 class StintFinder:
@@ -44,6 +46,8 @@ class StintFinder:
     channel : int
     first_n : int
         First chunk.
+    selection : Selection
+        Of the scores that are kept.
     before : Stint, optional
         As another one left it, to go on with: the chunks from `first_needed` on are pushed again.
     """
@@ -56,11 +60,14 @@ class StintFinder:
         run: AudioRun,
         channel: int,
         first_n: int,
+        selection: Selection,
         before: Stint | None = None,
     ) -> None:
         self._bundle, self._rules, self._grid = bundle, rules, grid
-        self._run = run
+        self._run, self._selection = run, selection
         self._first_n = self._last_n = first_n
+        self._held: dict[int, ChunkSummary] = {}
+        """Of chunks that a window to come looks at, those whose scores are not kept yet."""
         start_s = first_n * bundle.encoder.chunk_s
         progress = Progress(before.next_n - first_n, before.open) if before else NOTHING_YET
         self._finder = EventFinder(
@@ -76,8 +83,12 @@ class StintFinder:
     def push(self, run: AudioRun, n: int, summary: ChunkSummary, n_valid: int) -> None:
         """Take the summary of the next chunk, and the run as it is known by now."""
         self._run, self._last_n = run, n
+        if self._selection.steps:
+            self._held[n] = summary
         for event in self._finder.push(summary, n_valid):
             self._keep(event)
+        for old in [one for one in self._held if one < self.first_needed]:
+            del self._held[old]
 
     def state(self, next_n: int) -> Stint:
         """What to keep so that another one can go on."""
@@ -127,3 +138,19 @@ class StintFinder:
         first_frame = self._run.first_frame + begin
         row = WindowRow(first_n, first_frame, end - begin, score, best.tobytes())
         self._found.windows.append(row)
+        self._keep_scores(first_n, self._selection.wants_window(first_frame, logits, score))
+
+    def _keep_scores(self, first_n: int, is_wanted: bool) -> None:
+        """Of the chunks of a window."""
+        selection = self._selection
+        for n in [one for one in self._held if one >= first_n]:
+            is_sampled = selection.is_sampled(*self._tile(n))
+            if is_wanted or is_sampled:
+                scores = selection.value_of(self._held.pop(n))
+                most = None if is_sampled else selection.most
+                self._found.scores.append(ScoresRow(n, selection.steps, scores, most))
+
+    def _tile(self, n: int) -> tuple[int, int]:
+        """First frame of a chunk in the stream, and frames."""
+        begin, end = (min(at, self._run.n_frames) for at in self._grid.tile(n))
+        return self._run.first_frame + begin, end - begin

@@ -10,8 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from edge_probe.analysis.rows import DetectionRow, Duty, Key, Result, Stint, Try, WindowRow
-from edge_probe.analysis.tables import TABLES
+from edge_probe.analysis.rows import (
+    DetectionRow,
+    Duty,
+    Key,
+    Result,
+    ScoresRow,
+    Stint,
+    Try,
+    WindowRow,
+)
+from edge_probe.analysis.selection import BLOCK_CHUNKS
+from edge_probe.analysis.tables import VERSION, bring_up_to_date
 from edge_probe.bundle import Bundle
 from edge_probe.database import (
     bound_log,
@@ -25,7 +35,8 @@ from edge_probe.database import (
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
 
-VERSION = 1
+QUOTA_BYTES = 64 << 20
+"""Of prototype scores that are kept; beyond that the oldest go, those of older bundles first."""
 
 _PAGE_BYTES = 512
 """A commit touches a dozen places; smaller pages, fewer bytes to the card."""
@@ -58,6 +69,7 @@ class Store:
         self._path = path
         self._bundle = bundle
         self._beat = beat
+        self._n_score_bytes: int | None = None
         try:
             self._db = self._open()
         except sqlite3.DatabaseError as error:
@@ -89,10 +101,8 @@ class Store:
         bound_log(db)
         settle_log(db, self._path)
         with transaction(db):
+            bring_up_to_date(db, version)
             if version == 0:
-                for statement in TABLES.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {VERSION}")
                 db.execute(f"PRAGMA application_id = {random.getrandbits(31)}")
             self._number = self._register(db)
 
@@ -142,9 +152,9 @@ class Store:
 
         What is there already stays as it is: a commit may be done again.
         """
+        counted, self._n_score_bytes = self._n_score_bytes, None  # if this fails: to be counted
         with transaction(self._db):
-            for result in results:
-                self._put(result)
+            new = [result for result in results if self._put(result)]
             for attempt in tries:
                 self._db.execute(
                     "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 'tried', ?, NULL)"
@@ -153,8 +163,13 @@ class Store:
                     (self._number, *attempt.piece.key, attempt.piece.first_frame,
                      attempt.piece.n_frames, attempt.n_attempts),
                 )  # fmt: skip
+            rows = [(one.piece.key, row) for one in new for row in one.scores]
+            if rows:
+                counted = self._put_scores(rows, counted)
+        self._n_score_bytes = counted
 
-    def _put(self, result: Result) -> None:
+    def _put(self, result: Result) -> bool:
+        """Whether it was not there yet."""
         piece = result.piece
         new = self._db.execute(
             "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
@@ -164,12 +179,13 @@ class Store:
              result.reason),
         )  # fmt: skip
         if new.rowcount == 0:
-            return
+            return False
         for detection in result.detections:
             self._put_detection(piece.key, detection)
         for window in result.windows:
             self._put_window(piece.key, window)
         self._put_stint(piece.key, result.stint)
+        return True
 
     def _put_detection(self, key: Key, row: DetectionRow) -> None:
         values = (self._number, *key, *astuple(row))
@@ -182,6 +198,42 @@ class Store:
             (self._number, key.stream, key.run_frame, row.first_n, key.channel, row.first_frame,
              row.n_frames, row.score, row.best),
         )  # fmt: skip
+
+    def _put_scores(self, rows: Sequence[tuple[Key, ScoresRow]], n_bytes: int | None) -> int:
+        """Keep prototype scores, as far as they are wanted; bytes that are kept altogether."""
+        if n_bytes is None:
+            query = "SELECT coalesce(sum(length(scores)), 0) FROM chunk_scores"
+            (n_bytes,) = self._db.execute(query).fetchone()
+        for key, row in rows:
+            if row.most is not None and self._n_in_block(key, row.n) >= row.most:
+                continue
+            added = self._db.execute(
+                "INSERT OR IGNORE INTO chunk_scores VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (self._number, *key._replace(n=row.n), row.steps, row.scores),
+            ).rowcount
+            n_bytes += added * len(row.scores)
+            while n_bytes > QUOTA_BYTES:
+                n_bytes -= self._drop_oldest_scores()
+        return n_bytes
+
+    def _n_in_block(self, key: Key, n: int) -> int:
+        """Chunks of the block of a chunk whose scores are kept."""
+        first = n - n % BLOCK_CHUNKS
+        (found,) = self._db.execute(
+            "SELECT count(*) FROM chunk_scores WHERE (bundle, stream, run_frame) = (?, ?, ?)"
+            " AND n BETWEEN ? AND ? AND channel = ?",
+            (self._number, key.stream, key.run_frame, first, first + BLOCK_CHUNKS - 1, key.channel),
+        ).fetchone()
+        return int(found)
+
+    def _drop_oldest_scores(self) -> int:
+        """Bytes that are gone."""
+        (n_bytes,) = self._db.execute(
+            "DELETE FROM chunk_scores WHERE (bundle, stream, run_frame, n, channel) ="
+            " (SELECT bundle, stream, run_frame, n, channel FROM chunk_scores"
+            "  ORDER BY bundle, stream, run_frame, n, channel LIMIT 1) RETURNING length(scores)"
+        ).fetchone()
+        return int(n_bytes)
 
     def _put_stint(self, key: Key, stint: Stint | None) -> None:
         place = (self._number, key.stream, key.run_frame, key.channel)

@@ -1,5 +1,9 @@
 """The tables of detections.sqlite (`SCHEMA.md` is normative)."""
 
+import sqlite3
+
+VERSION = 2
+
 TABLES = """
 CREATE TABLE bundle (
     bundle INTEGER PRIMARY KEY,
@@ -82,4 +86,35 @@ CREATE TABLE score_cache (
     best BLOB NOT NULL,
     PRIMARY KEY (bundle, stream, run_frame, first_n, channel)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE chunk_scores (
+    bundle INTEGER NOT NULL REFERENCES bundle,
+    stream INTEGER NOT NULL,
+    run_frame INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    scores BLOB NOT NULL,
+    PRIMARY KEY (bundle, stream, run_frame, n, channel)
+) STRICT, WITHOUT ROWID;
 """
+
+_NEW_IN_2 = TABLES[TABLES.index("CREATE TABLE chunk_scores") :]
+
+MIGRATIONS = {0: TABLES, 1: _NEW_IN_2}
+"""By version: statements that make the newest of it."""
+
+
+def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
+    """Make the tables that a database of an older version lacks, and all of an empty one.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        In a transaction.
+    version : int
+        Its ``user_version``, at most `VERSION`.
+    """
+    if version < VERSION:
+        for statement in MIGRATIONS[version].split(";\n"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,6 +1,7 @@
 """``edge-probe run``: the recorder, to be left in a forest."""
 
 import argparse
+import logging
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edge_probe.deployment.state import StateFolder
     from edge_probe.disk.sample import Design
     from edge_probe.station import Orders
+
+_log = logging.getLogger(__name__)
 
 KEEP = ("all", "sample+detections", "detections")
 
@@ -220,7 +223,7 @@ def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
     args.bundle = args.bundle.resolve()
     run_worker(
         state.path, args.bundle, backlog_s=args.backlog, rules=_rules(args, state),
-        beat_fd=args.beat_fd, forgive=args.forgive,
+        design=_known_design(args), beat_fd=args.beat_fd, forgive=args.forgive,
     )  # fmt: skip
     return 0
 
@@ -289,6 +292,19 @@ def _design(args: argparse.Namespace, deployment_id: str | None) -> "Design":
     )  # fmt: skip
 
 
+def _known_design(args: argparse.Namespace) -> "Design | None":
+    """Of the samples, as the recorder draws them; None where nobody can know."""
+    from edge_probe.deployment.settings import read_settings
+    from edge_probe.errors import DeploymentError
+
+    try:
+        known = read_settings(args.deployment).deployment_id if args.deployment else None
+    except (DeploymentError, OSError) as error:  # it classifies all the same
+        _log.warning("no scores are kept of sampled windows: %s", error)
+        return None
+    return _design(args, known)
+
+
 def _quota_bytes(args: argparse.Namespace, state: "StateFolder") -> int:
     """Without a quota, the whole disk is: the floor is what bounds it."""
     from shutil import disk_usage
@@ -299,7 +315,10 @@ def _quota_bytes(args: argparse.Namespace, state: "StateFolder") -> int:
 def _command(args: argparse.Namespace) -> list[str]:
     """Process B, with all that concerns it."""
     command = [sys.executable, "-m", "edge_probe", "run", str(args.state), "--only", "classify",
-               "--bundle", str(args.bundle), "--backlog", str(args.backlog)]  # fmt: skip
+               "--bundle", str(args.bundle), "--backlog", str(args.backlog),
+               "--sample", str(args.sample), "--segment", str(args.segment)]  # fmt: skip
+    if args.deployment:
+        command += ["--deployment", str(args.deployment)]
     if args.species:
         command += ["--species", str(args.species)]
     for label in args.private:

@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from edge_probe.analysis import tables
 from edge_probe.clock import Clock
 from edge_probe.database import read
 from edge_probe.deployment.spans import Span, add, common, counts, merged, without
@@ -29,7 +30,7 @@ COLUMNS = (
     "scheduled_s", "recorded_s", "gap_s", "private_s", "unhealthy_s", "skipped_s", "classified_s",
 )  # fmt: skip
 
-DETECTIONS_VERSION = 1
+DETECTIONS_VERSION = tables.VERSION
 """Newest ``user_version`` of ``detections.sqlite`` that is understood here."""
 
 HOUR_NS = 3600 * 10**9

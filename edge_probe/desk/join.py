@@ -7,7 +7,13 @@ from typing import NamedTuple
 from edge_probe.desk.copies import open_copy
 from edge_probe.desk.databases import CAPTURE, Brought
 from edge_probe.desk.identity import identify
-from edge_probe.desk.merge import add_detections, add_ledger, add_times_by_hand, mend_ledger
+from edge_probe.desk.merge import (
+    add_detections,
+    add_ledger,
+    add_scores,
+    add_times_by_hand,
+    mend_ledger,
+)
 from edge_probe.desk.record import Bad, Collection
 
 
@@ -36,6 +42,7 @@ def join_detections(heard: Brought | None, old: Path | None) -> Path | None:
     theirs, ours = _extent(heard.path), _extent(old)
     if heard.is_whole and theirs.database == ours.database:
         if theirs.covers(ours):
+            add_scores(heard.path, old)
             return heard.path
         if ours.covers(theirs):
             return None

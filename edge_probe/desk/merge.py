@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from edge_probe.analysis import tables
 from edge_probe.capture.ledger import Ledger
 from edge_probe.capture.rebuild import adopt_files
 from edge_probe.capture.recovery import Remains
@@ -45,6 +46,10 @@ _RESULTS = (
     " WHERE state = 'tried' AND excluded.state != 'tried'",
     "INSERT OR IGNORE INTO score_cache SELECT ours, stream, run_frame, first_n, channel,"
     " first_frame, n_frames, score, best FROM other.score_cache JOIN same ON bundle = theirs",
+)
+_SCORES = (
+    "INSERT OR IGNORE INTO chunk_scores SELECT ours, stream, run_frame, n, channel, steps, scores"
+    " FROM other.chunk_scores JOIN same ON bundle = theirs"
 )
 
 _BOOTS = (
@@ -112,11 +117,42 @@ def add_detections(base: Path, other: Path) -> None:
         The disk fails.
     """
     with _beside(base, other) as db:
+        tables.bring_up_to_date(db, _version(db, "main"))
         ours, theirs = (db.execute(f"PRAGMA {one}.application_id").fetchone()
                         for one in ("main", "other"))  # fmt: skip
         detections = _SAME_DETECTIONS if ours == theirs else _OTHER_DETECTIONS
         for statement in (*_BUNDLES, detections, *_RESULTS):
             db.execute(statement)
+        _add_scores(db)
+
+
+def add_scores(base: Path, other: Path) -> None:
+    """Add prototype scores that an older copy has: a recorder drops the oldest when it must.
+
+    Parameters
+    ----------
+    base, other : Path
+        As in `add_detections`.
+
+    Raises
+    ------
+    sqlite3.Error
+        The disk fails.
+    """
+    with _beside(base, other) as db:
+        tables.bring_up_to_date(db, _version(db, "main"))
+        for statement in _BUNDLES:
+            db.execute(statement)
+        _add_scores(db)
+
+
+def _add_scores(db: sqlite3.Connection) -> None:
+    if _version(db, "other") == tables.VERSION:  # older ones have none
+        db.execute(_SCORES)
+
+
+def _version(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}.user_version").fetchone()[0])
 
 
 def add_ledger(base: Path, other: Path) -> None:

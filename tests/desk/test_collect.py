@@ -199,6 +199,42 @@ def test_what_the_recorder_deleted_since_is_kept(recorder: FieldRecorder, tmp_pa
         assert all(segment.path for segment in deployment.segments())
 
 
+def test_scores_that_the_recorder_dropped_since_are_kept(
+    recorder: FieldRecorder, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    gather(archive, recorder.state)
+    heard = archive / "wood" / "detections.sqlite"
+    before = scores_in(heard)
+    with closing(sqlite3.connect(recorder.state / "detections.sqlite")) as db, db:
+        db.execute("DELETE FROM chunk_scores WHERE n < 40")
+    recorder.record(700)
+    left = scores_in(recorder.state / "detections.sqlite")
+    assert before - left
+    assert left - before
+    gather(archive, recorder.state)
+    assert scores_in(heard) == before | left
+
+
+def test_an_archive_from_before_there_were_scores_takes_them(
+    recorder: FieldRecorder, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    gather(archive, recorder.state)
+    heard = archive / "wood" / "detections.sqlite"
+    with closing(sqlite3.connect(heard)) as db, db:
+        db.execute("DROP TABLE chunk_scores")
+        db.execute("PRAGMA user_version = 1")
+    recorder.record(700)
+    gather(archive, recorder.state)
+    assert scores_in(heard) == scores_in(recorder.state / "detections.sqlite") != set()
+
+
+def scores_in(path: Path) -> set[tuple]:
+    with closing(sqlite3.connect(path)) as db:
+        return set(db.execute("SELECT stream, run_frame, n, channel, scores FROM chunk_scores"))
+
+
 def test_two_recorders_with_one_id(
     recorder: FieldRecorder, tmp_path: Path, analyser: ChunkAnalyser
 ) -> None:

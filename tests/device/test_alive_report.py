@@ -266,12 +266,14 @@ def test_the_newest_detection_costs_the_same_after_months(tmp_path: Path) -> Non
         nonlocal n_steps
         n_steps += 1
 
-    def counted(path: Path, look: Callable[[sqlite3.Connection], object]) -> object:
+    def counted(
+        path: Path, look: Callable[[sqlite3.Connection], object], version: int = 1
+    ) -> object:
         def watched(db: sqlite3.Connection) -> object:
             db.set_progress_handler(count, 100)
             return look(db)
 
-        return read(path, watched)
+        return read(path, watched, version)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(facts_module, "read", counted)

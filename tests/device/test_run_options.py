@@ -116,3 +116,31 @@ def test_no_file_at_all_is_told_with_a_way_out(file: Path) -> None:
     with pytest.raises(DeploymentError, match="no such file") as caught:
         run.settings_words(file)
     assert "an empty file is enough" in (caught.value.hint or "")
+
+
+def test_the_classifier_knows_what_the_recorder_draws(tmp_path: Path) -> None:
+    deployment = tmp_path / "deployment.toml"
+    deployment.write_text('deployment_id = "site-07"\n', encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    typed = ["state", "--bundle", "b", "--sample", "0.03", "--segment", "7.5"]
+    recorder = parser.parse_args([*typed, "--deployment", str(deployment)])
+    program = ["-m", "edge_probe", "run"]
+    command = run._command(recorder)
+    assert command[1:4] == program
+    classifier = parser.parse_args(command[4:])
+    design = run._known_design(classifier)
+    assert design == run._design(recorder, "site-07")
+    assert design is not None
+    assert (design.window_s, design.probability) == (7.5, 0.03)
+    assert design != run._known_design(parser.parse_args(typed))  # of no deployment
+
+
+def test_a_deployment_file_that_broke_does_not_keep_from_classifying(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    gone = ["state", "--bundle", "b", "--deployment", str(tmp_path / "gone.toml")]
+    assert run._known_design(parser.parse_args(gone)) is None
+    assert "no scores are kept of sampled windows" in caplog.text

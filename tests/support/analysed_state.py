@@ -21,6 +21,7 @@ from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.capture.writer import Writer
 from edge_probe.classify import ChunkAnalyser, Event, EventFinder, Run
+from edge_probe.disk.sample import Design
 from edge_probe.source.ring import Ring
 from edge_probe.source.wav import HEADER_BYTES
 from edge_probe.spec import WindowSpec
@@ -90,10 +91,11 @@ class SoundCard:
 
 def worker_on(
     state: Path, analyser: ChunkAnalyser, *, backlog_s: float = 1e9, rules: Rules | None = None,
+    design: Design | None = None,
     detections: type[Detections] = Detections, is_wanted: Callable[[], bool] = lambda: False,
 ) -> Worker:  # fmt: skip
     """A worker as a process would make it."""
-    tools = Tools(analyser, Recording(state), rules or Rules())
+    tools = Tools(analyser, Recording(state), rules or Rules(), design)
     store = detections(state / "detections.sqlite", analyser.bundle)
     clock = VirtualClock()
     return Worker(tools, store, backlog_s=backlog_s, clock=clock, is_wanted=is_wanted)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_probe.analysis.store import VERSION
-from edge_probe.analysis.tables import TABLES
+from edge_probe.analysis.tables import TABLES, VERSION
 from edge_probe.capture.ledger import Ledger
 from edge_probe.capture.segment import Format, Place
 from edge_probe.source.flac import encode

@@ -27,6 +27,7 @@ HEARD_KEYS = {
     "chunk": "stream, run_frame, n, channel, first_frame, n_frames, state",
     "detection": "detection, stream, n, channel, label, first_frame, n_frames, logit",
     "score_cache": "stream, run_frame, first_n, channel, score, best",
+    "chunk_scores": "stream, run_frame, n, channel, steps, scores",
 }
 
 Rows = dict[str, list[tuple]]

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge_probe.analysis.rows import DetectionRow, Key, Piece, Result, Stint, Try, WindowRow
+from edge_probe.analysis.rows import (
+    DetectionRow,
+    Key,
+    Piece,
+    Result,
+    ScoresRow,
+    Stint,
+    Try,
+    WindowRow,
+)
 from edge_probe.detect import Box, OpenDetection
 
 ROW = DetectionRow(
@@ -27,10 +36,17 @@ def result(n: int, stint: Stint | None = None) -> Result:
     return Result(piece(n), "done", None, (ROW,), (window,), stint)
 
 
-def batch(first_n: int, n_chunks: int) -> tuple[Sequence[Result], Sequence[Try]]:
-    """What a worker commits at once: a detection in every fourth chunk, the tries of the next."""
+def batch(first_n: int, n_chunks: int, n_scores: int = 0) -> tuple[Sequence[Result], Sequence[Try]]:
+    """What a worker commits at once: a detection in every fourth chunk, the tries of the next.
+
+    With ``n_scores``, scores of that many prototypes are kept of every chunk.
+    """
     results = [
-        replace(result(n, Stint(0, n + 1, OPEN)), detections=(ROW,) * (n % 4 == 0))
+        replace(
+            result(n, Stint(0, n + 1, OPEN)),
+            detections=(ROW,) * (n % 4 == 0),
+            scores=(ScoresRow(n, 32_767, bytes(2 * n_scores), None),) * bool(n_scores),
+        )
         for n in range(first_n, first_n + n_chunks)
     ]
     end = first_n + n_chunks
