@@ -19,6 +19,7 @@ from export.held_out import Windows, held_out_windows, highest, macro_map
 from export.material import Material, encode
 from export.noise_gate import NoiseGate, NoiseResult, write_gated_bundle
 from export.precision import LOSS_BUDGET, Choice, choose
+from export.replay import ReplayClips
 from export.targets import (
     Background,
     Targeted,
@@ -146,6 +147,7 @@ def fit_bundle(clips: ClipSet, cache: TokenCache, job: Job, out: Path, *, replac
             "held_out_accuracy": accuracy,
         },
         replace=replace,
+        clips=ReplayClips.of(head, material),
     )
     warnings = [*clips.warnings, *_unjudged(clips.labels, judged), *targeted.warnings]
     return Outcome(

@@ -24,7 +24,7 @@ CARDS = Path(__file__).with_name("cards")
 GRAPH_NAME = "encoder.onnx"
 """Of every graph in its bundle."""
 
-_TAKEN_NAMES = {*files.FIXED, files.MANIFEST, files.SIGNATURE, GRAPH_NAME}
+_TAKEN_NAMES = {*files.NAMED, files.MANIFEST, files.SIGNATURE, GRAPH_NAME}
 """External data under these names would not survive in a bundle."""
 
 _TEXTS = {"name", "licence", "input", "output"}

@@ -11,6 +11,7 @@ COMMANDS = {
     "encoder": "frozen encoders: cut, quantised, made small, and proven to lose nothing",
     "bundle": "a finished bundle as one ONNX file, for any ONNX runtime",
     "import": "a head that was trained elsewhere, as a signed bundle",
+    "refit": "learn from corrections: a better linear layer, without any audio",
     "compare": "heads, precisions and encoders on the same clips: tables and plots",
     "tune": "search for the best training of heads, by as many processes as you start",
     "tokens": "encode clips into the token cache",

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_probe.bundle import Bundle
+from edge_probe.chunk import Chunk
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.errors import AudioError
+from edge_probe.head import ChunkSummary
 from edge_probe.source.files import AudioFile
 from export.clips import ClipsError
 
@@ -43,16 +45,33 @@ class DetectionRate:
         return max(self.detections.values()) / self.hours
 
 
+Hear = Callable[[ChunkSummary], object]
+"""Told of every chunk."""
+
+
+class _Analyser(ChunkAnalyser):
+    def __init__(self, bundle: Bundle, hear: Hear) -> None:
+        super().__init__(bundle, "fast")
+        self._hear = hear
+
+    def summary(self, chunk: Chunk) -> ChunkSummary:
+        found = super().summary(chunk)
+        self._hear(found)
+        return found
+
+
 class DetectionCount:
     """Runs in, a `DetectionRate` out.
 
     Parameters
     ----------
     bundle : Bundle
+    hear : callable, optional
+        Told of every chunk, in order.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._analyser = ChunkAnalyser(bundle, "fast")
+    def __init__(self, bundle: Bundle, hear: Hear = lambda _: None) -> None:
+        self._analyser = _Analyser(bundle, hear)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._seconds = 0.0
 
@@ -86,6 +105,7 @@ def rate_on_recordings(
     *,
     what: str,
     stretch_s: float = math.inf,
+    hear: Callable[[str, ChunkSummary], object] = lambda *_: None,
 ) -> DetectionRate:
     """Run a bundle over recordings; those that cannot be read are listed.
 
@@ -99,19 +119,23 @@ def rate_on_recordings(
         Name of the recordings, for progress and errors.
     stretch_s : float
         Longest run; a recording is one run by default.
+    hear : callable, optional
+        Told of every chunk, in order, and the stretch it is of.
 
     Raises
     ------
     ClipsError
         None of them can be read, or all are too short to hold a token.
     """
-    count = DetectionCount(bundle)
+    stretch = ""
+    count = DetectionCount(bundle, lambda summary: hear(stretch, summary))
     unreadable = []
     for path in tqdm(paths, desc=what, unit="file"):
         try:
             with AudioFile(path, channel) as audio:
                 run = Run(audio.name, audio.channel, audio.sample_rate_hz)
-                for blocks in _stretches(audio, stretch_s):
+                for number, blocks in enumerate(_stretches(audio, stretch_s)):
+                    stretch = f"{path} {number}"
                     count.add(run, blocks)
         except AudioError as error:
             unreadable.append(error.message)

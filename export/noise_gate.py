@@ -13,6 +13,7 @@ A detection lasts as long as a class fires; no run is longer than `STRETCH_S`, s
 never falls silent is not taken for one that fired once.
 """
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_probe.bundle import Bundle, write_bundle
 from edge_probe.bundle.schema import Json
 from edge_probe.classify import Run
 from edge_probe.errors import EdgeProbeError
+from edge_probe.head import ChunkSummary, PrototypeHead
+from edge_probe.head.prototypes import PrototypeMaxima
+from edge_probe.head.vectors import steps_of, to_int16
 from export.detection_rate import STRETCH_S, DetectionCount, DetectionRate, rate_on_recordings
 from export.noise import KINDS, made_up_noise
+from export.replay import NOISE_BYTES, ReplayClips, make_replay
 
 MAX_PER_HOUR = 1.0
 """Of a class, where no rate is stated."""
@@ -67,6 +73,9 @@ class NoiseResult:
     """By the name of the set."""
     warnings: tuple[str, ...]
     """One line each."""
+    scores: tuple[NDArray[np.int16], ...] = ()
+    """Of the chunks of some of the sounds: (n_chunks, M) each; none for heads without
+    prototypes."""
 
     @property
     def unreadable(self) -> list[str]:
@@ -85,7 +94,13 @@ class NoiseResult:
 
 
 def write_gated_bundle(
-    out: Path, gate: NoiseGate, *, training: Mapping[str, Json], replace: bool, **arguments: Any
+    out: Path,
+    gate: NoiseGate,
+    *,
+    training: Mapping[str, Json],
+    replace: bool,
+    clips: ReplayClips | None = None,
+    **arguments: Any,
 ) -> tuple[Bundle, NoiseResult]:
     """Write a bundle under its name if it passes; else nothing changes.
 
@@ -98,6 +113,8 @@ def write_gated_bundle(
         As for `edge_probe.bundle.write_bundle`; the gate's figures are added as ``noise``.
     replace : bool
         Replace a bundle that stands there already.
+    clips : ReplayClips, optional
+        What the bundle takes along to go on learning from.
     **arguments
         The other arguments of `write_bundle`.
 
@@ -112,7 +129,11 @@ def write_gated_bundle(
         candidate = write_bundle(Path(folder) / "candidate", training=training, **arguments)
         passed = pass_noise_gate(candidate, gate)
     facts: dict[str, Json] = {**training, "noise": passed.facts()}
-    return write_bundle(out, training=facts, replace=replace, **arguments), passed
+    replay = make_replay(clips, passed.scores, SEED) if clips else None
+    if clips and replay is None:
+        why = "no replay is written: there is no room for the scores of so many prototypes"
+        passed = dataclasses.replace(passed, warnings=(*passed.warnings, why))
+    return write_bundle(out, training=facts, replace=replace, replay=replay, **arguments), passed
 
 
 def pass_noise_gate(bundle: Bundle, gate: NoiseGate) -> NoiseResult:
@@ -125,13 +146,14 @@ def pass_noise_gate(bundle: Bundle, gate: NoiseGate) -> NoiseResult:
     ClipsError
         None of the recordings can be read.
     """
-    made_up = {"made-up noise": _rate_on_made_up(bundle)}
+    kept_made_up, kept_recorded = (_Kept(bundle, NOISE_BYTES // 2) for _ in range(2))
+    made_up = {"made-up noise": _rate_on_made_up(bundle, kept_made_up)}
     recorded = {}
     if gate.recordings:
         what = "noise recordings"
         recorded[what] = rate_on_recordings(
             bundle, gate.recordings, gate.channel, what=what,
-            stretch_s=max(STRETCH_S, _window_s(bundle)),
+            stretch_s=max(STRETCH_S, _window_s(bundle)), hear=kept_recorded.add,
         )  # fmt: skip
     limit = gate.target_per_hour if gate.max_per_hour is None else gate.max_per_hour
     rates = recorded | made_up
@@ -148,7 +170,30 @@ def pass_noise_gate(bundle: Bundle, gate: NoiseGate) -> NoiseResult:
             f"noise is taken for {loud}; background clips that sound like it help, and "
             "--max-noise-detections-per-hour refuses such a bundle"
         )
-    return NoiseResult(rates, tuple(warnings))
+    return NoiseResult(rates, tuple(warnings), (*kept_made_up.runs, *kept_recorded.runs))
+
+
+class _Kept:
+    """Scores of the first sounds that have room, whole."""
+
+    def __init__(self, bundle: Bundle, n_bytes: int) -> None:
+        head = bundle.head
+        self._steps = steps_of(head) if isinstance(head, PrototypeHead) else 0
+        self._room = n_bytes
+        self._runs: dict[str, list[NDArray[np.int16]]] = {}
+
+    def add(self, run: str, summary: ChunkSummary) -> None:
+        """Take a chunk of a sound."""
+        if isinstance(summary, PrototypeMaxima) and self._room > 0:
+            scores = to_int16(summary.scores, self._steps)
+            self._runs.setdefault(run, []).append(scores)
+            self._room -= scores.nbytes
+
+    @property
+    def runs(self) -> list[NDArray[np.int16]]:
+        """Of each sound: (n_chunks, M); one that was cut short is left out."""
+        whole = list(self._runs.values())
+        return [np.stack(run) for run in (whole if self._room > 0 else whole[:-1])]
 
 
 def _loud(rates: Mapping[str, DetectionRate], limit: float) -> str:
@@ -162,14 +207,16 @@ def _loud(rates: Mapping[str, DetectionRate], limit: float) -> str:
     )
 
 
-def _rate_on_made_up(bundle: Bundle) -> DetectionRate:
+def _rate_on_made_up(bundle: Bundle, kept: _Kept) -> DetectionRate:
     """Detections on made-up noise; ``most_on`` names the kind of noise."""
     encoder = bundle.encoder
     n_samples = round(max(SOUND_S, _window_s(bundle)) * encoder.sample_rate_hz)
     rng = np.random.default_rng(SEED)
-    count = DetectionCount(bundle)
+    name = ""
+    count = DetectionCount(bundle, lambda summary: kept.add(name, summary))
     sounds = made_up_noise(rng, N_SOUNDS, n_samples, encoder.sample_rate_hz)
     for number, sound in enumerate(sounds):
+        name = f"{KINDS[number % len(KINDS)]} {number}"
         gain_db = GAINS_DB[number // len(KINDS)]
         run = Run(KINDS[number % len(KINDS)], 0, encoder.sample_rate_hz)
         count.add(run, [np.clip(sound * np.float32(10 ** (gain_db / 20)), -1, 1)])

@@ -17,9 +17,13 @@ HEAD = "head.safetensors"
 LABELS = "labels.txt"
 CALIBRATION = "calibration.safetensors"
 CONFORMANCE = "conformance.safetensors"
+REPLAY = "replay.safetensors"
 
 FIXED = (HEAD, LABELS, CALIBRATION, CONFORMANCE)
 """Files that every manifest lists under these very names."""
+
+NAMED = (*FIXED, REPLAY)
+"""Files that are what their name says; all others are the encoder's."""
 
 MAX_NAME = 100
 """Characters of a file name."""

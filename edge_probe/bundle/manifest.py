@@ -22,7 +22,8 @@ from edge_probe.bundle.sections import (
 from edge_probe.spec import EncoderSpec, WindowSpec
 
 FORMAT = "edge-probe bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
+"""2: there is a replay."""
 
 MAX_FILES = 64
 MAX_FILE_BYTES = 2**31 - 1
@@ -31,6 +32,7 @@ MAX_ROLE_BYTES = {
     files.LABELS: 2**23,
     files.CALIBRATION: 2**23,
     files.CONFORMANCE: 2**26,
+    files.REPLAY: 2**20,
 }
 MAX_GRAPH_BYTES = 2**28
 MAX_CLASSES = 2**16
@@ -69,7 +71,7 @@ class Manifest:
         return canonical(
             {
                 "format": FORMAT,
-                "format_version": FORMAT_VERSION,
+                "format_version": 2 if files.REPLAY in self.files else 1,
                 "name": self.name,
                 "created_utc": self.created_utc,
                 "tool": self.tool,
@@ -161,11 +163,12 @@ def _check_version(value: Json) -> None:
             f"manifest: expected format {FORMAT!r} and an integer format_version",
             hint="give the directory that edge-export wrote",
         )
-    if version != FORMAT_VERSION:
-        newer = version > FORMAT_VERSION
+    if version not in FORMAT_VERSIONS:
+        newer = version > max(FORMAT_VERSIONS)
         reject(
             Rejection.MANIFEST_VERSION,
-            f"manifest: version {shown(version)}, this edge-probe reads {FORMAT_VERSION}",
+            f"manifest: version {shown(version)}, this edge-probe reads"
+            f" {' and '.join(map(str, FORMAT_VERSIONS))}",
             hint="upgrade edge-probe: pip install --upgrade edge-probe"
             if newer
             else "write the bundle again with edge-export",
@@ -187,7 +190,7 @@ def _check_canonical(value: Json, data: bytes) -> None:
 
 def _read(top: Section) -> Manifest:
     top.take("format")
-    top.take("format_version")
+    version = top.take("format_version")
     encoder, provenance = read_encoder(top.section("encoder"))
     manifest = Manifest(
         name=top.text("name", NAME),
@@ -205,7 +208,7 @@ def _read(top: Section) -> Manifest:
     )
     _check_time_expansion(top.take("time_expansion"))
     top.finish()
-    _check_agreement(manifest)
+    _check_agreement(manifest, version)
     return manifest
 
 
@@ -265,7 +268,7 @@ def _check_time_expansion(value: Json) -> None:
         )
 
 
-def _check_agreement(manifest: Manifest) -> None:
+def _check_agreement(manifest: Manifest, version: int) -> None:
     """Refuse values that are fine one by one and impossible together."""
     encoder, head, windows = manifest.encoder, manifest.head, manifest.windows
     graph_bytes = manifest.files[encoder.graph].size_bytes if encoder.graph in manifest.files else 0
@@ -305,5 +308,13 @@ def _check_agreement(manifest: Manifest) -> None:
             "n_prototypes of a class-grouped head is a multiple of n_classes",
         ),
         (windows.hop_chunks <= windows.window_chunks, "hop_chunks is at most window_chunks"),
+        (
+            (files.REPLAY in manifest.files) == (version == 2),
+            f"files lists {files.REPLAY} in version 2, and only there",
+        ),
+        (
+            version == 1 or head.kind != "mean-linear",
+            "a mean-linear head has no scores to be replayed",
+        ),
         (not untrained, "no_background means that background_clips is 0"),
     ])  # fmt: skip

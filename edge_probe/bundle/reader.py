@@ -15,6 +15,7 @@ from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import Label, parse_labels
 from edge_probe.bundle.manifest import Manifest, bundle_id, parse_manifest
 from edge_probe.bundle.reject import Rejection, reject
+from edge_probe.bundle.replay import Replay, parse_replay
 from edge_probe.bundle.schema import Json
 from edge_probe.bundle.signature import Verifier, check_signature, verify_in_child
 from edge_probe.bundle.tensors import (
@@ -25,7 +26,8 @@ from edge_probe.bundle.tensors import (
 )
 from edge_probe.bundle.trust import TrustedKey, check_release, trusted_here
 from edge_probe.bundle.verify import SIGNATURE_BYTES
-from edge_probe.head import Head
+from edge_probe.head import Head, PrototypeHead
+from edge_probe.head.vectors import steps_of
 from edge_probe.spec import EncoderSpec, WindowSpec
 
 
@@ -136,6 +138,8 @@ def open_bundle(
     head = parse_head(contents[files.HEAD], manifest)
     calibration = parse_calibration(contents[files.CALIBRATION], manifest.n_classes)
     parse_conformance(contents[files.CONFORMANCE], manifest)
+    if files.REPLAY in contents:
+        _parse_replay(contents[files.REPLAY], manifest, head)
     _check_graph(contents[manifest.encoder.graph], manifest)
     return Bundle(
         path=Path(path),
@@ -165,16 +169,41 @@ def read_conformance(bundle: Bundle) -> Conformance:
     return parse_conformance(data, bundle.manifest)
 
 
+def read_replay(bundle: Bundle) -> Replay | None:
+    """The replay of an open bundle: only needed to go on learning.
+
+    Returns
+    -------
+    Replay or None
+        None: the bundle has none.
+
+    Raises
+    ------
+    RejectedBundleError
+        The file changed since the bundle was opened.
+    """
+    record = bundle.manifest.files.get(files.REPLAY)
+    if record is None:
+        return None
+    data = BundleFolder(bundle.path).read(files.REPLAY, record)
+    return _parse_replay(data, bundle.manifest, bundle.head)
+
+
+def _parse_replay(data: bytes, manifest: Manifest, head: Head) -> Replay:
+    assert isinstance(head, PrototypeHead)  # noqa: S101  the manifest allows no other
+    return parse_replay(data, head.n_prototypes, manifest.n_classes, steps_of(head))
+
+
 def _read_files(folder: BundleFolder, manifest: Manifest) -> dict[str, bytes]:
     """Check size and hash of every file before the first one is parsed; keep what is parsed."""
-    parsed = {*files.FIXED, manifest.encoder.graph}
+    parsed = {*files.NAMED, manifest.encoder.graph} & manifest.files.keys()
     for name in sorted(manifest.files.keys() - parsed):
         folder.check(name, manifest.files[name])
     return {name: folder.read(name, manifest.files[name]) for name in sorted(parsed)}
 
 
 def _check_graph(graph: bytes, manifest: Manifest) -> None:
-    roles = {*files.FIXED, manifest.encoder.graph}
+    roles = {*files.NAMED, manifest.encoder.graph}
     data_files = {
         name: record.size_bytes for name, record in manifest.files.items() if name not in roles
     }

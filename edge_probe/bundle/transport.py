@@ -181,6 +181,31 @@ def read_transport(
     return manifest
 
 
+def release_of(bundle: Bundle, sha256: str, most: int = 4096) -> int | None:
+    """Which release of a bundle has this sha256: signing for devices changes its manifest.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    sha256 : str
+        Of a manifest, in hexadecimal digits.
+    most : int
+        Highest release to try.
+
+    Returns
+    -------
+    int or None
+        Its own, without being signed again, or a higher one; None: it is another bundle.
+    """
+    if sha256 == bundle.sha256:
+        return bundle.manifest.release
+    for release in range(1, most + 1):
+        manifest = replace(bundle.manifest, release=release).to_bytes()
+        if hashlib.sha256(manifest).hexdigest() == sha256:
+            return release
+    return None
+
+
 def pack_bundle(
     bundle: Bundle, target: Path | str, *, release: int, sign: Callable[[bytes], bytes]
 ) -> str:

@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from edge_probe import __version__
 from edge_probe.bundle import files
 from edge_probe.bundle.conformance import make_conformance
-from edge_probe.bundle.files import FileRecord
+from edge_probe.bundle.files import BundleFolder, FileRecord
 from edge_probe.bundle.graph import check_graph
 from edge_probe.bundle.labels import parse_labels, write_labels
 from edge_probe.bundle.manifest import NAME, Manifest
 from edge_probe.bundle.publish import new_directory, publish
-from edge_probe.bundle.reader import Bundle, open_bundle
+from edge_probe.bundle.reader import Bundle, open_bundle, read_conformance
+from edge_probe.bundle.replay import Replay, pack_replay
 from edge_probe.bundle.schema import Json, Section
 from edge_probe.bundle.sections import encoder_section, read_encoder, read_windows
 from edge_probe.bundle.sign import sign_with_development_key
@@ -25,6 +26,7 @@ from edge_probe.bundle.signature import Verifier, verify_in_child
 from edge_probe.bundle.tensors import (
     MAX_CONFORMANCE_CHUNKS,
     Calibration,
+    Conformance,
     head_spec,
     pack_calibration,
     pack_conformance,
@@ -32,7 +34,7 @@ from edge_probe.bundle.tensors import (
 )
 from edge_probe.bundle.trust import DEVELOPMENT
 from edge_probe.errors import BundleError
-from edge_probe.head import Head
+from edge_probe.head import Head, PrototypeHead
 from edge_probe.spec import EncoderSpec, WindowSpec
 
 TOOL = f"edge-probe {__version__}"
@@ -56,6 +58,7 @@ def write_bundle(
     calibration: ArrayLike | None = None,
     external_data: Sequence[Path] = (),
     token_tolerance: float | None = None,
+    replay: Replay | None = None,
     tool: str = TOOL,
     replace: bool = False,
     verify: Verifier = verify_in_child,
@@ -94,6 +97,8 @@ def write_bundle(
         External data of the graph, stored under their own names.
     token_tolerance : float, optional
         Absolute; by default 0.1 % of the largest token component of the conformance audio.
+    replay : Replay, optional
+        Scores of training clips, for a head with prototypes; at most 1 MiB.
     tool : str
         What the manifest names as its writer.
     replace : bool
@@ -126,17 +131,17 @@ def write_bundle(
     try:
         _copy_encoder(staging, {encoder.graph: graph} | {path.name: path for path in external_data})
         vectors = make_conformance(staging / encoder.graph, encoder, head, audio, on)
-        (staging / files.HEAD).write_bytes(pack_head(head))
         (staging / files.LABELS).write_bytes(write_labels(tuple(labels)))
-        (staging / files.CALIBRATION).write_bytes(pack_calibration(Calibration(on, off, pairs)))
-        (staging / files.CONFORMANCE).write_bytes(pack_conformance(vectors))
+        if replay is not None:
+            (staging / files.REPLAY).write_bytes(pack_replay(replay))
+        _write_head(staging, head, Calibration(on, off, pairs), vectors)
         if token_tolerance is None:
             token_tolerance = _default_tolerance(vectors.tokens)
         manifest = Manifest(
             name=name,
             created_utc=created_utc,
             tool=tool,
-            files={path.name: _record(path) for path in sorted(staging.iterdir())},
+            files=_records(staging),
             encoder=encoder,
             provenance=provenance,
             head=head_spec(head),
@@ -145,11 +150,91 @@ def write_bundle(
             training=training,
             token_tolerance=token_tolerance,
         )
-        _sign(staging, manifest)
-        bundle = open_bundle(staging, verify=verify, trusted=[DEVELOPMENT])
-        publish(staging, target)
+        bundle = _appear(staging, target, manifest, verify)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    return bundle
+
+
+def derive_bundle(
+    parent: Bundle,
+    directory: Path | str,
+    *,
+    created_utc: str,
+    head: PrototypeHead,
+    calibration: Calibration,
+    training: Mapping[str, Json],
+    release: int,
+    tool: str = TOOL,
+    verify: Verifier = verify_in_child,
+) -> Bundle:
+    """Write a bundle that differs from another one in what comes behind the prototype scores.
+
+    Encoder, prototypes, labels and replay are the parent's, to the byte, and nothing runs the
+    encoder: scores of the conformance vectors stay, logits and decisions follow from them.
+
+    Parameters
+    ----------
+    parent : Bundle
+        Not changed.
+    directory : Path or str
+        Where the new one shall be; nothing is there yet.
+    created_utc : str
+        Like ``2026-07-28T09:30:00Z``.
+    head : PrototypeHead
+        That of the parent with another linear layer.
+    calibration : Calibration
+    training : mapping
+        As for `write_bundle`.
+    release : int
+        1 to 2^31 - 1; 0: none.
+    tool, verify
+        As for `write_bundle`.
+
+    Raises
+    ------
+    BundleError
+        The target exists, the parent changed since it was opened, or the result would break a rule
+        of ``FORMAT.md``.
+    """
+    target = Path(directory)
+    refuse_existing(target)
+    stored = read_conformance(parent)
+    assert stored.scores is not None  # noqa: S101  every bundle with prototypes stores them
+    logits = head.linear.logits(stored.scores)
+    decisions = (logits >= calibration.threshold_on).astype(np.uint8)
+    vectors = dataclasses.replace(stored, logits=logits, decisions=decisions)
+    staging = new_directory(target)
+    try:
+        folder = BundleFolder(parent.path)
+        for name in parent.manifest.files.keys() - _BEHIND_SCORES:
+            with (staging / name).open("wb") as file:
+                folder.copy(name, parent.manifest.files[name], file.write)
+        _write_head(staging, head, calibration, vectors)
+        manifest = dataclasses.replace(
+            parent.manifest, created_utc=created_utc, tool=tool, files=_records(staging),
+            head=head_spec(head), training=training, release=release,
+        )  # fmt: skip
+        bundle = _appear(staging, target, manifest, verify)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return bundle
+
+
+_BEHIND_SCORES = {files.HEAD, files.CALIBRATION, files.CONFORMANCE}
+
+
+def _write_head(staging: Path, head: Head, calibration: Calibration, vectors: Conformance) -> None:
+    (staging / files.HEAD).write_bytes(pack_head(head))
+    (staging / files.CALIBRATION).write_bytes(pack_calibration(calibration))
+    (staging / files.CONFORMANCE).write_bytes(pack_conformance(vectors))
+
+
+def _appear(staging: Path, target: Path, manifest: Manifest, verify: Verifier) -> Bundle:
+    """Sign what is staged, open it, and let it take its name."""
+    _sign(staging, manifest)
+    bundle = open_bundle(staging, verify=verify, trusted=[DEVELOPMENT])
+    publish(staging, target)
     return dataclasses.replace(bundle, path=target)
 
 
@@ -183,6 +268,16 @@ def _copy_encoder(staging: Path, sources: Mapping[str, Path]) -> None:
         _copy(source, staging / _bare(name))
     graph, *data_files = (staging / name for name in sources)
     check_graph(graph.read_bytes(), {path.name: path.stat().st_size for path in data_files})
+
+
+def refuse_existing(target: Path) -> None:
+    """Refuse to write a bundle where anything is, or where there is no folder to put it in.
+
+    Raises
+    ------
+    BundleError
+    """
+    _check_target(target, replace=False)
 
 
 def _check_target(target: Path, replace: bool) -> None:
@@ -221,6 +316,10 @@ def _copy(source: Path, target: Path) -> None:
             f"{source}: cannot be copied into the bundle: {error.strerror or error}",
             hint="give an ONNX file, and its external data as files beside it",
         ) from error
+
+
+def _records(staging: Path) -> dict[str, FileRecord]:
+    return {path.name: _record(path) for path in sorted(staging.iterdir())}
 
 
 def _record(path: Path) -> FileRecord:

@@ -124,7 +124,7 @@ def size_table(bundle: "Bundle") -> dict[str, int]:
         (bundle.path / name).stat().st_size for name in (files.MANIFEST, files.SIGNATURE)
     )
     total = sum(listed.values()) + envelope
-    encoder = sum(size for name, size in listed.items() if name not in files.FIXED)
+    encoder = sum(size for name, size in listed.items() if name not in files.NAMED)
     return {
         "prototypes": prototypes,
         "linear layer": weights,

@@ -7,7 +7,7 @@ them. `SCHEMA.md` says what they hold.
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -117,24 +117,24 @@ def read_corrections(paths: Iterable[Path]) -> list[Correction]:
     return [one for told in found.values() for one in told.values()]
 
 
-def refuse_other_bundles(corrections: Sequence[Correction], sha256: str) -> None:
+def refuse_other_bundles(corrections: Sequence[Correction], known: Collection[str]) -> None:
     """See that all are of one bundle.
 
     Parameters
     ----------
     corrections : sequence of Correction
-    sha256 : str
-        Of its manifest, in hexadecimal digits.
+    known : collection of str
+        sha256 of its manifest, and of what was signed of it for devices.
 
     Raises
     ------
     CorrectionsError
     """
     for one in corrections:
-        if one.bundle_sha256 != sha256:
+        if one.bundle_sha256 not in known:
             raise CorrectionsError(
-                f"{one.where}: expected a window that bundle {sha256[:12]} listened to, found one"
-                f" of {one.bundle_sha256[:12]}",
+                f"{one.where}: expected a window that this bundle listened to, found one of"
+                f" another, {one.bundle_sha256[:12]}",
                 hint="give the bundle that was on the recorder, or the corrections of this one",
             )
 

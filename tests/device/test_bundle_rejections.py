@@ -68,8 +68,8 @@ def test_a_bundle_signed_again_without_a_change_opens(directory: Path) -> None:
 
 
 def test_future_version_says_which_one(directory: Path) -> None:
-    setting("format_version", 2)(directory)
-    with pytest.raises(BundleError, match="version 2, this edge-probe reads 1") as caught:
+    setting("format_version", 3)(directory)
+    with pytest.raises(BundleError, match="version 3, this edge-probe reads 1 and 2") as caught:
         open_bundle(directory, verify=verify.is_valid)
     assert "upgrade" in str(caught.value.hint)
 

@@ -15,18 +15,23 @@ from support.tiny_bundle import (
     FLOAT,
     GOLDEN,
     GOLDEN_FLOAT,
+    GOLDEN_REPLAY,
+    REPLAY,
     tiny_head,
     write_tiny_bundle,
 )
 
-from edge_probe.bundle import Label, open_bundle, verify
-from edge_probe.bundle.writer import check_plan
+from edge_probe.bundle import Bundle, Label, open_bundle, selftest, verify
+from edge_probe.bundle.reader import read_conformance, read_replay
+from edge_probe.bundle.tensors import Calibration
+from edge_probe.bundle.writer import check_plan, derive_bundle
 from edge_probe.errors import BundleError, EncoderError
 from edge_probe.head import (
     Int8Linear,
     MeanLinearHead,
     ProtobinHead,
     ProtofloatHead,
+    PrototypeHead,
     SparseInt8Linear,
 )
 from edge_probe.spec import WindowSpec
@@ -61,7 +66,9 @@ def test_golden_bundle_opens() -> None:
     assert "not origin" in bundle.signed_by.description
 
 
-@pytest.mark.parametrize(("golden", "changes"), [(GOLDEN, {}), (GOLDEN_FLOAT, FLOAT)])
+@pytest.mark.parametrize(
+    ("golden", "changes"), [(GOLDEN, {}), (GOLDEN_FLOAT, FLOAT), (GOLDEN_REPLAY, REPLAY)]
+)
 def test_golden_bundle_is_what_the_writer_writes(
     golden: Path, changes: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -269,3 +276,76 @@ def test_parent_must_exist(tmp_path: Path) -> None:
     write = partial(write_tiny_bundle, graph=tmp_path / "tiny.onnx")
     with pytest.raises(BundleError, match="parent"):
         write(tmp_path / "file" / "b")
+
+
+def test_a_replay_comes_back_as_it_was() -> None:
+    expected, bundle = REPLAY["replay"], open_bundle(GOLDEN_REPLAY, verify=verify.is_valid)
+    assert bundle.id == "tiny-replay@f4f26b8c5919"
+    found = read_replay(bundle)
+    assert found is not None
+    for name in ("scores", "targets", "groups", "noise", "noise_runs"):
+        one, other = getattr(found, name), getattr(expected, name)
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+    assert read_replay(open_bundle(GOLDEN, verify=verify.is_valid)) is None
+
+
+def test_a_replay_of_more_than_a_mebibyte_is_refused(tmp_path: Path) -> None:
+    n = 2**20 // (3 * 2 + 2 + 4)
+    many = replace(
+        REPLAY["replay"], scores=np.zeros((n, 3), np.int16), targets=np.zeros((n, 2), np.int8),
+        groups=np.zeros(n, np.int32),
+    )  # fmt: skip
+    with pytest.raises(BundleError, match=r"replay\.safetensors"):
+        write_tiny_bundle(tmp_path / "b", replay=many)
+    assert not (tmp_path / "b").exists()
+
+
+def derived(parent: Bundle, target: Path, **changes: Any) -> Bundle:
+    head = parent.head
+    assert isinstance(head, PrototypeHead)
+    layer = Int8Linear.from_float(np.array([[0.5, 1, -1], [2, 0, 1]]), np.array([0.25, 0.5]))
+    arguments: dict[str, Any] = {
+        "created_utc": "2026-02-03T04:05:06Z",
+        "head": replace(head, linear=layer),  # type: ignore[type-var]
+        "calibration": Calibration(np.array([0.25, 9.0]), np.array([0.0, 1.0]), None),
+        "training": {"background_clips": 3, "no_background": False, "parent": parent.sha256},
+        "release": 4,
+        "verify": verify.is_valid,
+    }
+    return derive_bundle(parent, target, **(arguments | changes))
+
+
+@pytest.mark.parametrize("golden", [GOLDEN, GOLDEN_REPLAY])
+def test_what_comes_behind_the_scores_is_all_that_is_new(golden: Path, tmp_path: Path) -> None:
+    before = contents(golden)
+    parent = open_bundle(golden, verify=verify.is_valid)
+    child = derived(parent, tmp_path / "child")
+    assert contents(golden) == before
+    after = contents(child.path)
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {
+        "head.safetensors", "calibration.safetensors", "conformance.safetensors",
+        "manifest.json", "manifest.sig",
+    }  # fmt: skip
+    assert child.manifest.training["parent"] == parent.sha256
+    assert child.manifest.release == 4
+    assert child.calibration is None
+    stages = selftest(child)
+    assert {one.name for one in stages} >= {"tokens", "scores", "logits", "decisions"}
+    assert all(one.passed for one in stages)
+    vectors, old = read_conformance(child), read_conformance(parent)
+    assert np.array_equal(vectors.tokens, old.tokens)
+    assert not np.array_equal(vectors.logits, old.logits)
+
+
+def test_a_bundle_is_not_derived_over_anything(tmp_path: Path) -> None:
+    parent = write_tiny_bundle(tmp_path / "b")
+    before = contents(parent.path)
+    with pytest.raises(BundleError, match="there is a bundle already"):
+        derived(parent, parent.path)
+    assert contents(parent.path) == before
+    (parent.path / "encoder.onnx").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"encoder\.onnx"):
+        derived(parent, tmp_path / "c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "tiny.onnx"]

@@ -266,8 +266,8 @@ def test_pipe_without_a_rate() -> None:
 
 def test_bundle_of_a_future_version(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path / "b")
-    resign(tmp_path / "b", lambda manifest: manifest.update(format_version=2))
-    refused(edge_probe("classify", SCENE, "--bundle", tmp_path / "b"), "version 2")
+    resign(tmp_path / "b", lambda manifest: manifest.update(format_version=3))
+    refused(edge_probe("classify", SCENE, "--bundle", tmp_path / "b"), "version 3")
 
 
 def test_unsigned_bundle(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_probe.bundle import Bundle, verify, write_bundle
 from edge_probe.bundle.manifest import canonical
+from edge_probe.bundle.replay import Replay
 from edge_probe.bundle.sign import sign_with_development_key
 from edge_probe.head import (
     FloatLinear,
@@ -34,6 +35,9 @@ from .onnx_bytes import tiny_encoder
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny_bundle"
 GOLDEN_FLOAT = GOLDEN.with_name("tiny_float_bundle")
 """Float prototypes and a sparse linear layer, with numbers that no order of sums can change."""
+
+GOLDEN_REPLAY = GOLDEN.with_name("tiny_replay_bundle")
+"""With scores of training clips and of noise."""
 
 ENCODER = EncoderSpec(
     graph="encoder.onnx",
@@ -100,6 +104,19 @@ FLOAT: dict[str, Any] = {
 """What is different about the second golden bundle."""
 
 
+REPLAY: dict[str, Any] = {
+    "name": "tiny-replay",
+    "replay": Replay(
+        scores=np.array([[4, -2, 0], [0, 2, 4], [-4, 0, 2]], np.int16),
+        targets=np.array([[1, 0], [0, 1], [0, -1]], np.int8),
+        groups=np.array([0, 1, 1], np.int32),
+        noise=np.array([[0, 0, 0], [2, -2, 0], [0, 2, 2]], np.int16),
+        noise_runs=np.array([0, 0, 1], np.int32),
+    ),
+}
+"""What is different about the third."""
+
+
 def write_tiny_bundle(directory: Path, **changes: Any) -> Bundle:
     """Write the tiny bundle; any argument of `write_bundle` may be replaced."""
     graph = directory.parent / "tiny.onnx"
@@ -147,7 +164,7 @@ def sign_bytes(directory: Path, manifest: bytes) -> None:
 
 def main() -> None:
     """Write the golden bundles anew; only for a change of the format."""
-    for directory, changes in ((GOLDEN, {}), (GOLDEN_FLOAT, FLOAT)):
+    for directory, changes in ((GOLDEN, {}), (GOLDEN_FLOAT, FLOAT), (GOLDEN_REPLAY, REPLAY)):
         shutil.rmtree(directory, ignore_errors=True)
         print(write_tiny_bundle(directory, **changes).id)
     (GOLDEN.parent / "tiny.onnx").unlink()

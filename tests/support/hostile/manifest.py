@@ -5,6 +5,7 @@ from support.hostile.ways import (
     content,
     dropping,
     in_float_bundle,
+    in_replay_bundle,
     manifest,
     many_files,
     mean_linear,
@@ -49,7 +50,7 @@ CASES: Cases = {
         "version text": setting("format_version", "1"),
     },
     R.MANIFEST_VERSION: {
-        "future": setting("format_version", 2),
+        "future": setting("format_version", 3),
         "future, another schema": raw_manifest(
             lambda _: b'{"format": "edge-probe bundle", "format_version": 37, "new": {}}'
         ),
@@ -164,6 +165,8 @@ CASES: Cases = {
         ),
     },
     R.MANIFEST_CONTRADICTION: {
+        "version 2 without a replay": setting("format_version", 2),
+        "version 1 with a replay": in_replay_bundle(setting("format_version", 1)),
         "graph not listed": setting("encoder.graph", "other.onnx"),
         "graph is no onnx": setting("encoder.graph", "labels.txt"),
         "hop beyond window": setting("windows.hop_chunks", 3),

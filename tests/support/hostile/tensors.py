@@ -9,6 +9,7 @@ from support.hostile.ways import (
     in_threshold_bundle,
     manifest,
     put,
+    replay,
     setting,
     tensors,
 )
@@ -45,6 +46,8 @@ CASES: Cases = {
     R.TENSOR_NAMES: {
         "missing": tensors("head", bias=None),
         "unknown": tensors("head", extra=np.zeros(1)),
+        "no targets": replay(targets=None),
+        "no groups": replay(groups=None),
         "half a calibration": tensors("calibration", slope=None),
         "no threshold": tensors("calibration", threshold_off=None),
         "no audio": tensors("conformance", audio=None),
@@ -62,6 +65,7 @@ CASES: Cases = {
         "audio": tensors("conformance", audio=lambda a: a.astype(np.float32)),
         "bool": tensors("conformance", decisions=lambda a: a.astype(bool)),
         "columns": float_head(columns=lambda a: a.astype(np.uint32)),
+        "replayed scores": replay(scores=lambda a: a.astype(np.float32)),
         "packed prototypes": float_head(prototypes=np.zeros((3, 1), np.uint8)),
     },
     R.TENSOR_SHAPE: {
@@ -92,6 +96,15 @@ CASES: Cases = {
         "tokens": tensors("conformance", tokens=lambda a: a[:1].copy()),
         "no audio": tensors("conformance", audio=np.zeros(0, np.int16)),
         "audio of rank 2": tensors("conformance", audio=lambda a: a[None].copy()),
+        "no clip": replay(
+            scores=np.zeros((0, 3), np.int16),
+            targets=np.zeros((0, 2), np.int8),
+            groups=np.zeros(0, np.int32),
+        ),
+        "scores of other prototypes": replay(scores=lambda a: a[:, :2].copy()),
+        "targets of other classes": replay(targets=lambda a: a[:, :1].copy()),
+        "noise without runs": replay(noise_runs=lambda a: a[:1].copy()),
+        "groups of rank 0": replay(groups=np.zeros((), np.int32)),
         "long audio": tensors("conformance", audio=np.zeros(16 * 64 + 1, np.int16)),
     },
     R.TENSOR_FINITE: {
@@ -120,6 +133,12 @@ CASES: Cases = {
         "digit 2 of 1 bit": tensors("conformance", digits=put((0, 0, 0), 2)),
         "decision 2": tensors("conformance", decisions=put(0, 2)),
         "chunk past the end": tensors("conformance", score_chunks=put(0, 2)),
+        "score beyond 1": replay(scores=put((0, 0), 5)),
+        "score beyond -1": replay(noise=put((0, 0), -5)),
+        "target 2": replay(targets=put((0, 0), 2)),
+        "group -1": replay(groups=put(0, -1)),
+        "runs from 1": replay(noise_runs=lambda a: a + np.int32(1)),
+        "runs with a hole": replay(noise_runs=put(-1, 5)),
         "token before the start": tensors("conformance", score_tokens=put(0, -1)),
     },
     R.PROTOTYPE_PADDING: {

@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 from support import onnx_bytes as ob
 from support.tiny_bundle import (
     GOLDEN_FLOAT,
+    GOLDEN_REPLAY,
     resign,
     sign_bytes,
     threshold_head,
@@ -178,6 +179,21 @@ def in_float_bundle(spoil: Hostile) -> Hostile:
         spoil(directory)
 
     return exchange
+
+
+def in_replay_bundle(spoil: Hostile) -> Hostile:
+    """Put the bundle with a replay there, and break that."""
+
+    def exchange(directory: Path) -> None:
+        shutil.rmtree(directory)
+        shutil.copytree(GOLDEN_REPLAY, directory)
+        spoil(directory)
+
+    return exchange
+
+
+def replay(**changes: Any) -> Hostile:
+    return in_replay_bundle(tensors("replay", **changes))
 
 
 def in_threshold_bundle(spoil: Hostile) -> Hostile:

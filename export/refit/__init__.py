@@ -1,0 +1,1 @@
+"""Learning from corrections: another linear layer on scores that are kept, without any audio."""
