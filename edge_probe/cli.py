@@ -33,6 +33,7 @@ COMMANDS = {
     "results": "detections as BirdNET, Raven, Audacity, Parquet, Camtrap DP ... have them",
     "clips": "the best detections of every class, as sound and picture",
     "report": "a page to look at an archive, to listen to it, and to correct it",
+    "validate": "precision and recall of detections, from windows that people judged",
     "retime": "put the wall time of a finished deployment right",
     "diff": "two bundles on the same audio: where they disagree, and what to listen to",
     "bench": "memory, time and card that a bundle costs this machine",

@@ -20,10 +20,10 @@ from export.tokens import ClipTokens
 from export.train.bags import Bags
 from export.train.descend import Descent, Recipe, descend
 
-RECIPE = Recipe(epochs=20, learning_rate=3e-3)
+RECIPE = Recipe(epochs=10, learning_rate=2e-3)
 """Of the way from the parent's rows; it begins near its end, so that long steps only lose."""
 
-CORRECTIONS_SHARE = 0.5
+CORRECTIONS_SHARE = 0.3
 """Of what is learned from: corrections are fewer than training clips, and they are of here."""
 
 _LEAST_SPREAD = 1e-6
