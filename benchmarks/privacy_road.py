@@ -37,14 +37,20 @@ Pcm = NDArray[np.int16]
 
 
 class CardClock:
-    """Moves with the sound that is played."""
+    """Moves with the sound that is played.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    rate_hz : int
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
         self._now_ns = 10**9
 
     def move(self, n_frames: int) -> None:
         """Let as much time pass."""
-        self._now_ns += round(n_frames / RATE_HZ * 1e9)
+        self._now_ns += round(n_frames / self._rate_hz * 1e9)
 
     def monotonic_ns(self) -> int:
         """Since the first moment."""
@@ -63,13 +69,13 @@ class CardClock:
         return "benchmark"
 
 
-def record(state: Path, scenes: Sequence[Pcm]) -> None:
+def record(state: Path, scenes: Sequence[Pcm], form: Format = FORMAT) -> None:
     """Record scenes, a stream each, and some seconds more: a recorder goes on."""
-    clock = CardClock()
-    for pcm in (*scenes, scenes[0][: _AFTERWARDS_S * RATE_HZ]):
-        ring = Ring(40 * RATE_HZ, FORMAT.frame_bytes)
+    clock = CardClock(form.rate_hz)
+    for pcm in (*scenes, scenes[0][: _AFTERWARDS_S * form.rate_hz]):
+        ring = Ring(40 * form.rate_hz, form.frame_bytes)
         writer = Writer(
-            ring, FORMAT, "virtual", segment_s=SEGMENT_S,
+            ring, form, "virtual", segment_s=SEGMENT_S,
             open_store=lambda safe: Store(state, clock, safe), clock=clock,
         )  # fmt: skip
         for at in range(0, len(pcm), _BLOCK):
@@ -80,13 +86,15 @@ def record(state: Path, scenes: Sequence[Pcm]) -> None:
                 raise SystemExit(f"{state}: the disk fails")
         if not writer.end("schedule"):
             raise SystemExit(f"{state}: the disk fails")
-        clock.move(RATE_HZ)
+        clock.move(form.rate_hz)
 
 
-def classify(state: Path, bundle: Path, label: str) -> None:
+def classify(state: Path, bundle: Path, label: str | None = None) -> None:
     """Let the recorder's classifier process hear it all, a class of it private."""
     command = [sys.executable, "-m", "edge_probe", "run", state, "--only", "classify", "--bundle",
-               bundle, "--backlog", "1e9", "--private", label]  # fmt: skip
+               bundle, "--backlog", "1e9"]  # fmt: skip
+    if label is not None:
+        command += ["--private", label]
     end = _last_scene(state)
     findings = Findings(state / "detections.sqlite")
     deadline = time.monotonic() + _LIMIT_S

@@ -37,6 +37,11 @@ def run(args: argparse.Namespace) -> int:
     from export.refit.refit import learn, refuse_if_worse, write  # torch: seconds
 
     candidate = learn(parent, args.archive, corrections, args.seed)
+    if not candidate.has_replay:
+        _log.warning(
+            "%s carries no scores of its training: what nobody corrected may be forgotten, and "
+            "noise cannot be looked at", parent.name,
+        )  # fmt: skip
     _show(candidate)
     refuse_if_worse(candidate)
     bundle = write(candidate, args.output)

@@ -11,7 +11,7 @@ from edge_probe.bundle.replay import Replay
 from edge_probe.bundle.tensors import Calibration
 from edge_probe.detect import Box, Detector
 from edge_probe.head import PrototypeHead
-from edge_probe.head.prototypes import PrototypeMaxima
+from edge_probe.head.prototypes import PrototypeMaxima, WindowMaxima
 from edge_probe.head.vectors import from_int16, steps_of
 from edge_probe.window import Windower
 from export.clips.splits import grouped_folds
@@ -100,27 +100,36 @@ def compare(
     return results
 
 
-def noise_counts(
-    bundle: Bundle, replay: Replay, head: PrototypeHead, calibration: Calibration
-) -> Counter[int]:
-    """Detections of each class on the noise of a replay, as a recorder would make them."""
-    counts: Counter[int] = Counter()
+def noise_windows(bundle: Bundle, head: PrototypeHead, replay: Replay) -> list[list[WindowMaxima]]:
+    """Windows of each sound of the noise of a replay, as a recorder would make them."""
     scores = from_int16(replay.noise, steps_of(head))
     nowhere = np.zeros(head.n_prototypes, np.int32)
-    hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
+    found = []
     for run in np.unique(replay.noise_runs):
         windower = Windower(bundle.windows)
         windows = []
         for one in scores[replay.noise_runs == run]:
             windows += windower.push(PrototypeMaxima(one, nowhere), 0)
         windows += windower.finish()
+        found.append([head.merge(one.chunks) for one in windows])  # type: ignore[arg-type]
+    return found
+
+
+def noise_counts(
+    bundle: Bundle, replay: Replay, head: PrototypeHead, calibration: Calibration
+) -> Counter[int]:
+    """Detections of each class on the noise of a replay."""
+    counts: Counter[int] = Counter()
+    hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
+    for windows in noise_windows(bundle, head, replay):
         detector = Detector(
             calibration.threshold_on, calibration.threshold_off, hop_s,
             bundle.windows.refractory_s,
         )  # fmt: skip
-        found = []
-        for window in windows:
-            logits = head.logits(head.merge(window.chunks))  # type: ignore[arg-type]
-            found += detector.push(window.index, logits, lambda _: _NOWHERE)
+        found = [
+            detection
+            for index, window in enumerate(windows)
+            for detection in detector.push(index, head.logits(window), lambda _: _NOWHERE)
+        ]
         counts.update(one.class_index for one in found + detector.finish())
     return counts

@@ -21,9 +21,15 @@ from edge_probe.head import PrototypeHead
 from edge_probe.head.vectors import from_int16, steps_of
 from export.noise_gate import NoiseGateError
 from export.refit.evidence import Evidence, gather
-from export.refit.judge import ClassResult, compare, held_out_logits, noise_counts
+from export.refit.judge import (
+    ClassResult,
+    compare,
+    held_out_logits,
+    noise_counts,
+    noise_windows,
+)
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
-from export.refit.operating_point import moved
+from export.refit.operating_point import Logits, moved
 
 _OF_PARENT = ("noise", "held_out_map", "held_out_accuracy")
 """Facts of a training that are not true of a bundle with another linear layer."""
@@ -45,6 +51,8 @@ class Candidate:
     results: Sequence[ClassResult]
     evidence: Evidence
     n_corrections: int
+    has_replay: bool
+    """Whether there was more to learn from than corrections."""
 
     def ap(self) -> tuple[float, float] | None:
         """Mean average precision on held-out corrections, before and after.
@@ -98,21 +106,29 @@ def learn(
     examples = _examples(head, evidence, replay)
     classes = evidence.classes
     start = Rows.of(head.linear, classes)
-    after = held_out_logits(head, start, examples, seed)
-    if after is None:
+    held_out = held_out_logits(head, start, examples, seed)
+    if held_out is None:
         raise WorseError(
             f"nothing of {len(evidence.scores)} corrected windows can be held out to see whether it"
             " helps: they are too few, or all of one minute",
             hint="correct more windows, of other times, too",
         )
-    before = start.logits(examples.scores)
+    fitted = fit_rows(start, examples, np.arange(len(examples)), seed)
+    new = replace(head, linear=with_rows(head.linear, fitted))  # type: ignore[type-var]
+    quiet = _quiet(parent, head, replay)
+    rows = Rows.of(new.linear, classes)
+    before = Logits(start.logits(examples.scores), start.logits(quiet))
+    after = Logits(held_out, rows.logits(quiet))
     calibration = moved(parent, classes, examples.targets, before, after)
-    everything = np.arange(len(examples))
-    new = replace(head, linear=with_rows(head.linear, fit_rows(start, examples, everything, seed)))  # type: ignore[type-var]
-    on = parent.threshold_on[classes], calibration.threshold_on[classes]
-    results = compare(parent, examples, classes, (before, on[0]), (after, on[1]))
+    results = compare(
+        parent, examples, classes,
+        (before.examples, parent.threshold_on[classes]),
+        (after.examples, calibration.threshold_on[classes]),
+    )  # fmt: skip
     release = max(known.values()) + 1
-    return Candidate(parent, release, new, calibration, results, evidence, len(corrections))
+    return Candidate(
+        parent, release, new, calibration, results, evidence, len(corrections), replay is not None
+    )
 
 
 def refuse_if_worse(candidate: Candidate) -> None:
@@ -198,6 +214,15 @@ def _known(parent: Bundle, corrections: Sequence[Correction]) -> dict[str, int]:
             known[sha256] = release
     refuse_other_bundles(corrections, known)
     return known
+
+
+def _quiet(parent: Bundle, head: PrototypeHead, replay: Replay | None) -> NDArray[np.float32]:
+    """Scores of background clips and of windows of noise: (k, M)."""
+    if replay is None:
+        return np.zeros((0, head.n_prototypes), np.float32)
+    background = replay.scores[(replay.targets == 0).all(axis=1)]
+    windows = [one.scores for run in noise_windows(parent, head, replay) for one in run]
+    return np.concatenate([from_int16(background, steps_of(head)), *(w[None] for w in windows)])
 
 
 def _examples(head: PrototypeHead, evidence: Evidence, replay: Replay | None) -> Examples:

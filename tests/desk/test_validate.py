@@ -77,7 +77,7 @@ def test_samples_are_told_apart(
     assert "not shown" in out
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no sample": ({"draw": "detection", "probability": None}, "none of a window of the random"),
     "another bundle": ({"bundle_sha256": OTHER_SHA256}, "no bundle ffffffffffff listened there"),
     "another class": ({"label": "Wren"}, "found 'Wren'"),

@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Callable[[Path], None], Change, str]] = {
         for n, one in enumerate(found)], "can be held out"),
     "said twice": (nothing, lambda found: [
         *found, found[0] | {"label": OTHER, "verdict": "wrong"},
-        found[0] | {"verdict": "other", "other_label": OTHER}], "not to hold it elsewhere"),
+        found[0] | {"verdict": "other", "other_label": OTHER}], "to hold it elsewhere"),
     "an older recorder": (spoil("DROP TABLE chunk_scores"), each(), "nothing can be learned"),
     "no scores": (spoil("DELETE FROM chunk_scores"), each(), "nothing can be learned"),
     "half a row": (
@@ -294,7 +294,7 @@ def test_noise_is_counted_as_a_recorder_would(world: World) -> None:
 
 def candidate(world: World, ap: tuple[float | None, float | None], right: tuple[int, int]) -> Any:
     one = ClassResult(LABEL, 3, 3, *ap, *right)
-    return Candidate(world[0], 1, world[0].head, None, [one], None, 6)  # type: ignore[arg-type]
+    return Candidate(world[0], 1, world[0].head, None, [one], None, 6, True)  # type: ignore[arg-type]
 
 
 def test_classes_of_one_kind_are_judged_by_what_is_decided(world: World) -> None:

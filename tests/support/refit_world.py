@@ -1,5 +1,6 @@
 """A small bundle that was on a recorder, what it kept there, and a reviewer who knows the truth."""
 
+import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -68,6 +69,8 @@ def recorded(state: Path, bundle: Bundle, design: Design = ALL) -> Path:
     worker = worker_on(state, ChunkAnalyser(bundle), design=design)
     work_off(worker)
     worker.rest()
+    del worker, card
+    gc.collect()  # nobody has it open any more
     return state
 
 
