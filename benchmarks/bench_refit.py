@@ -5,9 +5,10 @@ python benchmarks/bench_refit.py --smoke    one seed and one class, printed, for
 
 For each seed: ``edge-export fit`` on eight songs of one Bengalese finch (Koumura, YAMNet tokens);
 forty other songs through the recorder's ring, segments and classifier process; the classes that
-this bundle ranks worst there. Of each: twenty of the sixty chunks whose scores were kept that it
-ranks highest, drawn by chance, with the data set's labels as the reviewer; ``edge-export refit``, a
-process of its own; average precision on songs that nobody heard, chunk by chunk.
+this bundle ranks worst there. Of each: twenty chunks whose scores were kept, drawn by chance among
+those that reach its off-threshold (detections and near misses; the sixty best where these are
+fewer), with the data set's labels as the reviewer; ``edge-export refit``, a process of its own;
+average precision on songs that nobody heard, chunk by chunk.
 """
 
 import argparse
@@ -55,6 +56,7 @@ CHUNK_S = 0.975
 N_SONGS, FIRST_TEST_SONG = 135, 95
 N_TRAINING, N_FIELD = 8, 40
 N_CORRECTIONS, N_CANDIDATES = 20, 60
+"""And at least so many they are drawn from."""
 FIT = ("--bits", "8", "--prototypes-per-class", "10", "--window-chunks", "1")
 
 
@@ -183,7 +185,8 @@ def corrections(
         head.linear.logits(from_int16(np.frombuffer(data, "<i2"), steps))[number]
         for *_, steps, data in whole
     ]
-    best = np.argsort(-np.array(logits), kind="stable")[:N_CANDIDATES]
+    reached = int(np.sum(np.array(logits) >= bundle.threshold_off[number]))
+    best = np.argsort(-np.array(logits), kind="stable")[: max(reached, N_CANDIDATES)]
     chosen = np.random.default_rng(seed).choice(best, N_CORRECTIONS, replace=False)
     now = _utc()
     return [

@@ -17,8 +17,7 @@ from edge_probe.window import Windower
 from export.clips.splits import grouped_folds
 from export.metrics import quality
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
-
-N_FOLDS = 5
+from export.thresholds import N_FOLDS
 
 _NOWHERE = Box(0.0, 0.0, None, None)
 

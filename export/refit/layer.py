@@ -20,7 +20,7 @@ from export.tokens import ClipTokens
 from export.train.bags import Bags
 from export.train.descend import Descent, Recipe, descend
 
-RECIPE = Recipe(epochs=10, learning_rate=2e-3)
+RECIPE = Recipe(epochs=10, learning_rate=1e-3)
 """Of the way from the parent's rows; it begins near its end, so that long steps only lose."""
 
 CORRECTIONS_SHARE = 0.3
