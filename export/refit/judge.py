@@ -1,7 +1,7 @@
 """Whether rows that were fitted anew are better: on corrections held out, and on noise."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from edge_probe.head.prototypes import PrototypeMaxima, WindowMaxima
 from edge_probe.head.vectors import from_int16, steps_of
 from edge_probe.window import Windower
 from export.clips.splits import grouped_folds
-from export.metrics import quality
+from export.metrics import quality, resampled_maps
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
 from export.thresholds import N_FOLDS
+
+N_RESAMPLES = 200
 
 _NOWHERE = Box(0.0, 0.0, None, None)
 
@@ -97,6 +99,59 @@ def compare(
         n_absent = len(present) - n_present
         results.append(ClassResult(label, n_present, n_absent, was, is_now, *right))
     return results
+
+
+def chance_of(
+    examples: Examples,
+    classes: NDArray[np.int64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    seed: int,
+) -> float:
+    """Standard error of the difference of mean average precisions on the corrections.
+
+    Groups are drawn again and again, the same for both; 0 where that tells nothing.
+    """
+    ours = np.flatnonzero(examples.is_corrected)
+    groups = [examples.groups[int(row)] for row in ours]
+    targets = examples.targets[ours][:, classes]
+    old, new = (
+        resampled_maps(logits[ours], targets, groups, n_resamples=N_RESAMPLES, seed=seed)
+        for logits in (before, after)
+    )
+    apart = new - old
+    return float(np.nanstd(apart)) if not np.isnan(apart).all() else 0.0
+
+
+def as_quiet_as(
+    bundle: Bundle,
+    replay: Replay,
+    head: PrototypeHead,
+    calibration: Calibration,
+    classes: NDArray[np.int64],
+) -> Calibration:
+    """Raise thresholds until no class makes more detections on noise than the parent did.
+
+    Not beyond what every window of the noise stays below: that is for `noise_counts` to tell.
+    """
+    parent = bundle.head
+    assert isinstance(parent, PrototypeHead)  # noqa: S101  refused before
+    was = Calibration(bundle.threshold_on, bundle.threshold_off, None)
+    allowed = noise_counts(bundle, replay, parent, was)
+    windows = [one for run in noise_windows(bundle, head, replay) for one in run]
+    logits = np.array([head.logits(one)[classes] for one in windows]).reshape(-1, len(classes))
+    on, off = calibration.threshold_on.copy(), calibration.threshold_off.copy()
+    for at, number in enumerate(classes):
+        steps = np.sort(logits[:, at])
+        for step in steps[steps >= on[number]]:
+            found = noise_counts(bundle, replay, head, replace(
+                calibration, threshold_on=on, threshold_off=off))  # fmt: skip
+            if found[int(number)] <= allowed[int(number)]:
+                break
+            raised = float(np.nextafter(step, np.inf))
+            off[number] += raised - on[number]
+            on[number] = raised
+    return replace(calibration, threshold_on=on, threshold_off=off)
 
 
 def noise_windows(bundle: Bundle, head: PrototypeHead, replay: Replay) -> list[list[WindowMaxima]]:

@@ -23,6 +23,8 @@ from export.noise_gate import NoiseGateError
 from export.refit.evidence import Evidence, gather
 from export.refit.judge import (
     ClassResult,
+    as_quiet_as,
+    chance_of,
     compare,
     held_out_logits,
     noise_counts,
@@ -51,6 +53,8 @@ class Candidate:
     results: Sequence[ClassResult]
     evidence: Evidence
     n_corrections: int
+    chance: float
+    """Standard error of the difference of `ap`, over corrections drawn again and again."""
     has_replay: bool
     """Whether there was more to learn from than corrections."""
 
@@ -120,6 +124,8 @@ def learn(
     before = Logits(start.logits(examples.scores), start.logits(quiet))
     after = Logits(held_out, rows.logits(quiet))
     calibration = moved(parent, classes, examples.targets, before, after)
+    if replay is not None:
+        calibration = as_quiet_as(parent, replay, new, calibration, classes)
     results = compare(
         parent, examples, classes,
         (before.examples, parent.threshold_on[classes]),
@@ -127,8 +133,9 @@ def learn(
     )  # fmt: skip
     release = max(known.values()) + 1
     return Candidate(
-        parent, release, new, calibration, results, evidence, len(corrections), replay is not None
-    )
+        parent, release, new, calibration, results, evidence, len(corrections),
+        chance_of(examples, classes, before.examples, after.examples, seed), replay is not None,
+    )  # fmt: skip
 
 
 def refuse_if_worse(candidate: Candidate) -> None:
@@ -137,16 +144,16 @@ def refuse_if_worse(candidate: Candidate) -> None:
     Raises
     ------
     WorseError
-        It ranks held-out corrections worse, or, where no class has both kinds, decides fewer of
-        them rightly.
+        It ranks held-out corrections worse, by more than chance would, or, where no class has
+        both kinds, decides fewer of them rightly.
     NoiseGateError
-        A class fires on noise more often.
+        A class fires on noise more often, whatever its threshold.
     """
     ap, (right_before, right_after) = candidate.ap(), candidate.right()
-    if ap is not None and ap[1] < ap[0]:
+    if ap is not None and ap[1] < ap[0] - candidate.chance:
         raise WorseError(
             f"on held-out corrections mean average precision falls from {100 * ap[0]:.1f} to"
-            f" {100 * ap[1]:.1f}",
+            f" {100 * ap[1]:.1f}, by more than the {100 * candidate.chance:.1f} that chance may do",
             hint="correct more windows of these classes, both right and wrong ones",
         )
     if ap is None and right_after < right_before:

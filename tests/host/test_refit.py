@@ -294,14 +294,14 @@ def test_noise_is_counted_as_a_recorder_would(world: World) -> None:
 
 def candidate(world: World, ap: tuple[float | None, float | None], right: tuple[int, int]) -> Any:
     one = ClassResult(LABEL, 3, 3, *ap, *right)
-    return Candidate(world[0], 1, world[0].head, None, [one], None, 6, True)  # type: ignore[arg-type]
+    return Candidate(world[0], 1, world[0].head, None, [one], None, 6, 0.01, True)  # type: ignore[arg-type]
 
 
 def test_classes_of_one_kind_are_judged_by_what_is_decided(world: World) -> None:
     with pytest.raises(WorseError, match="3 are decided rightly, 4 were"):
         refuse_if_worse(candidate(world, (None, None), (4, 3)))
-    with pytest.raises(WorseError, match=r"falls from 50\.0 to 49\.9"):
-        refuse_if_worse(candidate(world, (0.5, 0.499), (3, 6)))
+    with pytest.raises(WorseError, match=r"falls from 50\.0 to 48\.9, by more than the 1\.0"):
+        refuse_if_worse(candidate(world, (0.5, 0.489), (3, 6)))
 
 
 @pytest.mark.parametrize("kind", ["int8", "int8-grouped", "int8-sparse", "float32"])
