@@ -37,7 +37,7 @@ from edge_probe.head import (
 from edge_probe.head.vectors import steps_of, to_int16
 from export.cli import main
 from export.noise_gate import NoiseGateError
-from export.refit.judge import ClassResult, noise_counts
+from export.refit.judge import ClassResult, as_quiet_as, noise_counts
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
 from export.refit.refit import Candidate, WorseError, learn, refuse_if_worse
 
@@ -290,6 +290,25 @@ def test_noise_is_counted_as_a_recorder_would(world: World) -> None:
     always = np.full(2, -100.0)
     assert noise_counts(parent, replay, head, Calibration(always, always, None)) == {0: 2, 1: 2}
     assert not noise_counts(parent, replay, head, Calibration(-always, -always, None))
+
+
+def test_thresholds_rise_until_noise_is_as_quiet_as_it_was(world: World) -> None:
+    parent, _ = world
+    replay, head = read_replay(parent), parent.head
+    assert replay is not None
+    assert isinstance(head, PrototypeHead)
+    was = Calibration(parent.threshold_on, parent.threshold_off, None)
+    low = Calibration(np.array([-9.0, -9.0]), np.array([-9.5, -9.5]), None)
+    only = np.array([0])
+    raised = as_quiet_as(parent, replay, head, low, only)
+    allowed = noise_counts(parent, replay, head, was)[0]
+    assert noise_counts(parent, replay, head, low)[0] > allowed
+    assert noise_counts(parent, replay, head, raised)[0] <= allowed
+    assert raised.threshold_on[1] == -9.0
+    assert raised.threshold_on[0] - raised.threshold_off[0] == pytest.approx(0.5)
+    assert raised.threshold_on[0] < parent.threshold_on[0] + 1e-9 or allowed == 0
+    assert np.array_equal(as_quiet_as(parent, replay, head, was, only).threshold_on,
+                          parent.threshold_on)  # fmt: skip
 
 
 def candidate(world: World, ap: tuple[float | None, float | None], right: tuple[int, int]) -> Any:
