@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edge_probe.desk.validation import Share, Validation
 
-HEADER = (
+HEADER: tuple[str, ...] = (
     "label", "reviewed", "present", "unsure", "threshold", "precision", "(95 %)", "recall",
     "(95 %)", "threshold for",
 )  # fmt: skip
