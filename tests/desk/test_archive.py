@@ -18,7 +18,7 @@ from edge_probe.errors import StateError
 
 @pytest.fixture
 def recorder(tmp_path: Path, analyser: ChunkAnalyser) -> FieldRecorder:
-    found = FieldRecorder(tmp_path / "state", analyser, 1, "wood")
+    found = FieldRecorder(tmp_path / "state", analyser, 1, "wood", segment_s=0.1)
     found.record()
     found.reboot()
     found.record()
