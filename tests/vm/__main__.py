@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_probe.lock import hold
 from vm import estimates, user_mode, verdict
 from vm.cache import DEFAULT, Cache, call, say
 from vm.installed import installed
@@ -24,8 +25,13 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=DEFAULT, help="(default %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULT, help="(default %(default)s)")
     args = parser.parse_args()
-    cache = Cache(args.cache)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and end the machine on the way
+    args.cache.mkdir(parents=True, exist_ok=True)
+    with hold(args.cache):  # a phase played twice at once would find the other one's sockets
+        return _all(Cache(args.cache), args.out)
+
+
+def _all(cache: Cache, out: Path) -> int:
     given = parts(cache)
     root = installed(cache, given.package)
     facts = {"install": json.loads((root / "facts.json").read_text("utf-8"))}
@@ -44,7 +50,7 @@ def main() -> int:
         "claims": verdict.as_json(claims),
         "facts": facts,
     }
-    args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
     for claim in claims:
         say(f"{'holds' if claim.holds else 'FAILS'}: {claim.what}: {claim.found}")
     return 0 if all(claim.holds for claim in claims) else 1
