@@ -1,6 +1,6 @@
 """When the sun rises and sets; the one module with astral, imported when somebody asks."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from astral import Observer, SunDirection
@@ -8,6 +8,7 @@ from astral.sun import SUN_APPARENT_RADIUS, elevation, noon, time_at_elevation
 
 from edge_probe.schedule.table import DAY_S
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HALF_S = DAY_S // 2
 _MINUTE_S = 60
 
@@ -16,6 +17,11 @@ _DEGREES = {
     "sunset": -SUN_APPARENT_RADIUS, "civil_dusk": -6.0, "nautical_dusk": -12.0,
 }  # fmt: skip
 """Elevation of the sun's centre, as astral defines its own dawn, sunrise, sunset and dusk."""
+
+_STEP_S = 60
+_LEAST_RATE = 1e-4
+"""Degrees a second: where the sun moves more slowly its height does not tell the time."""
+_MOST_SHIFT_S = 600
 
 _RISING = ("nautical_dawn", "civil_dawn", "sunrise")
 
@@ -50,11 +56,13 @@ def sun_time_s(latitude: float, longitude: float, day: int, event: str) -> int:
         if (at_s := _crossing_s(place, on + timedelta(shift), event)) is not None
     ]
     from_noon_s = next((s for s in found_s if 0 <= s <= _HALF_S), None)
-    if from_noon_s is None and found_s:  # on the last day of a season, of the date beside it
+    if from_noon_s is None and found_s:  # of the date beside it: of two on a date astral tells one
         from_noon_s = min(found_s[0] % DAY_S, _HALF_S)
     if from_noon_s is None:
         from_noon_s = _HALF_S if _stays_above(place, noon_s, _DEGREES[event]) else 0
     at_s = noon_s + sign * from_noon_s
+    if found_s:
+        at_s += _shift_s(place, at_s, event)
     return round(at_s / _MINUTE_S) * _MINUTE_S
 
 
@@ -66,11 +74,22 @@ def _crossing_s(place: Observer, on: date, event: str) -> int | None:
         return None
 
 
+def _shift_s(place: Observer, at_s: int, event: str) -> int:
+    """What is missing to the event: near midnight UTC astral takes the sun of the day beside it."""
+    before, after = (
+        elevation(place, _EPOCH + timedelta(seconds=at_s + step)) for step in (-_STEP_S, _STEP_S)
+    )
+    rate = (after - before) / (2 * _STEP_S)
+    if (rate > 0) != (event in _RISING) or abs(rate) < _LEAST_RATE:
+        return 0
+    shift_s = (_DEGREES[event] - (before + after) / 2) / rate
+    return round(max(-_MOST_SHIFT_S, min(_MOST_SHIFT_S, shift_s)))
+
+
 def _stays_above(place: Observer, noon_s: int, degrees: float) -> bool:
     """Where it never crosses: by the middle between its highest and its lowest place."""
-    epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
     highest, lowest = (
-        elevation(place, epoch + timedelta(seconds=at_s), with_refraction=False)
+        elevation(place, _EPOCH + timedelta(seconds=at_s), with_refraction=False)
         for at_s in (noon_s, noon_s + _HALF_S)
     )
     return (highest + lowest) / 2 > degrees

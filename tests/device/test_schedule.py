@@ -192,6 +192,7 @@ ELEVATION = {"sunrise": -0.83, "sunset": -0.83, "civil_dawn": -6.05, "civil_dusk
 @given(places, st.integers(*YEARS), st.sampled_from(sorted(EVENTS)))
 @example(Place(90.0, 0.0), YEARS[0] + 170, "sunrise")
 @example(Place(-90.0, 180.0), YEARS[0] + 170, "civil_dusk")
+@example(Place(-68.0, 72.0), 10_652, "sunrise")  # at midnight UTC
 def test_the_sun_is_where_the_event_says(place: Place, day: int, event: str) -> None:
     at_s = sun_time_s(*place, day, event)
     mean_noon_s = day * DAY + DAY / 2 - 240 * place.longitude
