@@ -73,6 +73,9 @@ class AudioBringer:
         for entry in segment_files(self._source):
             if known is not None and Path(entry.name).stem not in known:
                 continue
+            if not entry.is_file(follow_symlinks=False):  # a pipe would never end
+                self._bad(entry.name, "is no file of its own: a link, a folder or a device")
+                continue
             try:
                 self._bring(entry, Path(entry.name).stem in blanked)
             except OSError as error:

@@ -1,6 +1,5 @@
 """Cards of many recorders, brought into one archive: a folder for each deployment."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def collect(sources: Sequence[Path], archive: Path, progress: Progress) -> Itera
     ------
     StateError
         There is not enough room, or the archive is something else.
-    WriteError, OSError, sqlite3.Error
+    WriteError, OSError
         The disk of the archive fails.
     """
     if (archive / "capture.sqlite").exists():
@@ -122,13 +121,6 @@ def _bring(plan: _Plan, archive: Path, progress: Progress) -> Outcome:
         if not is_of(error, source):
             raise
         return Outcome(source, deployment_id, None, _of_card(error))
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-            raise
-        return Outcome(source, deployment_id, None, StateError(
-            f"{source}: a database cannot be copied: {error}",
-            hint="copy the card with a program that reads bad ones, and collect the copy",
-        ))  # fmt: skip
 
 
 def _of_card(error: OSError) -> StateError:

@@ -5,6 +5,7 @@ writes is copied with its ``-wal`` as files: SQLite would have to write beside i
 cannot on a card that is mounted read-only.
 """
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_copy(path: Path) -> sqlite3.Connection:
     sqlite3.Error
         It cannot be read.
     """
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&immutable=1"
     db = connect(uri, uri=True, isolation_level=None)
     try:
         stay_small(db)
@@ -107,7 +108,7 @@ def merge_log(path: Path) -> None:
 
 
 def _back_up(source: Path, target: Path, tick: Tick) -> None:
-    uri = f"file:{quote(str(source.absolute()))}?mode=ro"
+    uri = f"file:{quote(os.fsencode(source.absolute()))}?mode=ro"
     with (
         closing(connect(uri, uri=True, isolation_level=None, timeout=_BUSY_S)) as db,
         closing(connect(target, isolation_level=None)) as copy,

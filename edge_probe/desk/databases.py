@@ -75,7 +75,7 @@ def bring(kind: Kind, state: Path, scratch: Path, told: Collection, tick: Tick) 
     is_sound = True
     if (state / kind.name).exists():
         is_sound = _bring_newest(kind, state / kind.name, scratch, told, tick)
-        if _has_tables(scratch / kind.name):  # otherwise somebody is about to make them
+        if has_tables(scratch / kind.name):  # otherwise somebody is about to make them
             pieces.append(scratch / kind.name)
     if not pieces:
         return None
@@ -114,7 +114,8 @@ def _bring_newest(
     return False
 
 
-def _has_tables(path: Path) -> bool:
+def has_tables(path: Path) -> bool:
+    """Whether our own copy of a database is one yet."""
     with closing(open_copy(path)) as db:
         return db.execute("SELECT 1 FROM sqlite_schema").fetchone() is not None
 

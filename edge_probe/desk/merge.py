@@ -4,6 +4,7 @@ Needed only where a database was damaged or begun anew: of two sound copies the 
 of the older one.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -251,6 +252,6 @@ def _close_holes(ledger: Ledger, stream: int) -> None:
 @contextmanager
 def _beside(base: Path, other: Path) -> Iterator[sqlite3.Connection]:
     with closing(connect(base, isolation_level=None)) as db:
-        db.execute("ATTACH ? AS other", (str(other),))
+        db.execute("ATTACH ? AS other", (os.fsencode(other),))
         with transaction(db):
             yield db

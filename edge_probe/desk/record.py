@@ -131,5 +131,5 @@ class Record:
             "files": {name: asdict(note) for name, note in sorted(self.files.items())},
         }
         text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
-        replace_file(self._folder / NAME, text.encode("utf-8"))
+        replace_file(self._folder / NAME, text.encode("utf-8", "backslashreplace"))  # JSON, too
         (self._folder / UNFINISHED).unlink()

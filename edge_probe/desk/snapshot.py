@@ -5,6 +5,7 @@ it. Bringing the same card again goes on: what is there and whole is not copied 
 """
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,19 +15,29 @@ from tempfile import mkdtemp
 from edge_probe.capture.ledger import Ledger
 from edge_probe.capture.segment import sync_folder
 from edge_probe.clock import SystemClock
+from edge_probe.database import is_damage
 from edge_probe.deployment.effort import write_effort
 from edge_probe.deployment.settings import adopted_id
 from edge_probe.deployment.state import StateFolder, replace_file
 from edge_probe.desk.audio import AudioBringer, closed_segments, is_there, segment_files
 from edge_probe.desk.copies import copy_as_it_lies, is_written, merge_log
-from edge_probe.desk.databases import AS_FOUND, CAPTURE, DETECTIONS, Brought, Kind, bring, put_aside
-from edge_probe.desk.files import copy_file, read_file, sha256_of
+from edge_probe.desk.databases import (
+    AS_FOUND,
+    CAPTURE,
+    DETECTIONS,
+    Brought,
+    Kind,
+    bring,
+    has_tables,
+    put_aside,
+)
+from edge_probe.desk.files import WriteError, copy_file, read_file, sha256_of
 from edge_probe.desk.identity import Identity, identify
 from edge_probe.desk.join import join_detections, join_ledgers
 from edge_probe.desk.progress import Progress
 from edge_probe.desk.record import NAME, UNFINISHED, Bad, Collection, FileNote, Record
 from edge_probe.errors import DeploymentError, EdgeProbeError, StateError
-from edge_probe.lock import hold
+from edge_probe.lock import LOCK, hold
 
 _SCRATCH = ".collecting"
 
@@ -57,25 +68,32 @@ def snapshot(source: Path, target: Path, progress: Progress) -> Collection:
     ------
     StateError
         The source is no state folder, the target is something else, or it is of another recorder.
+        Or a database that the target has is damaged.
+    WriteError
+        The disk of the target is full, or fails.
     EdgeProbeError, OSError
         A disk fails.
-    sqlite3.Error
-        The disk of the target fails.
     """
     check_source(source, target)
     ours = any((target / name).exists() for name in (NAME, UNFINISHED))
-    if target.exists() and not ours and any(target.iterdir()):
+    if target.exists() and not (ours or _is_bare(target)):
         raise StateError(
             f"{target}: is there already, and no snapshot", hint="give the name of a new folder"
         )
     target.mkdir(parents=True, exist_ok=True)
     with hold(target):
         try:
-            return _Bringing(source, target, progress).run()
+            with _sqlite_told(source, target):
+                return _Bringing(source, target, progress).run()
         except EdgeProbeError:
-            if not (target / CAPTURE.name).exists():  # nothing of the card is in it
+            if _is_bare(target):
                 shutil.rmtree(target)
             raise
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether nothing is in it but what we need on our way: what a kill leaves at the beginning."""
+    return {one.name for one in folder.iterdir()} <= {LOCK, UNFINISHED, _SCRATCH}
 
 
 def check_source(source: Path, target: Path) -> None:
@@ -177,6 +195,8 @@ class _Bringing:
             if path.exists():
                 copy_as_it_lies(path, copy, self._tick)
                 merge_log(copy)
+                if not has_tables(copy):
+                    raise _damaged(self._target.path, f"nothing is in {kind.name}")
                 self._old[kind.name] = copy
 
     def _bring_databases(self, told: Collection) -> tuple[Brought | None, Brought]:
@@ -306,6 +326,33 @@ class _Bringing:
                 return
         replace_file(target, data)
         self._note_made(target)
+
+
+@contextmanager
+def _sqlite_told(source: Path, target: Path) -> Iterator[None]:
+    """Tell people what SQLite says: of a card it only reads what was proven to be sound."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if is_damage(error):
+            raise _damaged(target, str(error)) from error
+        if is_written(source):
+            raise StateError(
+                f"{source}: its databases cannot be brought: {error}",
+                hint="look at the free space of both disks, then try again",
+            ) from error
+        raise WriteError(
+            f"{target}: databases cannot be written: {error}",
+            hint="look at free space and permissions; then do it again: it goes on",
+        ) from error
+
+
+def _damaged(target: Path, why: str) -> StateError:
+    return StateError(
+        f"{target}: a database there is damaged: {why}",
+        hint=f"edge-probe snapshot {target} NEW rescues what it holds; then rename the databases"
+        " there and bring the card again",
+    )
 
 
 @contextmanager

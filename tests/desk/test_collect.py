@@ -22,7 +22,7 @@ from edge_probe.classify import ChunkAnalyser
 from edge_probe.cli import main
 from edge_probe.desk.archive import Deployment, open_archive
 from edge_probe.desk.collect import Outcome, collect
-from edge_probe.desk.files import sha256_of
+from edge_probe.desk.files import WriteError, sha256_of
 from edge_probe.desk.progress import Progress
 from edge_probe.errors import StateError
 
@@ -380,3 +380,83 @@ def test_nothing_is_made_where_nothing_comes(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="expected a folder, found a file"):
         gather(tmp_path / "file", tmp_path / "nowhere")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_an_archive_has_outlives_a_card_that_is_refused(
+    recorder: FieldRecorder, tmp_path: Path
+) -> None:
+    """Audio whose ledger was lost in the archive, and a card that cannot be read."""
+    card, archive = recorder.pull(tmp_path / "card"), tmp_path / "archive"
+    assert only(gather(archive, card)).is_good
+    (archive / "wood" / "capture.sqlite").unlink()
+    before = whole_files(archive / "wood" / "audio")
+    with closing(sqlite3.connect(card / "detections.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+    (outcome,) = gather(archive, card)
+    assert outcome.error is not None
+    assert before
+    assert whole_files(archive / "wood" / "audio") == before
+
+
+def test_a_kill_before_the_first_file_goes_on(recorder: FieldRecorder, tmp_path: Path) -> None:
+    card, folder = recorder.pull(tmp_path / "card"), tmp_path / "archive" / "wood"
+    (folder / ".collecting").mkdir(parents=True)
+    (folder / "lock").touch()
+    assert only(gather(tmp_path / "archive", card)).is_good
+    check_copy(card, folder, tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("name", ["capture.sqlite", "detections.sqlite"])
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 1000], ids=["empty", "nonsense"])
+def test_damage_in_the_archive_is_not_put_down_to_the_card(
+    name: str, content: bytes, recorder: FieldRecorder, tmp_path: Path
+) -> None:
+    card, archive = recorder.pull(tmp_path / "card"), tmp_path / "archive"
+    assert only(gather(archive, card)).is_good
+    path = archive / "wood" / name
+    path.write_bytes(content)
+    (outcome,) = gather(archive, card)
+    assert outcome.error is not None
+    assert f"{path.parent}: a database there is damaged" in outcome.error.message
+    path.rename(path.with_name("old"))  # so says the hint
+    assert only(gather(archive, card)).is_good
+    assert committed(path.parent, tmp_path / "s") == committed(card, tmp_path / "s")
+
+
+def test_a_full_disk_is_not_put_down_to_the_card(
+    recorder: FieldRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = recorder.pull(tmp_path / "card")
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_probe.desk.snapshot.join_ledgers", fail)
+        with pytest.raises(WriteError, match=r"wood: databases cannot be written: .* is full"):
+            gather(tmp_path / "archive", card)
+    assert only(gather(tmp_path / "archive", card)).is_good
+
+
+def test_what_is_no_file_is_not_brought(recorder: FieldRecorder, tmp_path: Path) -> None:
+    card = recorder.pull(tmp_path / "card")
+    link, pipe, *_ = sorted((card / "audio").glob("*.wav"))
+    (tmp_path / "secret").write_text("of somebody else")
+    for path in (link, pipe):
+        path.unlink()
+    link.symlink_to(tmp_path / "secret")
+    os.mkfifo(pipe)
+    told = bad(only(gather(tmp_path / "archive", card)))
+    for path in (link, pipe):
+        assert f"audio/{path.name}" in told
+        assert not os.path.lexists(tmp_path / "archive" / "wood" / "audio" / path.name)
+
+
+def test_names_that_are_no_utf_8(recorder: FieldRecorder, tmp_path: Path) -> None:
+    card = recorder.pull(tmp_path / os.fsdecode(b"V\xf6gel"))
+    archive = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    assert only(gather(archive, card)).is_good
+    note = json.loads((archive / "wood" / "collected.json").read_bytes())
+    assert note["collections"][0]["source"] == str(card)
+    assert only(gather(archive, card)).is_good
+    assert list(open_archive(archive).detections())
