@@ -6,9 +6,11 @@ An archive holds a folder for each deployment, with what the recorder's state fo
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
@@ -22,7 +24,7 @@ from edge_probe.deployment.state import StateFolder
 from edge_probe.deployment.wall import Moment, Wall, WallTime
 from edge_probe.desk.copies import copy_database, is_written, open_copy
 from edge_probe.desk.files import read_file
-from edge_probe.desk.record import UNFINISHED
+from edge_probe.desk.record import NAME, UNFINISHED, Record
 from edge_probe.desk.rows import BundleRow, DetectionRow, EffortRow, GapRow, LabelRow, Segment
 from edge_probe.errors import StateError
 
@@ -95,10 +97,7 @@ class Deployment:
             )
         self.state = StateFolder(folder)
         if not self.state.capture.exists():
-            raise StateError(
-                f"{self.state.capture}: no such file",
-                hint="give an archive, one deployment of it, or a recorder's state folder",
-            )
+            raise _missing(self.state.capture)
         self.settings = _settings(self.state)
         """Of the deployment file; with an empty id where there is none."""
         self._copies = TemporaryDirectory(prefix="edge-probe-", ignore_cleanup_errors=True)
@@ -110,6 +109,8 @@ class Deployment:
             )
             if self.detections_db and not _has_tables(self.detections_db):
                 self.detections_db = None  # a classifier is about to make them
+            if self.detections_db is None and _was_collected(heard):
+                raise _missing(heard)
             """Open ``detections.sqlite``, read-only; None: no classifier ever listened."""
             self.capture_db = self._connect(self.state.capture, CAPTURE_VERSION)
             """Open ``capture.sqlite``, read-only."""
@@ -162,11 +163,14 @@ class Deployment:
 
     def detections(self) -> Iterator[DetectionRow]:
         """Detections of all bundles, suppressed and private ones included."""
-        n_lost, segment = 0, None
+        n_lost, n_damaged, segment = 0, 0, None
         for row in self._heard(_DETECTIONS):
             stream, start = row[3], row[5]
             if stream not in self._streams:
                 n_lost += 1
+                continue
+            if not _is_sound(row, self._streams[stream].channels):
+                n_damaged += 1
                 continue
             if segment is None or not (
                 segment.stream == stream and segment.start_sample <= start < segment.end_sample
@@ -177,6 +181,11 @@ class Deployment:
             _log.warning(
                 "%s: %d detections are of streams that capture.sqlite does not know any more:"
                 " left out", self.folder, n_lost,
+            )  # fmt: skip
+        if n_damaged:
+            _log.warning(
+                "%s: %d detections have values that cannot be (a damaged database): left out",
+                self.folder, n_damaged,
             )  # fmt: skip
 
     def segments(self) -> Iterator[Segment]:
@@ -242,7 +251,7 @@ class Deployment:
         def found() -> Iterator[Any]:
             has = "SELECT 1 FROM sqlite_schema WHERE name = ?"
             if db is not None and db.execute(has, (table,)).fetchone():
-                yield from db.execute(query, values)
+                yield from _rows(db, query, values)
 
         return self._told(found)
 
@@ -321,10 +330,10 @@ class Deployment:
 
     def _heard(self, query: str, *values: object) -> Iterator[Any]:
         db = self.detections_db
-        return self._told(lambda: iter(db.execute(query, values)) if db else iter(()))
+        return self._told(lambda: _rows(db, query, values) if db else iter(()))
 
     def _captured(self, query: str, *values: object) -> Iterator[Any]:
-        return self._told(lambda: iter(self.capture_db.execute(query, values)))
+        return self._told(lambda: _rows(self.capture_db, query, values))
 
     def _told(self, rows: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         try:
@@ -376,13 +385,16 @@ def open_archive(path: Path) -> Archive:
     Raises
     ------
     StateError
-        It is none of these, or collecting was not finished.
+        It is none of these, collecting was not finished, or two folders hold one deployment.
+    DeploymentError
+        A deployment file is not valid.
     """
     if not path.is_dir():
         raise StateError(f"{path}: no such folder", hint="give an archive or a state folder")
     if _is_deployment(path):
         return Archive((path,))
     found = tuple(sorted(one for one in path.iterdir() if one.is_dir() and _is_deployment(one)))
+    _refuse_twins(found)
     if not found:
         raise StateError(
             f"{path}: expected an archive or a recorder's state folder, found neither",
@@ -392,11 +404,67 @@ def open_archive(path: Path) -> Archive:
 
 
 def _is_deployment(path: Path) -> bool:
-    return (path / "capture.sqlite").exists() or (path / UNFINISHED).exists()
+    return any((path / name).exists() for name in ("capture.sqlite", NAME, UNFINISHED))
+
+
+def _refuse_twins(folders: Iterable[Path]) -> None:
+    """A copy of a folder beside it would be counted twice."""
+    known: dict[str, Path] = {}
+    for folder in folders:
+        name = _settings(StateFolder(folder)).deployment_id
+        if name and name in known:
+            raise StateError(
+                f"{folder} and {known[name]}: both hold the deployment {name}",
+                hint="move one of them out of the archive",
+            )
+        known[name] = folder
+
+
+def _was_collected(path: Path) -> bool:
+    """Whether a file was brought into the folder in which it should lie."""
+    return (path.parent / NAME).exists() and path.name in Record(path.parent).files
+
+
+def _missing(path: Path) -> StateError:
+    if _was_collected(path):
+        return StateError(
+            f"{path}: was collected, and is gone or empty",
+            hint="run edge-probe collect again with the same card and archive",
+        )
+    return StateError(
+        f"{path}: no such file",
+        hint="give an archive, one deployment of it, or a recorder's state folder",
+    )
+
+
+def _rows(db: sqlite3.Connection, query: str, values: Sequence[object]) -> Iterator[Any]:
+    """No cursor: whoever gives up `yield from` closes it, which a closed database refuses."""
+    return map(tuple, db.execute(query, values))
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM sqlite_schema").fetchone() is not None
+
+
+def _is_sound(row: tuple[Any, ...], n_channels: int) -> bool:
+    """Whether a row of `_DETECTIONS` can be one: pages of a damaged database may hold anything."""
+    _, _, _, _, channel, first_frame, n_frames, text, logit, score, _, threshold = row[:12]
+    low_hz, high_hz = row[12:14]
+    return (
+        0 <= channel < n_channels
+        and 0 <= first_frame < first_frame + n_frames
+        and isfinite(logit)
+        and isfinite(threshold)
+        and 0 <= score <= 1
+        and (low_hz is None or isfinite(low_hz))
+        and (high_hz is None or isfinite(high_hz))
+        and _is_label(text)
+    )
+
+
+@cache
+def _is_label(text: str) -> bool:
+    return Label.parse(text).is_clean
 
 
 def _settings(state: StateFolder) -> Settings:
@@ -413,5 +481,5 @@ def _moment(time: WallTime) -> datetime | None:
 def _unreadable(folder: Path, error: sqlite3.Error) -> StateError:
     return StateError(
         f"{folder}: cannot be read: {error}",
-        hint="edge-probe collect rescues what can be read of a damaged database",
+        hint=f"edge-probe snapshot {folder} NEW rescues what can be read of a damaged database",
     )

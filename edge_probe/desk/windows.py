@@ -12,7 +12,7 @@ from edge_probe.errors import StateError
 
 _DRAWN = (
     "SELECT boot, stream, first_frame, first_frame + n_frames, rate_hz, kind, probability"
-    " FROM sample JOIN stream USING (stream) WHERE kind = ? AND probability > 0"
+    " FROM sample JOIN stream USING (stream) WHERE kind = ? AND probability > 0 AND n_frames > 0"
     " ORDER BY stream, first_frame"
 )
 _RUNS = (

@@ -1,11 +1,14 @@
 """What the desk reads of a state folder and of an archive, and that reading leaves no trace."""
 
+import json
+import shutil
 import sqlite3
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from support.made_archive import usual
 from support.made_card import FieldRecorder, fingerprint
 from support.made_ledger import RATE, T0, MadeState, S
 
@@ -137,3 +140,48 @@ def test_a_damaged_database_is_told_of(recorder: FieldRecorder, tmp_path: Path) 
     (card / "detections.sqlite").write_bytes(b"nonsense" * 1000)
     with pytest.raises(StateError, match="not a database"):
         told(card)
+
+
+@pytest.mark.parametrize("name", ["capture.sqlite", "detections.sqlite"])
+def test_a_database_that_was_collected_and_is_gone_is_missed(name: str, tmp_path: Path) -> None:
+    """Rather than a deployment without detections, or an archive without the deployment."""
+    usual(tmp_path / "archive", "wood-1").close()
+    usual(tmp_path / "archive", "wood-2").close()
+    note = {"sha256": "", "n_bytes": 1, "mtime_ns": 0}
+    files = {"capture.sqlite": note, "detections.sqlite": note}
+    told_ = {"version": 1, "deployment_id": "wood-1", "collections": [], "files": files}
+    folder = tmp_path / "archive" / "wood-1"
+    (folder / "collected.json").write_text(json.dumps(told_))
+    assert told(tmp_path / "archive")
+    (folder / name).unlink()
+    with pytest.raises(StateError, match=f"wood-1/{name}: was collected, and is gone"):
+        told(tmp_path / "archive")
+
+
+def test_one_deployment_in_two_folders_is_refused(tmp_path: Path) -> None:
+    usual(tmp_path / "archive", "wood-1").close()
+    shutil.copytree(tmp_path / "archive" / "wood-1", tmp_path / "archive" / "wood-1 (copy)")
+    with pytest.raises(StateError, match="both hold the deployment wood-1"):
+        open_archive(tmp_path / "archive")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "label = 'a' || char(9) || 'b'", "label = ''", "logit = 9e999", "score = 9e999",
+        "score = -0.5", "threshold = -9e999", "low_hz = 9e999", "channel = 7", "channel = -1",
+        "n_frames = 0", "first_frame = -1", "high_hz = -9e999",
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_are_left_out(
+    change: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is rescued of a damaged page may be anything."""
+    usual(tmp_path / "archive", "wood-1").close()
+    n = len(told(tmp_path / "archive"))
+    with closing(sqlite3.connect(tmp_path / "archive" / "wood-1" / "detections.sqlite")) as db:
+        db.execute(f"UPDATE detection SET {change} WHERE detection = 2")
+        db.commit()
+    assert [one.detection for one in told(tmp_path / "archive") if one.detection == 2] == []
+    assert len(told(tmp_path / "archive")) == n - 1
+    assert "1 detections have values that cannot be" in caplog.text
