@@ -1,11 +1,13 @@
 """Files and folders that appear under their name whole or not at all, and replace nothing."""
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_probe.bundle.publish import hidden_name
+from edge_probe.bundle.publish import hidden_name, sync
 from edge_probe.errors import EdgeProbeError
 
 
@@ -23,9 +25,12 @@ def fresh_file(target: Path) -> Iterator[Path]:
     refuse_existing(target)
     part = hidden_name(target, "new")
     try:
-        yield part
-        refuse_existing(target)  # it may have come meanwhile
-        part.rename(target)
+        with _named(target, part):
+            yield part
+            sync(part)
+            refuse_existing(target)  # it may have come meanwhile
+            part.rename(target)
+            sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -43,13 +48,31 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     """
     refuse_existing(target)
     part = hidden_name(target, "new")
-    part.mkdir()
     try:
-        yield part
-        refuse_existing(target)
-        part.rename(target)
+        with _named(target, part):
+            part.mkdir()
+            yield part
+            for folder, _, names in os.walk(part):
+                for name in (*names, ""):
+                    sync(Path(folder, name))
+            refuse_existing(target)
+            part.rename(target)
+            sync(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)  # after the rename there is none
+
+
+@contextmanager
+def _named(target: Path, part: Path) -> Iterator[None]:
+    """Let errors name what was asked for; a full disk has no name, and only we write."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename
+        is_full = where is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if is_full or (where is not None and Path(where).is_relative_to(part)):
+            error.filename = str(target)
+        raise
 
 
 def refuse_existing(target: Path) -> None:

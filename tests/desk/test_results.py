@@ -1,9 +1,12 @@
 """Every format says the same, to readers that we did not write."""
 
+import gc
 import json
+import os
 import sqlite3
+import subprocess
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -425,3 +428,44 @@ def test_an_archive_without_detections_gives_headers_only(tmp_path: Path) -> Non
         export(tmp_path / "archive", name, tmp_path / name)
     assert (tmp_path / "birdnet").read_text().count("\n") == 1
     assert pyarrow.parquet.read_table(tmp_path / "parquet").num_rows == 0
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_is_told_and_leaves_nothing(
+    name: str, archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does anything go wrong behind it, when what was open is closed."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    try:
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        arguments = ["results", str(archive), "--format", name, "--out", str(disk / "out")]
+        assert main(arguments) == 1
+        gc.collect()
+        assert [one.name for one in disk.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    error = capfd.readouterr().err.splitlines()
+    assert len(error) == 2
+    if name == "birds-db":
+        assert error[0] == "error: the database cannot be written: database or disk is full"
+    else:
+        assert error[0] == f"error: {disk / 'out'}: No space left on device"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_path_that_no_text_can_hold_is_told(
+    name: str, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = archive.rename(tmp_path / os.fsdecode(b"V\xf6gel"))
+    code = main(["results", str(place), "--format", name, "-o", str(tmp_path / "out")])
+    if name in ("birdnet", "kaleidoscope", "raven"):
+        assert code == 1
+        assert "hint: rename the folder" in capsys.readouterr().err
+    else:
+        assert code == 0

@@ -9,7 +9,7 @@ from typing import Any
 import frictionless
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
@@ -193,6 +193,7 @@ def test_what_camtrap_dp_would_misread_is_refused(
     first=st.integers(0, 7998),
     words=st.lists(st.sampled_from(["NA", "nan", "a|b", "50 %", "x:y", '"', ",", "|"]), min_size=1),
 )
+@example(T0, "-12:00", 0, ["|", '"'])  # taken for a table of bars and blanks, if one must guess
 def test_moments_and_words_of_any_kind_stay_valid(
     tmp_path_factory: pytest.TempPathFactory, utc_ns: int, offset: str, first: int, words: list[str]
 ) -> None:

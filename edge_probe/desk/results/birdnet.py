@@ -9,6 +9,7 @@ from typing import TextIO
 from edge_probe.desk.results.selection import (
     Selection,
     audio_path,
+    in_utf8,
     placed,
     samples_in_file,
     seconds,
@@ -26,7 +27,7 @@ def write(selection: Selection, out: TextIO) -> None:
     for deployment in selection.deployments():
         for row, segment in placed(selection, selection.one_bundle(deployment)):
             start, end = (seconds(n, row.rate_hz, _DECIMALS) for n in samples_in_file(row, segment))
-            path = audio_path(deployment, segment)
+            path = in_utf8(audio_path(deployment, segment))
             writer.writerow(
                 [start, end, row.scientific_name, row.common_name, f"{row.score:.4f}", path]
             )

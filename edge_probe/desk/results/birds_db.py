@@ -7,10 +7,12 @@ beginning of the detection in the fixed offset of its deployment.
 import math
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC
 from pathlib import Path
 
 from edge_probe.desk.archive import Deployment
+from edge_probe.desk.files import WriteError
 from edge_probe.desk.results.selection import (
     NO_TIME,
     Selection,
@@ -57,17 +59,19 @@ CREATE INDEX detection_name ON detection (common_name);
 
 def write(selection: Selection, path: Path) -> None:
     """A database with a table ``detection`` and the view ``detections``."""
-    db = sqlite3.connect(path, isolation_level=None)
     try:
-        db.executescript(_TABLES)
-        db.execute("BEGIN")
-        for deployment in selection.deployments():
-            rows = _rows(selection, deployment)
-            db.executemany(f"INSERT INTO detection VALUES ({','.join('?' * 20)})", rows)
-        db.execute("COMMIT")
-        db.executescript(_INDICES)
-    finally:
-        db.close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.executescript(_TABLES)
+            db.execute("BEGIN")
+            for deployment in selection.deployments():
+                rows = _rows(selection, deployment)
+                db.executemany(f"INSERT INTO detection VALUES ({','.join('?' * 20)})", rows)
+            db.execute("COMMIT")
+            db.executescript(_INDICES)
+    except sqlite3.Error as error:  # those of the archive are none any more
+        raise WriteError(
+            f"the database cannot be written: {error}", hint="look at free space and permissions"
+        ) from error
 
 
 def _rows(selection: Selection, deployment: Deployment) -> Iterator[tuple[object, ...]]:

@@ -19,7 +19,7 @@ from edge_probe.deployment.settings import Settings
 from edge_probe.desk.archive import Deployment
 from edge_probe.desk.results import camtrap_package
 from edge_probe.desk.results.camtrap_package import NAMES, Coverage, columns
-from edge_probe.desk.results.selection import NO_TIME, Selection, local, placed
+from edge_probe.desk.results.selection import NO_TIME, Selection, in_utf8, local, placed
 from edge_probe.desk.rows import DetectionRow, Segment
 from edge_probe.errors import EdgeProbeError
 
@@ -136,7 +136,7 @@ def _deployment(settings: Settings, start: datetime, end: datetime, doubtful: bo
 
 
 def _media(deployment: Deployment, segment: Segment, path: Path, start: datetime) -> Cells:
-    file_path = f"{deployment.folder.name}/{path.parent.name}/{path.name}"
+    file_path = f"{in_utf8(Path(deployment.folder.name))}/{path.parent.name}/{path.name}"
     if not _FILE_PATH.fullmatch(file_path):
         raise EdgeProbeError(
             f"{file_path}: Camtrap DP allows no path that begins with . or ~ or has .. in it",

@@ -153,6 +153,7 @@ def _resource(name: str) -> dict[str, Any]:
         "profile": "tabular-data-resource",
         "format": "csv",
         "mediatype": "text/csv",
+        "dialect": {"delimiter": ",", "quoteChar": '"', "doubleQuote": True},
         "encoding": "utf-8",
         "schema": url if name in STANDARD else table_schema(name),
     }

@@ -6,7 +6,7 @@ Source of the columns: BirdNET-Analyzer's writer for Kaleidoscope.
 import csv
 from typing import TextIO
 
-from edge_probe.desk.results.selection import Selection, audible, samples_in_file, seconds
+from edge_probe.desk.results.selection import Selection, audible, in_utf8, samples_in_file, seconds
 
 COLUMNS = (
     "INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "scientific_name", "common_name",
@@ -27,7 +27,7 @@ def write(selection: Selection, out: TextIO) -> None:
         place = (deployment.settings.latitude, deployment.settings.longitude)
         for row, segment, path in audible(selection, selection.one_bundle(deployment)):
             start, end = samples_in_file(row, segment)
-            folder = path.parent.absolute()
+            folder = in_utf8(path).parent.absolute()
             writer.writerow([
                 folder.parent.parent, f"{folder.parent.name}/{folder.name}", path.name,
                 seconds(start, row.rate_hz, _DECIMALS),

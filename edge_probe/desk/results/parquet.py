@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 20_000
 
 def write(selection: Selection, path: Path) -> None:
     """Detections of all chosen bundles, suppressed ones included."""
-    with ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+    with path.open("xb") as out, ParquetWriter(out, SCHEMA, compression="zstd") as writer:
         records = _records(selection)
         while rows := list(islice(records, ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))

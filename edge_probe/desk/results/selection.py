@@ -141,6 +141,24 @@ def audio_path(deployment: Deployment, segment: Segment) -> Path:
     return segment.path or deployment.state.audio / segment.name
 
 
+def in_utf8(path: Path) -> Path:
+    """The path, if a text can hold it.
+
+    Raises
+    ------
+    EdgeProbeError
+        It has other bytes.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise EdgeProbeError(
+            f"{path}: expected a path in UTF-8, found one that no text can hold",
+            hint="rename the folder",
+        ) from None
+    return path
+
+
 def samples_in_file(row: DetectionRow, segment: Segment) -> tuple[int, int]:
     """Begin and end of the box within the file of its segment, which it does not leave."""
     first = segment.start_sample
