@@ -32,8 +32,9 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.desk.reviews import reviews_of, thresholds_of, unknown_labels
     from edge_probe.desk.validation import threshold_for, validate
 
-    samples = reviews_of(read_corrections(args.corrections))
-    bundles = thresholds_of(args.archive, samples)
+    corrections = read_corrections(args.corrections)
+    samples = reviews_of(corrections)
+    bundles = thresholds_of(args.archive, corrections)
     for sample, reviews in sorted(samples.items()):
         bundle, on = bundles[sample.bundle_sha256]
         if unknown := unknown_labels(reviews, on):

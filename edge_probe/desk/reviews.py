@@ -5,6 +5,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_probe.bundle.reject import shown
 from edge_probe.desk.archive import open_archive
 from edge_probe.desk.corrections import Correction, CorrectionsError, Draw
 from edge_probe.desk.rows import BundleRow
@@ -62,7 +63,7 @@ def reviews_of(corrections: Iterable[Correction]) -> dict[Sample, list[Review]]:
 
 
 def thresholds_of(
-    archive: Path, samples: Iterable[Sample]
+    archive: Path, corrections: Iterable[Correction]
 ) -> Mapping[str, tuple[BundleRow, Mapping[str, float]]]:
     """Bundles that listened, by sha256, with the on-threshold of each class.
 
@@ -70,25 +71,35 @@ def thresholds_of(
     ----------
     archive : Path
         Archive, one deployment of it, or a state folder.
-    samples : iterable of Sample
+    corrections : iterable of Correction
 
     Raises
     ------
     CorrectionsError
-        One of the samples is of a bundle that did not listen there.
+        A window that was drawn is of a deployment that is not there, or of a bundle that did not
+        listen there.
     StateError
         The archive cannot be read.
     """
     known: dict[str, tuple[BundleRow, Mapping[str, float]]] = {}
+    ids = set()
     for deployment in open_archive(archive).deployments():
+        ids.add(deployment.id)
         for bundle in deployment.bundles():
             on = {label.label: label.threshold_on for label in bundle.labels}
             known.setdefault(bundle.sha256, (bundle, on))
-    for sample in samples:
-        if sample.bundle_sha256 not in known:
+    for one in corrections:
+        if one.probability is None:
+            continue
+        if one.deployment_id not in ids:
             raise CorrectionsError(
-                f"{archive}: no bundle {sample.bundle_sha256[:12]} listened there, which the"
-                " corrections are of",
+                f"{one.where}: expected a deployment of {archive}, found"
+                f" {shown(one.deployment_id)}",
+                hint="give the archive that was reviewed",
+            )
+        if one.bundle_sha256 not in known:
+            raise CorrectionsError(
+                f"{one.where}: no bundle {one.bundle_sha256[:12]} listened in {archive}",
                 hint="give the archive that was reviewed",
             )
     return known

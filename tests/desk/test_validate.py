@@ -79,7 +79,8 @@ def test_samples_are_told_apart(
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no sample": ({"draw": "detection", "probability": None}, "none of a window of the random"),
-    "another bundle": ({"bundle_sha256": OTHER_SHA256}, "no bundle ffffffffffff listened there"),
+    "another bundle": ({"bundle_sha256": OTHER_SHA256}, "no bundle ffffffffffff listened in"),
+    "another deployment": ({"deployment_id": "elsewhere"}, "found 'elsewhere'"),
     "another class": ({"label": "Wren"}, "found 'Wren'"),
 }
 
