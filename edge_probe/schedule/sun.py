@@ -59,11 +59,17 @@ def sun_time_s(latitude: float, longitude: float, day: int, event: str) -> int:
     if from_noon_s is None and found_s:  # of the date beside it: of two on a date astral tells one
         from_noon_s = min(found_s[0] % DAY_S, _HALF_S)
     if from_noon_s is None:
-        from_noon_s = _HALF_S if _stays_above(place, noon_s, _DEGREES[event]) else 0
+        stays_above = _stays_above(place, noon_s, _DEGREES[event])
+        from_noon_s = _to_midnight_s(place, on, noon_s, sign) if stays_above else 0
     at_s = noon_s + sign * from_noon_s
     if found_s:
         at_s += _shift_s(place, at_s, event)
     return round(at_s / _MINUTE_S) * _MINUTE_S
+
+
+def _to_midnight_s(place: Observer, on: date, noon_s: int, sign: int) -> float:
+    """Half the way to the noon of the day beside it: both days have one midnight."""
+    return abs(_seconds(noon(place, on + timedelta(sign))) - noon_s) / 2
 
 
 def _crossing_s(place: Observer, on: date, event: str) -> int | None:

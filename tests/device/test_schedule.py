@@ -250,6 +250,21 @@ def test_polar_day_and_night_are_the_seasons_carried_on(
 
 
 @pytest.mark.parametrize(
+    ("span", "n_june", "n_december"), [("sunrise to sunset", 1, 0), ("sunset to sunrise", 0, 1)]
+)
+def test_no_minute_is_left_between_days_of_a_polar_season(
+    span: str, n_june: int, n_december: int
+) -> None:
+    """Solar noons are not a day apart to the second."""
+    schedule = schedule_of(parse_settings(f'{POLAR}on = ["{span}"]'.encode(), "x"))
+    assert schedule is not None
+    for month, n_periods in ((6, n_june), (12, n_december)):
+        begin = int(datetime(2026, month, 5, tzinfo=UTC).timestamp())
+        end = begin + 30 * DAY
+        assert schedule.periods(begin, end) == [(begin, end)] * n_periods
+
+
+@pytest.mark.parametrize(
     ("lines", "message", "hint"),
     [
         ("", "says nothing", "leave it out"),
