@@ -85,7 +85,7 @@ def test_a_half_written_store_is_told(
     assert main(["report", str(tmp_path / "a"), "-o", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert "wood-2: cannot be read" in error
-    assert "hint: edge-probe collect rescues" in error
+    assert "hint: edge-probe snapshot" in error
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
 
 
