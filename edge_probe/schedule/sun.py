@@ -55,15 +55,18 @@ def sun_time_s(latitude: float, longitude: float, day: int, event: str) -> int:
         for shift in (0, -1, 1)  # astral counts dates by UTC
         if (at_s := _crossing_s(place, on + timedelta(shift), event)) is not None
     ]
-    from_noon_s = next((s for s in found_s if 0 <= s <= _HALF_S), None)
-    if from_noon_s is None and found_s:  # of the date beside it: of two on a date astral tells one
-        from_noon_s = min(found_s[0] % DAY_S, _HALF_S)
-    if from_noon_s is None:
+    if not found_s:
         stays_above = _stays_above(place, noon_s, _DEGREES[event])
-        from_noon_s = _to_midnight_s(place, on, noon_s, sign) if stays_above else 0
-    at_s = noon_s + sign * from_noon_s
-    if found_s:
-        at_s += _shift_s(place, at_s, event)
+        to_midnight_s = _to_midnight_s(place, on, noon_s, sign) if stays_above else 0.0
+        return _to_minute(noon_s + sign * to_midnight_s)
+    from_noon_s = next((s for s in found_s if 0 <= s <= _HALF_S), None)
+    if from_noon_s is None:  # of the date beside it: of two on a date astral tells one
+        from_noon_s = min(found_s[0] % DAY_S, _HALF_S)
+    crossing_s = noon_s + sign * from_noon_s
+    return _to_minute(crossing_s + _shift_s(place, crossing_s, event))
+
+
+def _to_minute(at_s: float) -> int:
     return round(at_s / _MINUTE_S) * _MINUTE_S
 
 
