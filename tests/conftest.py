@@ -31,11 +31,20 @@ def shared() -> Path:
     return SHARED / "data"
 
 
+PASSES = {"live": {"device", "faults"}, "alone": {"faults"}}
+"""Where `make test` looks for those: to look everywhere takes half a minute of imports."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What listens to a virtual microphone is live."""
     for item in items:
-        if "plugged" in getattr(item, "fixturenames", ()):
+        if not {"plugged", "numbered"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("live")
+        for marker, folders in PASSES.items():
+            if item.get_closest_marker(marker) and item.path.parent.name not in folders:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: make test looks for what is {marker} in {sorted(folders)} only"
+                )
 
 
 @pytest.hookimpl(wrapper=True)
