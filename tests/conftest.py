@@ -35,8 +35,19 @@ PASSES = {"live": {"device", "faults"}, "alone": {"faults"}}
 """Where `make test` looks for those: to look everywhere takes half a minute of imports."""
 
 
+LONGEST = {
+    "test_benchmarks.py", "test_compare.py", "test_docs.py", "test_fit.py", "test_linters.py",
+    "test_soak.py",
+}  # fmt: skip
+"""Half a minute or more for one test."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What listens to a virtual microphone is live."""
+    """What listens to a virtual microphone is live; what takes longest comes first.
+
+    A long test that began last would leave the other processors idle.
+    """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if not {"plugged", "numbered"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("live")

@@ -40,11 +40,6 @@ COUNTS = {
 """Defaults; each may be set in the environment as EDGE_PROBE_KILLS and so on."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The month comes first: nothing takes longer, and it leaves the other processors idle."""
-    items.sort(key=lambda item: item.path.name != "test_soak.py")
-
-
 def count(name: str) -> int:
     """How often a campaign strikes."""
     return int(os.environ.get(f"EDGE_PROBE_{name.upper()}", COUNTS[name]))

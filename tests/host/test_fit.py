@@ -93,9 +93,9 @@ def classify(bundle: Path, audio: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("precision", ["1", "8", "float", "mean-linear"])
 def test_fitted_bundle_hears_what_it_was_taught(world: Path, precision: str) -> None:
     """``night.wav`` holds a rising call in seconds 2-4 and 8-10 and a pulsed one in 6-8."""
-    how = ("--head", precision) if precision == "mean-linear" else ("--bits", precision)
-    run, how = (start, how) if precision == "1" else (export, (*how, *SOONER))
-    done = run("fit", "my_clips", "--out", precision, "--site-audio", "site", *how, cwd=world)
+    which = "--head" if precision == "mean-linear" else "--bits"
+    how = ("fit", "my_clips", "--out", precision, "--site-audio", "site", which, precision)
+    done = start(*how, cwd=world) if precision == "1" else export(*how, *SOONER, cwd=world)
     assert done.returncode == 0, done.stderr
     assert "unreviewed detections on 0.01 h of unlabelled audio, per hour:" in done.stdout
     assert all(name in done.stdout for name in SPECIES)
