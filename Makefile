@@ -23,11 +23,15 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
 
-# What listens and what fails apart from the rest: how late a recorder may be is part of what they look at.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PAIRS = $(PYTEST) -n $(JOBS) --dist worksteal
+
+# How late a recorder may be is part of what the live tests look at: they meet no tests that calculate.
 test: $(VENV)/.all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not live" --ignore tests/faults
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m live --ignore tests/faults
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
+	$(PAIRS) -m "not live and not alone" --ignore tests/faults
+	$(PAIRS) -m "not live and not alone" tests/faults
+	$(PAIRS) -m "live and not alone" tests/faults tests/device
+	$(PYTEST) -m alone tests/faults
 
 faults: $(VENV)/.all
 	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_SEED=$$(date +%s) EDGE_PROBE_KILLS=2000 \
@@ -36,7 +40,7 @@ faults: $(VENV)/.all
 	EDGE_PROBE_LOSSES=75 EDGE_PROBE_LIVE_S=300 \
 	EDGE_PROBE_INSTALL_FAULTS=100000 EDGE_PROBE_INSTALL_CUTS=1320 \
 	EDGE_PROBE_FAULTS_JSON=benchmarks/results/faults.json \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults
+	$(PYTEST) tests/faults
 
 encoders-full: $(VENV)/.all
 	rm -f benchmarks/results/encoders.json
@@ -47,7 +51,7 @@ encoders-full: $(VENV)/.all
 fuzz: $(VENV)/.all
 	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_FLIPS=10000 EDGE_PROBE_FUZZ_INPUTS=1000000 EDGE_PROBE_FUZZ_S=86400 \
 	EDGE_PROBE_FAULTS_JSON=benchmarks/results/fuzz.json \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults/test_bundle_fuzzing.py
+	$(PYTEST) tests/faults/test_bundle_fuzzing.py
 
 bench: $(VENV)/.all
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py

@@ -3,14 +3,14 @@
 Every function takes logits and targets of the same clips, both (N, C); a target is 1 (heard), 0
 (not heard) or NaN (unknown), and an unknown pair of clip and class counts for nothing. A class is
 *counted* if its known targets hold at least one 1 and one 0: without either, average precision and
-AUROC have no value, and macro means leave the class out. All figures are scikit-learn's.
+AUROC have no value, and macro means leave the class out. All figures are scikit-learn's; those of
+resamples, which are many, are counted here and equal to them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import sklearn
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -189,27 +189,37 @@ def _resampled(
     if len(names) != len(truth):
         raise EdgeProbeError(f"expected a group for each of {len(truth)} clips, found {len(names)}")
     _, group_of = np.unique(names, return_inverse=True)
-    clips_of = [np.flatnonzero(group_of == group) for group in range(group_of.max(initial=-1) + 1)]
+    n_groups = group_of.max(initial=-1) + 1
     rng = np.random.default_rng(seed)
     drawn = np.full((n_resamples, truth.shape[1]), np.nan)
-    if clips_of and counted_classes(truth).any():
-        for row in drawn:
-            chosen = rng.integers(len(clips_of), size=len(clips_of))
-            row[:] = _average_precision(
-                scores, truth, np.concatenate([clips_of[g] for g in chosen])
-            )
+    counted = np.flatnonzero(counted_classes(truth))
+    if len(counted):
+        resamples = (rng.integers(n_groups, size=n_groups) for _ in range(n_resamples))
+        times = np.stack([np.bincount(chosen, minlength=n_groups) for chosen in resamples])
+        times = times[:, group_of]
+    for label in counted:
+        known = ~np.isnan(truth[:, label])
+        drawn[:, label] = _average_precisions(
+            scores[known, label], truth[known, label] == 1, times[:, known]
+        )
     return drawn
 
 
-def _average_precision(
-    scores: NDArray[np.float64], truth: NDArray[np.float64], rows: NDArray[np.int64]
+def _average_precisions(
+    scores: NDArray[np.float64], truth: NDArray[np.bool_], times: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Of each class over some clips, repeats among them; NaN where not counted: (C,)."""
-    found = np.full(truth.shape[1], np.nan)
-    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        for label in np.flatnonzero(counted_classes(truth[rows])):
-            known = rows[~np.isnan(truth[rows, label])]
-            found[label] = average_precision_score(truth[known, label], scores[known, label])
+    """Of one class, with each clip (N,) there so many times, (n_resamples, N): (n_resamples,).
+
+    NaN where a resample has no clip with the class, or none without it.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # ties come in together
+    n_so_far = np.cumsum(times[:, order], axis=1)[:, ends]
+    n_heard = np.cumsum(times[:, order] * truth[order], axis=1)[:, ends]
+    n_in_all = n_heard[:, -1]
+    gained = np.diff(n_heard, axis=1, prepend=0) * (n_heard / np.maximum(n_so_far, 1))
+    found: NDArray[np.float64] = gained.sum(axis=1) / np.maximum(n_in_all, 1)
+    found[(n_in_all == 0) | (n_in_all == n_so_far[:, -1])] = np.nan
     return found
 
 

@@ -31,11 +31,31 @@ def shared() -> Path:
     return SHARED / "data"
 
 
+PASSES = {"live": {"device", "faults"}, "alone": {"faults"}}
+"""Where `make test` looks for those: to look everywhere takes half a minute of imports."""
+
+
+LONGEST = {
+    "test_benchmarks.py", "test_compare.py", "test_docs.py", "test_fit.py", "test_linters.py",
+    "test_soak.py",
+}  # fmt: skip
+"""Half a minute or more for one test."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What listens to a virtual microphone is live."""
+    """What listens to a virtual microphone is live; what takes longest comes first.
+
+    A long test that began last would leave the other processors idle.
+    """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
-        if "plugged" in getattr(item, "fixturenames", ()):
+        if not {"plugged", "numbered"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("live")
+        for marker, folders in PASSES.items():
+            if item.get_closest_marker(marker) and item.path.parent.name not in folders:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: make test looks for what is {marker} in {sorted(folders)} only"
+                )
 
 
 @pytest.hookimpl(wrapper=True)

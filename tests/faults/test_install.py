@@ -219,7 +219,7 @@ def replay(
     chance, n_between = random.Random(seed), 0
     folder.mkdir()
     image, at = folder / "image", folder / "disk"
-    replayed = Replay(before, events)
+    replayed = Replay(before, events, image)
     for n_events in cuts:
         cut_ns = events[n_events].at_ns if n_events < len(events) else acts[-1].ended_ns + 1
         done = [act for act in acts if act.ended_ns < cut_ns]
@@ -228,7 +228,7 @@ def replay(
         allowed = {act.after for act in done[-1:]} or {None}
         for act in under_way:
             allowed |= {act.before, act.after}
-        image.write_bytes(replayed.cut(n_events, chance))
+        replayed.cut(n_events, chance)
         with ext4.Mount(image, at):
             assert (at / "device").is_dir(), f"cut at {n_events}: no device on the disk"
             device = Device(at / "device")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from faults.conftest import count
 from support.live_recorder import LiveRecorder, children
 from support.made_segments import MadeSegments
@@ -47,6 +48,7 @@ LEAST_WANTED = 0.7
 """Of the time in which the classifier ran or waited for a processor; else it waits for its disk."""
 
 
+@pytest.mark.alone
 def test_every_sample_is_recorded_or_in_a_gap_while_nothing_has_time(
     numbered: NumberedMicrophone, memory_folder: Path, chance: random.Random,
     results: dict[str, Any],

@@ -102,9 +102,9 @@ def replay(recording: Recording, cuts: list[int], folder: Path, seed: int) -> li
     chance, lost_s = random.Random(seed), []
     folder.mkdir()
     image, at = folder / "image", folder / "disk"
-    replayed = Replay(recording.image, recording.events)
+    replayed = Replay(recording.image, recording.events, image)
     for n_events in cuts:
-        image.write_bytes(replayed.cut(n_events, chance))
+        replayed.cut(n_events, chance)
         with ext4.Mount(image, at):
             Store(at / "state", VirtualClock(kernel_id="after")).close()
             aftermath = Aftermath(at / "state")

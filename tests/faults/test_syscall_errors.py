@@ -67,7 +67,7 @@ def died(memory_folder: Path) -> Path:
 
 def go_on(died: Path, folder: Path, inject: str | None = None) -> list[float]:
     """A recorder recovers that state and records, while its calls fail; seconds of audio lost."""
-    shutil.copytree(died, folder)
+    shutil.copytree(died / "state", folder / "state")
     plan = Plan(
         folder / "state", folder / "journal1", 1, start_ns=10**11, n_blocks=80, segment_s=3,
         ring_s=6, losses=0.02, wait=True,
@@ -76,7 +76,7 @@ def go_on(died: Path, folder: Path, inject: str | None = None) -> list[float]:
     assert len(rows), inject
     assert rows[-1, 1] == Said.ENDED, f"it did not survive {inject}"
     aftermath = Aftermath(folder / "state")
-    aftermath.add(Journal(folder / "journal0").rows(), 0)
+    aftermath.add(Journal(died / "journal0").rows(), 0)
     aftermath.add(rows, 1)
     return aftermath.check()
 

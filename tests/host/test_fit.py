@@ -14,6 +14,7 @@ import pytest
 import soundfile as sf
 from support.onnx_bytes import node, tiny_encoder
 from support.readme_world import make_world
+from support.typed import Done, typed
 
 from edge_probe.bundle import open_bundle, selftest
 from edge_probe.head import GroupedInt8Linear, Int8Linear, MeanLinearHead, ProtobinHead, backends
@@ -22,6 +23,7 @@ from edge_probe.head.packing import pack_signs
 from edge_probe.head.quantize import Digits
 from edge_probe.spec import TokenBits
 from export.card import CARDS
+from export.cli import main
 from export.commands.tokens import DEMO_ENCODER
 
 SPECIES = ["Imaginarius ascendens_Rising Warbler", "Imaginarius pulsans_Pulsing Frog"]
@@ -34,13 +36,21 @@ PARITY_STAGES = {
     "float": ["tokens", "digits", *["scores"] * N_OTHERS, *["logits"] * 2],
     "mean-linear": ["tokens", *["logits"] * 2],
 }
+SOONER = ("--epochs", 15)
+"""Half of the usual training, for those who need not be as good as can be."""
+
 QUICK = ("--bits", 1, "--epochs", 10, "--prototypes-per-class", 8)
 """One head, soon."""
 
 
-def export(
+def export(*arguments: object, cwd: Path | None = None) -> Done:
+    return typed(main, arguments, cwd)
+
+
+def start(
     *arguments: object, cwd: Path | None = None, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
+    """As `export`, in a process of its own."""
     root = Path(__file__).parents[2]
     return subprocess.run(
         [sys.executable, "-m", "export", *map(str, arguments)],
@@ -49,11 +59,15 @@ def export(
     )  # fmt: skip
 
 
-def refused(done: "subprocess.CompletedProcess[str]", *expected: str) -> None:
+def refused(done: Done, *expected: str) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
     for text in expected:
         assert text in done.stderr
+
+
+def known(world: Path) -> tuple[object, ...]:
+    """Option: clips that are those of the world were encoded before."""
+    return "--cache", world / "token_cache"
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +93,9 @@ def classify(bundle: Path, audio: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("precision", ["1", "8", "float", "mean-linear"])
 def test_fitted_bundle_hears_what_it_was_taught(world: Path, precision: str) -> None:
     """``night.wav`` holds a rising call in seconds 2-4 and 8-10 and a pulsed one in 6-8."""
-    how = ("--head", precision) if precision == "mean-linear" else ("--bits", precision)
-    done = export("fit", "my_clips", "--out", precision, "--site-audio", "site", *how, cwd=world)
+    which = "--head" if precision == "mean-linear" else "--bits"
+    how = ("fit", "my_clips", "--out", precision, "--site-audio", "site", which, precision)
+    done = start(*how, cwd=world) if precision == "1" else export(*how, *SOONER, cwd=world)
     assert done.returncode == 0, done.stderr
     assert "unreviewed detections on 0.01 h of unlabelled audio, per hour:" in done.stdout
     assert all(name in done.stdout for name in SPECIES)
@@ -209,8 +224,9 @@ def test_background_is_wanted_or_waived_for_ever(world: Path, tmp_path: Path) ->
         (tmp_path / "token_cache").rglob("*.safetensors")
     )
     waived = export(
-        "fit", tmp_path / "clips", "--out", tmp_path / "b", "--no-background", *QUICK, cwd=tmp_path
-    )
+        "fit", tmp_path / "clips", "--out", tmp_path / "b", "--no-background", *QUICK,
+        *known(world), cwd=tmp_path,
+    )  # fmt: skip
     assert waived.returncode == 0, waived.stderr
     bundle = open_bundle(tmp_path / "b")
     assert bundle.manifest.training["no_background"] is True
@@ -223,7 +239,10 @@ def test_background_is_wanted_or_waived_for_ever(world: Path, tmp_path: Path) ->
 
 
 def test_existing_bundle_is_kept_unless_told_otherwise(world: Path) -> None:
-    """Replaced, it is the same again but for its date: the seed decides everything."""
+    """Replaced, it is the same again but for its date: the seed decides everything.
+
+    The second time in a process that has done other things before.
+    """
 
     def content() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (world / "kept").iterdir()}
@@ -231,7 +250,7 @@ def test_existing_bundle_is_kept_unless_told_otherwise(world: Path) -> None:
     def model(files: dict[str, bytes]) -> dict[str, bytes]:
         return {name: data for name, data in files.items() if not name.startswith("manifest")}
 
-    assert export("fit", "my_clips", "--out", "kept", *QUICK, cwd=world).returncode == 0
+    assert start("fit", "my_clips", "--out", "kept", *QUICK, cwd=world).returncode == 0
     before = content()
     refused(export("fit", "my_clips", "--out", "kept", *QUICK, cwd=world), "--replace")
     assert content() == before
@@ -244,19 +263,22 @@ def test_existing_bundle_is_kept_unless_told_otherwise(world: Path) -> None:
 def test_unreadable_clips_are_named_and_left_out(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "my_clips", tmp_path / "clips")
     (tmp_path / "clips" / SPECIES[0] / "notes.wav").write_text("heard at dawn")
-    done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", *QUICK, cwd=tmp_path)
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "b", *QUICK, *known(world),
+                  cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "left out" in done.stderr
     assert "notes.wav" in done.stderr
     shutil.rmtree(tmp_path / "clips" / SPECIES[1])
     (tmp_path / "clips" / SPECIES[1]).mkdir()
     (tmp_path / "clips" / SPECIES[1] / "notes.wav").write_text("heard at dusk")
-    done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, cwd=tmp_path)
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, *known(world),
+                  cwd=tmp_path)  # fmt: skip
     refused(done, f"no readable clip of {SPECIES[1]}", "notes.wav")
     shutil.rmtree(tmp_path / "clips" / SPECIES[1])
     for path in (tmp_path / "clips" / "Background").iterdir():
         path.write_text("silence")
-    done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, cwd=tmp_path)
+    done = export("fit", tmp_path / "clips", "--out", tmp_path / "c", *QUICK, *known(world),
+                  cwd=tmp_path)  # fmt: skip
     refused(done, "no readable clip of Background")
 
 
@@ -290,13 +312,13 @@ def test_labels_are_utf8_in_any_locale(world: Path, tmp_path: Path) -> None:
     ]
     table = tmp_path / "clips.csv"
     table.write_text("file,label\n" + "".join(rows), encoding="utf-8")
-    done = export("fit", table, "--out", "b", "--site-audio", world / "site", *QUICK,
-                  cwd=tmp_path, **ascii_only)  # fmt: skip
+    done = start("fit", table, "--out", "b", "--site-audio", world / "site", *QUICK,
+                 *known(world), cwd=tmp_path, **ascii_only)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [label.text for label in open_bundle(tmp_path / "b").labels] == [SPECIES[1], name]
     (tmp_path / "clips" / name).mkdir(parents=True)
     shutil.copy(world / "night.wav", tmp_path / "clips" / name / "a.wav")
-    done = export("tokens", "clips", cwd=tmp_path, **ascii_only)
+    done = start("tokens", "clips", cwd=tmp_path, **ascii_only)
     assert done.returncode == 0, done.stderr
 
 
@@ -338,7 +360,7 @@ def test_class_of_one_recording_is_not_judged(world: Path, tmp_path: Path) -> No
     shutil.copytree(world / "my_clips", tmp_path / "clips")
     for path in sorted((tmp_path / "clips" / SPECIES[1]).iterdir()):
         path.rename(path.with_name(f"frog_{path.name}"))
-    done = export("fit", "clips", "--out", "b", *QUICK, cwd=tmp_path)
+    done = export("fit", "clips", "--out", "b", *QUICK, *known(world), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"no clip of {SPECIES[1]} could be held out" in done.stderr
     bundle = open_bundle(tmp_path / "b")
@@ -389,4 +411,3 @@ def test_numbers_beyond_reason_are_usage_errors(option: str, value: str, limits:
     done = export("fit", "clips", "--out", "b", f"{option}={value}")
     assert done.returncode == 2
     assert limits in done.stderr
-    assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score
 
 from edge_probe.errors import EdgeProbeError
-from export.metrics import average_precision_intervals, quality
+from export.metrics import _resampled, average_precision_intervals, quality
 
 nan = np.nan
 few = settings(max_examples=40)
@@ -144,6 +144,25 @@ def test_intervals_are_those_of_scipy() -> None:
     assert found.macro_map is not None
     assert ours.macro_low < found.macro_map < ours.macro_high
     assert ours.macro_high - ours.macro_low < (ours.high - ours.low).max()
+
+
+@few
+@given(st.data())
+def test_resamples_have_the_figures_of_scikit_learn(data: st.DataObject) -> None:
+    """Of the clips that were drawn, a recording's clips all together and repeats among them."""
+    logits, targets = drawn(data)
+    n_groups = data.draw(st.integers(1, len(logits)))
+    groups = np.random.default_rng(n_groups).permutation(np.arange(len(logits)) % n_groups)
+    rng, names = np.random.default_rng(3), np.unique(groups.astype(str))
+    expected = np.full((20, logits.shape[1]), nan)
+    for row in expected if quality(logits, targets).counted.any() else ():
+        chosen = names[rng.integers(n_groups, size=n_groups)]
+        rows = np.concatenate([np.flatnonzero(groups.astype(str) == name) for name in chosen])
+        for label in np.flatnonzero(quality(logits[rows], targets[rows]).counted):
+            known = rows[~np.isnan(targets[rows, label])]
+            row[label] = average_precision_score(targets[known, label], logits[known, label])
+    found = _resampled(logits, targets, groups.astype(str).tolist(), 20, seed=3)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_intervals_are_seeded() -> None:

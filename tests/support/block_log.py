@@ -4,6 +4,7 @@ What a power cut can leave is a prefix of the log of which any writes behind the
 missing; the idea is that of dm-log-writes and CrashMonkey (Mohan et al., OSDI 2018).
 """
 
+import mmap
 import struct
 import subprocess
 import sys
@@ -75,30 +76,34 @@ class Replay:
 
     Parameters
     ----------
-    image : bytes
+    before : bytes
         The disk before the first event.
     events : sequence of Event
+    image : Path
+        Made here; each cut makes it what was left.
     """
 
-    def __init__(self, image: bytes, events: Sequence[Event]) -> None:
-        self._flushed = bytearray(image)
+    def __init__(self, before: bytes, events: Sequence[Event], image: Path) -> None:
+        self._flushed = bytearray(before)
         self._n_flushed = 0
         self._events = events
+        image.write_bytes(before)
+        with image.open("r+b") as file:  # memory that is there: new pages would cost more than this
+            self._left = mmap.mmap(file.fileno(), 0)
 
-    def cut(self, n_events: int, chance: Random) -> bytes:
+    def cut(self, n_events: int, chance: Random) -> None:
         """The disk after so many events, without some of the writes that were not flushed."""
         flushes = (n for n in range(self._n_flushed, n_events) if self._events[n].data is None)
         n_flushed = max(flushes, default=self._n_flushed)
         for event in self._events[self._n_flushed : n_flushed]:
             _write(self._flushed, event)
         self._n_flushed = n_flushed
-        left = bytearray(self._flushed)
+        self._left[:] = self._flushed
         kept = chance.choice((0.0, 0.1, 0.5, 0.9, 1.0))
         for event in self._events[n_flushed:n_events]:
             for piece in _pieces(event):
                 if chance.random() < kept:
-                    _write(left, piece)
-        return bytes(left)
+                    _write(self._left, piece)
 
 
 def _pieces(event: Event) -> list[Event]:
@@ -109,6 +114,6 @@ def _pieces(event: Event) -> list[Event]:
     ]
 
 
-def _write(disk: bytearray, event: Event) -> None:
+def _write(disk: bytearray | mmap.mmap, event: Event) -> None:
     if event.data is not None:
         disk[event.offset : event.offset + len(event.data)] = event.data
