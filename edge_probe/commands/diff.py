@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="audio files; or one archive, or a recorder's folder",
     )  # fmt: skip
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR",
+        "-o", "--out", type=Path, metavar="DIR",
         help="a new folder: tables, scatter.png, and review.csv, what to listen to",
     )  # fmt: skip
     parser.add_argument(
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.desk.progress import Progress
 
     with ExitStack() as stack:
-        folder = args.output and stack.enter_context(fresh_folder(args.output))
+        folder = args.out and stack.enter_context(fresh_folder(args.out))
         both = sides(*(load(path, "low-memory") for path in (args.bundle_a, args.bundle_b)))
         source = open_source(args.audio, args.channel)
         progress = Progress(sys.stderr, "s", 1000)
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         report(error)
     if found.n_short:
         _log.warning("left out: %d stretches without a window of both", found.n_short)
-    if found.review.n_left_out and args.output is not None:
+    if found.review.n_left_out and args.out is not None:
         _log.warning(
             "left out of review.csv: %d disagreements less far apart (--per-class)",
             found.review.n_left_out,
