@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", type=Path, required=True, metavar="NEW_BUNDLE",
         help="folder to be made; nothing is overwritten",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of batches and folds (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of folds (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     parent = open_bundle(args.bundle, trusted=[DEVELOPMENT])
     corrections = read_corrections(args.corrections)
 
-    from export.refit.refit import learn, refuse_if_worse, write  # torch: seconds
+    from export.refit.refit import learn, refuse_if_worse, write  # scikit-learn: seconds
 
     candidate = learn(parent, args.archive, corrections, args.seed)
     if not candidate.has_replay:
