@@ -298,7 +298,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(exist_ok=True)
-        cache = TokenCache(work / "cache", read_card(ENCODER, CARD))
+        # Workers would each load all of this: longer than they encode.
+        cache = TokenCache(work / "cache", read_card(ENCODER, CARD), workers=1)
         for seed in range(size.n_seeds):
             with tempfile.TemporaryDirectory(dir=work) as folder:
                 for gain in one_seed(seed, everything, cache, Path(folder), size):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from support.made_corrections import OTHER_SHA256, write_corrections
 from support.refit_world import (
     LABEL,
@@ -261,6 +262,18 @@ def test_labels_that_say_the_contrary_elsewhere_are_refused(
     assert (tmp_path / "child").exists() is not contrary
 
 
+def test_a_bundle_without_a_replay_learns_carefully_and_warns(
+    world: World, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parent = learned_bundle(tmp_path / "parent", replay=None)
+    spoil(f"UPDATE bundle SET sha256 = '{parent.sha256}'")(copy)  # the same head
+    assert refit(parent, copy, reviewed(copy, parent, 20), tmp_path / "child")[0] == 0
+    assert "carries no scores of its training" in caplog.text
+    child = open_bundle(tmp_path / "child")
+    assert read_replay(child) is None
+    assert judged(parent, world[1]) < judged(child, world[1])
+
+
 def test_a_bundle_that_fires_on_noise_is_refused(world: World, copy: Path, tmp_path: Path) -> None:
     """Its noise looks like what people say is the class."""
     state = world[1]
@@ -346,3 +359,31 @@ def test_rows_of_every_layer_are_exchanged_and_others_stay(kind: str) -> None:
     told = Rows.of(fitted, np.array([1])).logits(scores)[:, 0]
     exact = np.array([fitted.logits(one)[1] for one in scores])
     assert np.allclose(told, exact, atol=1e-4)
+
+
+def test_rows_move_less_where_no_training_clip_holds_them() -> None:
+    head = tiny_head(8)
+    assert isinstance(head, PrototypeHead)
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-1, 1, (40, head.n_prototypes)).astype(np.float32)
+    targets = np.repeat((scores[:, :1] > 0).astype(np.float32), 2, axis=1)
+    start = Rows.of(head.linear, np.array([0]))
+    moved = []
+    for n_replayed in (0, 1):
+        examples = Examples(scores, targets, [""] * 40, np.arange(40) >= n_replayed)
+        fitted = fit_rows(start, examples, np.arange(40))
+        moved.append(np.abs(fitted.weights - start.weights).sum())
+    assert moved[0] < 0.8 * moved[1]
+
+
+def test_fitted_rows_expect_a_class_as_often_as_it_is_there() -> None:
+    """Wherever scores lie: what is learned is learned of standardised ones."""
+    head = tiny_head(8)
+    assert isinstance(head, PrototypeHead)
+    scores = np.random.default_rng(0).normal(0.7, 0.1, (400, 3)).astype(np.float32)
+    targets = np.repeat((scores[:, :1] > 0.75).astype(np.float32), 2, axis=1)
+    examples = Examples(scores, targets, [""] * 400, np.arange(400) >= 200)
+    fitted = fit_rows(Rows.of(head.linear, np.array([1])), examples, np.arange(400))
+    logits = fitted.logits(scores)[:, 0]
+    assert expit(logits).mean() == pytest.approx(targets.mean(), abs=0.01)
+    assert np.mean((logits > 0) == targets[:, 0]) > 0.95
