@@ -1,7 +1,7 @@
 """Logistic regression from an offset: how examples move logits that are there already."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -9,7 +9,7 @@ from scipy.special import expit
 def fit_logistic(
     inputs: NDArray[np.float64],
     targets: NDArray[np.floating],
-    offset: ArrayLike = 0.0,
+    offset: float | NDArray[np.floating] = 0.0,
     expected: float = np.inf,
 ) -> NDArray[np.float64]:
     """Weights by which ``sigmoid(offset + inputs @ weights)`` comes closest to the targets.
