@@ -77,7 +77,7 @@ class Size:
     n_test: int = N_SONGS - FIRST_TEST_SONG
 
 
-SMOKE = Size(1, 1, 12, 8)
+SMOKE = Size(1, 1, 8, 6)
 
 
 @dataclass(frozen=True, slots=True)
