@@ -1,7 +1,7 @@
 r"""What twenty corrections are worth to a class that a head confuses.
 
 python benchmarks/bench_refit.py            results/refit.json
-python benchmarks/bench_refit.py --smoke    one seed and one class, printed, for the tests
+python benchmarks/bench_refit.py --smoke    one class, fewer songs, printed, for the tests
 
 For each seed: ``edge-export fit`` on eight songs of one Bengalese finch (Koumura, YAMNet tokens);
 forty other songs through the recorder's ring, segments and classifier process; the classes that
@@ -59,10 +59,25 @@ SONGS = SHARED / "koumura_bird0"
 FORMAT = Format(32_000, 1, 2)
 CHUNK_S = 0.975
 N_SONGS, FIRST_TEST_SONG = 135, 95
-N_TRAINING, N_FIELD = 8, 40
+N_TRAINING = 8
 N_CORRECTIONS, N_CANDIDATES = 20, 60
 """And at least so many they are drawn from."""
 FIT = ("--bits", "8", "--prototypes-per-class", "10", "--window-chunks", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is done."""
+
+    n_seeds: int = 5
+    n_classes: int = 2
+    """Of each seed."""
+    n_field: int = 40
+    """Songs that the recorder hears."""
+    n_test: int = N_SONGS - FIRST_TEST_SONG
+
+
+SMOKE = Size(1, 1, 8, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +154,12 @@ class Judge:
 
 
 def one_seed(
-    seed: int, everything: Sequence[Song], cache: TokenCache, folder: Path, n_classes: int
+    seed: int, everything: Sequence[Song], cache: TokenCache, folder: Path, size: Size
 ) -> Iterator[Gain]:
     """A bundle, its field, and its worst classes."""
     drawn = np.random.default_rng(seed).permutation(FIRST_TEST_SONG)
     training = [everything[n] for n in drawn[:N_TRAINING]]
-    field = [everything[n] for n in sorted(drawn[N_TRAINING : N_TRAINING + N_FIELD])]
+    field = [everything[n] for n in sorted(drawn[N_TRAINING:][: size.n_field])]
     table = folder / "training.csv"
     write_manifest([clip for song in training for clip in song.clips], table)
     _export("fit", table, "--encoder", ENCODER, "--card", CARD, "--cache", folder.parent / "cache",
@@ -157,9 +172,9 @@ def one_seed(
     privacy_road.classify(state, parent.path)
     labels = [label.text for label in parent.labels]
     there = Judge(field, cache, labels).average_precision(parent)
-    test = Judge(everything[FIRST_TEST_SONG:], cache, labels)
+    test = Judge(everything[FIRST_TEST_SONG:][: size.n_test], cache, labels)
     before = test.average_precision(parent)
-    for number in np.argsort(there)[:n_classes]:
+    for number in np.argsort(there)[: size.n_classes]:
         label = labels[number]
         entries = corrections(parent, state, field, int(number), seed)
         file = folder / f"{label}.json"
@@ -275,19 +290,20 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--work", type=Path, help="keep token cache and bundles there")
     args = parser.parse_args()
+    size = SMOKE if args.smoke else Size()
     everything = songs()
     gains: list[Gain] = []
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(exist_ok=True)
-        cache = TokenCache(work / "cache", read_card(ENCODER, CARD))
-        for seed in range(1 if args.smoke else args.seeds):
+        # Workers would each load all of this: longer than they encode.
+        cache = TokenCache(work / "cache", read_card(ENCODER, CARD), workers=1)
+        for seed in range(size.n_seeds):
             with tempfile.TemporaryDirectory(dir=work) as folder:
-                for gain in one_seed(seed, everything, cache, Path(folder), 1 if args.smoke else 2):
-                    print(gain, flush=True)
+                for gain in one_seed(seed, everything, cache, Path(folder), size):
+                    print(gain, file=sys.stderr, flush=True)
                     gains.append(gain)
     told = summary(gains)
     print(json.dumps(told))

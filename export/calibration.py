@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
+
+from export.logistic import fit_logistic
 
 MIN_CLIPS = 5
 """Held-out clips with a class, and without it, that its own fit needs."""
@@ -82,12 +82,5 @@ def _fit(logits: NDArray[np.float64], present: NDArray[np.bool_]) -> tuple[float
     target = np.where(present, (n_present + 1) / (n_present + 2), 1 / (n_absent + 2))
     centre, spread = logits.mean(), logits.std()
     scaled = (logits - centre) / spread
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = weights[0] * scaled + weights[1]
-        error = expit(z) - target
-        gradient = np.array([error @ scaled, error.sum()])
-        return float(np.sum(np.logaddexp(0, z) - target * z)), gradient
-
-    slope, intercept = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B").x
+    slope, intercept = fit_logistic(np.column_stack([scaled, np.ones_like(scaled)]), target)
     return float(slope / spread), float(intercept - slope * centre / spread)

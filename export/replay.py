@@ -6,6 +6,7 @@ any other, and of the chunks of noise that the bundle was held to (`export.noise
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from edge_probe.bundle.manifest import MAX_ROLE_BYTES
 from edge_probe.bundle.replay import UNKNOWN, Replay
 from edge_probe.head import Head, PrototypeHead
 from edge_probe.head.vectors import steps_of, to_int16
-from export.material import Material
+
+if TYPE_CHECKING:
+    from export.material import Material  # torch, which those who only read a replay do without
 
 NOISE_BYTES = MAX_ROLE_BYTES[files.REPLAY] // 4
 _HEADER_BYTES = 4096
@@ -37,7 +40,7 @@ class ReplayClips:
     """Source recording of each."""
 
     @classmethod
-    def of(cls, head: Head, material: Material) -> "ReplayClips | None":
+    def of(cls, head: Head, material: "Material") -> "ReplayClips | None":
         """All training clips; None for a head without prototypes."""
         if not isinstance(head, PrototypeHead):
             return None

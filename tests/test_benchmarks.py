@@ -167,6 +167,20 @@ def test_small_part_of_the_privacy_benchmark(shared: Path, tmp_path: Path) -> No
     assert "speech_zeroed" not in quiet
 
 
+def test_small_part_of_the_benchmark_of_corrections(shared: Path, tmp_path: Path) -> None:
+    """A head is taught, hears a field, is corrected, and ranks songs that nobody heard."""
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "bench_refit.py", "--smoke", "--work", tmp_path],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["n"] == 1
+    assert told["n_better"] + told["n_refused"] <= 1
+    assert told["others_fall_max"] == 0
+    assert 0 < told["cpu_s_max"] < told["command_cpu_s_max"] < 10
+
+
 def test_privacy_figures_count_what_is_left() -> None:
     import numpy as np
     from privacy_figures import figures, outcome

@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("archive", type=Path, help="archive, or a state folder, that was reviewed")
     parser.add_argument("corrections", type=Path, nargs="+", help="files that the report saved")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="NEW_BUNDLE",
+        "-o", "--out", type=Path, required=True, metavar="NEW_BUNDLE",
         help="folder to be made; nothing is overwritten",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of batches and folds (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of folds (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,11 +30,11 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.bundle.writer import refuse_existing
     from edge_probe.desk.corrections import read_corrections
 
-    refuse_existing(args.output)
+    refuse_existing(args.out)
     parent = open_bundle(args.bundle, trusted=[DEVELOPMENT])
     corrections = read_corrections(args.corrections)
 
-    from export.refit.refit import learn, refuse_if_worse, write  # torch: seconds
+    from export.refit.refit import learn, refuse_if_worse, write  # scikit-learn: seconds
 
     candidate = learn(parent, args.archive, corrections, args.seed)
     if not candidate.has_replay:
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     _show(candidate)
     refuse_if_worse(candidate)
-    bundle = write(candidate, args.output)
-    print(f"bundle    {bundle.id}  ({args.output}), release {candidate.release}")
+    bundle = write(candidate, args.out)
+    print(f"bundle    {bundle.id}  ({args.out}), release {candidate.release}")
     print(f"parent    {parent.id}")
     return 0
 

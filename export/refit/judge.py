@@ -1,6 +1,7 @@
 """Whether rows that were fitted anew are better: on corrections held out, and on noise."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,8 @@ from export.metrics import quality, resampled_maps
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
 from export.thresholds import N_FOLDS
 
-N_RESAMPLES = 200
+N_RESAMPLES = 100
+"""Enough for a standard error (Efron and Tibshirani 1993, section 6.4)."""
 
 _NOWHERE = Box(0.0, 0.0, None, None)
 
@@ -60,7 +62,7 @@ def held_out_logits(
         return None
     for held_out in folds:
         rest = np.setdiff1d(np.arange(len(examples)), held_out)
-        fitted = with_rows(head.linear, fit_rows(start, examples, rest, seed))
+        fitted = with_rows(head.linear, fit_rows(start, examples, rest))
         found[held_out] = Rows.of(fitted, start.classes).logits(examples.scores[held_out])
     return found
 
@@ -137,16 +139,14 @@ def as_quiet_as(
     parent = bundle.head
     assert isinstance(parent, PrototypeHead)  # noqa: S101  refused before
     was = Calibration(bundle.threshold_on, bundle.threshold_off, None)
-    allowed = noise_counts(bundle, replay, parent, was)
-    windows = [one for run in noise_windows(bundle, head, replay) for one in run]
-    logits = np.array([head.logits(one)[classes] for one in windows]).reshape(-1, len(classes))
+    allowed = noise_counts(bundle, noise_logits(bundle, parent, replay), was)
+    runs = noise_logits(bundle, head, replay)
     on, off = calibration.threshold_on.copy(), calibration.threshold_off.copy()
-    for at, number in enumerate(classes):
-        steps = np.sort(logits[:, at])
+    for number in classes:
+        steps = np.sort(np.concatenate([[], *(logits[:, number] for logits in runs)]))
         for step in steps[steps >= on[number]]:
-            found = noise_counts(bundle, replay, head, replace(
-                calibration, threshold_on=on, threshold_off=off))  # fmt: skip
-            if found[int(number)] <= allowed[int(number)]:
+            tried = replace(calibration, threshold_on=on, threshold_off=off)
+            if noise_counts(bundle, runs, tried)[int(number)] <= allowed[int(number)]:
                 break
             raised = float(np.nextafter(step, np.inf))
             off[number] += raised - on[number]
@@ -169,21 +169,29 @@ def noise_windows(bundle: Bundle, head: PrototypeHead, replay: Replay) -> list[l
     return found
 
 
+def noise_logits(bundle: Bundle, head: PrototypeHead, replay: Replay) -> list[NDArray[np.float64]]:
+    """Logits (n_windows, C) of each sound of the noise of a replay."""
+    return [
+        np.stack([head.logits(window) for window in windows])
+        for windows in noise_windows(bundle, head, replay)
+    ]
+
+
 def noise_counts(
-    bundle: Bundle, replay: Replay, head: PrototypeHead, calibration: Calibration
+    bundle: Bundle, runs: Sequence[NDArray[np.float64]], calibration: Calibration
 ) -> Counter[int]:
-    """Detections of each class on the noise of a replay."""
+    """Detections of each class on sounds of which the logits are given."""
     counts: Counter[int] = Counter()
     hop_s = bundle.windows.hop_chunks * bundle.encoder.chunk_s
-    for windows in noise_windows(bundle, head, replay):
+    for logits in runs:
         detector = Detector(
             calibration.threshold_on, calibration.threshold_off, hop_s,
             bundle.windows.refractory_s,
         )  # fmt: skip
         found = [
             detection
-            for index, window in enumerate(windows)
-            for detection in detector.push(index, head.logits(window), lambda _: _NOWHERE)
+            for index, of_window in enumerate(logits)
+            for detection in detector.push(index, of_window, lambda _: _NOWHERE)
         ]
         counts.update(one.class_index for one in found + detector.finish())
     return counts

@@ -1,7 +1,8 @@
-"""The linear layer alone: some of its rows, fitted anew from where they are.
+"""The linear layer alone: some of its rows, moved from where they are.
 
-Prototype scores take the place of tokens: a clip is a single token of M components, and the plain
-linear probe on it is the linear layer. Loss, optimiser and batches are those of `export.train`.
+The new logit of a class is the parent's plus a linear function of the prototype scores, which is
+small unless examples say otherwise: logistic regression with the parent's logit as its offset. It
+takes milliseconds, and has one answer: no steps, no batches, no seed.
 """
 
 from collections.abc import Sequence
@@ -9,22 +10,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edge_probe.head import FloatLinear, GroupedInt8Linear, Int8Linear, SparseInt8Linear
 from edge_probe.head.linear import Linear
-from export.heads.maps import MapShape
-from export.heads.pooled import MeanLinear
-from export.tokens import ClipTokens
-from export.train.bags import Bags
-from export.train.descend import Descent, Recipe, descend
+from export.logistic import fit_logistic
 
-RECIPE = Recipe(epochs=10, learning_rate=1e-3)
-"""Of the way from the parent's rows; it begins near its end, so that long steps only lose."""
+MOVES_BY = 3.0
+"""Logits by which a class is expected to move, one standard deviation, before anything is said.
 
-CORRECTIONS_SHARE = 0.3
-"""Of what is learned from: corrections are fewer than training clips, and they are of here."""
+Chosen on 80 sets of twenty corrections (Koumura, YAMNet; seeds 10 to 13 of
+`benchmarks/bench_refit.py`, four classes, five draws), on songs that are in none of its figures:
+average precision rises by 3.6 points in the mean and in 90 % of them. From 2 to 6 it is 3.2 to 3.8;
+the more, the more are worse for it. Steps of the trainer of `fit` gained 1.5, in 80 %.
+"""
+
+MOVES_BY_ALONE = 1.0
+"""The same where no training clips hold it back: +2.1 points, in 88 % of the 80 sets.
+
+With `MOVES_BY` it is -0.3: what nobody corrected is forgotten.
+"""
 
 _LEAST_SPREAD = 1e-6
 """Of scores: a prototype that scores the same everywhere says nothing."""
@@ -71,50 +76,38 @@ class Rows:
             seen = np.arange(weights.shape[1]) // linear.weights.shape[1] == classes[:, None]
         return cls(classes, weights, np.asarray(linear.bias[classes], np.float64), seen)
 
-    def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    def logits(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """(n, M) scores -> (n, C')."""
         found: NDArray[np.float64] = scores.astype(np.float64) @ self.weights.T + self.bias
         return found
 
 
-def fit_rows(start: Rows, examples: Examples, chosen: NDArray[np.int64], seed: int) -> Rows:
-    """Go on from some rows.
+def fit_rows(start: Rows, examples: Examples, chosen: NDArray[np.int64]) -> Rows:
+    """Move some rows to where examples want them.
 
     Parameters
     ----------
     start : Rows
     examples : Examples
     chosen : (k,) int64
-        Which of them are learned from.
-    seed : int
-        Of the batches.
+        Which of them are learned from; each counts once.
     """
-    rows = _repeated(examples.is_corrected[chosen], chosen)
-    scores, targets = examples.scores[rows], examples.targets[rows][:, start.classes]
-    mean = scores.mean(axis=0, dtype=np.float64)
-    spread = np.maximum(scores.std(axis=0, dtype=np.float64), _LEAST_SPREAD)
-    tokens = ((scores - mean) / spread).astype(np.float16)
-    known = np.ones((1, 1), np.bool_)
-    bags = Bags([ClipTokens(one[None, None], known) for one in tokens], targets)
-    head = MeanLinear(MapShape(tokens.shape[1], 1, len(start.classes)))
-    with torch.no_grad():
-        head.linear.weight.copy_(torch.from_numpy(start.weights * spread))
-        head.linear.bias.copy_(torch.from_numpy(start.bias + start.weights @ mean))
-    seen = torch.from_numpy(start.seen).float()
-    head.linear.weight.register_hook(lambda gradient: gradient * seen)
-    descend([Descent(head, RECIPE, len(bags))], bags, None, seed=seed)
-    weights = head.linear.weight.detach().double().numpy() / spread
-    bias = head.linear.bias.detach().double().numpy() - weights @ mean
+    scores = examples.scores[chosen].astype(np.float64)
+    targets, before = examples.targets[chosen][:, start.classes], start.logits(scores)
+    expected = MOVES_BY_ALONE if examples.is_corrected[chosen].all() else MOVES_BY
+    mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), _LEAST_SPREAD)
+    weights, bias = start.weights.copy(), start.bias.copy()
+    for at, seen in enumerate(start.seen):
+        known = ~np.isnan(targets[:, at])
+        unit = spread[seen] * np.sqrt(seen.sum())  # all of them together move by `expected`
+        inputs = (scores[known][:, seen] - mean[seen]) / unit
+        *shape, level = fit_logistic(
+            np.column_stack([inputs, np.ones(len(inputs))]), targets[known, at],
+            before[known, at], expected,
+        )  # fmt: skip
+        weights[at, seen] += shape / unit
+        bias[at] += level - mean[seen] @ (shape / unit)
     return replace(start, weights=weights, bias=bias)
-
-
-def _repeated(is_corrected: NDArray[np.bool_], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows, corrections so often that they are their share of all."""
-    ours, others = chosen[is_corrected], chosen[~is_corrected]
-    if not len(ours) or not len(others):
-        return chosen
-    wanted = CORRECTIONS_SHARE / (1 - CORRECTIONS_SHARE) * len(others)
-    return np.concatenate([others, np.tile(ours, max(1, round(wanted / len(ours))))])
 
 
 def with_rows(linear: Linear, rows: Rows) -> Linear:

@@ -58,15 +58,15 @@ def learned_bundle(folder: Path, noise: NDArray[np.int16] | None = None, **chang
     } | changes)  # fmt: skip
 
 
-def recorded(state: Path, bundle: Bundle, design: Design = ALL) -> Path:
-    """A state folder with `N_STREAMS` streams, classified."""
+def recorded(state: Path, bundle: Bundle, first: int = 0) -> Path:
+    """A state folder with `N_STREAMS` streams of noise number ``first`` and on, classified."""
     state.mkdir()
     (state / "deployment.toml").write_text(f'deployment_id = "{DEPLOYMENT}"\n', encoding="utf-8")
     card = SoundCard(state, RATE_HZ, segment_s=0.4)
     for number in range(N_STREAMS):
-        card.noise(STREAM_FRAMES, number)
+        card.noise(STREAM_FRAMES, first + number)
         card.end()
-    worker = worker_on(state, ChunkAnalyser(bundle), design=design)
+    worker = worker_on(state, ChunkAnalyser(bundle), design=ALL)
     work_off(worker)
     worker.rest()
     del worker, card
