@@ -170,9 +170,9 @@ def resampled_maps(
     """
     drawn = _resampled(logits, targets, groups, n_resamples, seed)
     told = np.mean(~np.isnan(drawn), axis=0) >= MIN_USABLE
-    if not told.any():
-        return np.full(n_resamples, np.nan)
-    maps: NDArray[np.float64] = np.nanmean(drawn[:, told], axis=1)
+    counted = ~np.isnan(drawn[:, told]).all(axis=1)
+    maps = np.full(n_resamples, np.nan)
+    maps[counted] = np.nanmean(drawn[np.ix_(counted, told)], axis=1)
     return maps
 
 

@@ -12,7 +12,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score
 
 from edge_probe.errors import EdgeProbeError
-from export.metrics import _resampled, average_precision_intervals, quality
+from export.metrics import _resampled, average_precision_intervals, quality, resampled_maps
 
 nan = np.nan
 few = settings(max_examples=40)
@@ -200,6 +200,14 @@ def test_class_of_one_recording_gets_no_interval() -> None:
     assert 0.55 < found.usable[1] < 0.72
     assert np.isnan([found.low[1], found.high[1]]).all()
     assert (found.macro_low, found.macro_high) == (found.low[0], found.high[0])
+
+
+def test_a_resample_that_no_class_can_be_judged_by_has_no_map() -> None:
+    """Of six clips with three of the class, one resample in 32 has only such, or none."""
+    ranked = np.arange(6.0)[:, None]
+    maps = resampled_maps(ranked, ranked >= 3, n_resamples=300)
+    assert 0 < np.isnan(maps).sum() < 30
+    assert set(maps[~np.isnan(maps)]) == {1.0}
 
 
 @pytest.mark.parametrize(
