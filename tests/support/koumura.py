@@ -1,4 +1,4 @@
-"""Two syllable types of a Bengalese finch, planted in quiet field background: clips and scenes."""
+"""Syllables of a Bengalese finch, planted in quiet field background: clips and scenes."""
 
 import csv
 from collections.abc import Sequence
@@ -82,11 +82,13 @@ class SyllableWorld:
         samples, _ = sf.read(self._songs[song], dtype="float32", start=first, stop=last)
         return samples, song
 
-    def clips(self, folder: Path, seconds: float, n_per_class: int) -> ClipSet:
+    def clips(
+        self, folder: Path, seconds: float, n_per_class: int, types: Sequence[str] = TYPES
+    ) -> ClipSet:
         """Write training clips: a bout of one type each, or background alone."""
         rng = np.random.default_rng(0)
         clips = []
-        for label in (*TYPES, None):
+        for label in (*types, None):
             for number in range(n_per_class):
                 samples, group = self.background(rng, seconds), f"background {number}"
                 if label is not None:
@@ -97,16 +99,19 @@ class SyllableWorld:
                 path = folder / f"{label}_{number}.wav"
                 sf.write(path, samples, RATE)
                 clips.append(Clip(path, () if label is None else (f"syllable {label}",), group))
-        return ClipSet(tuple(clips), tuple(f"syllable {label}" for label in TYPES))
+        return ClipSet(tuple(clips), tuple(f"syllable {label}" for label in types))
 
-    def scene(self, n_planted: int, gap_s: float) -> tuple[NDArray[np.float32], list[Planted]]:
-        """Bouts of unseen songs in turn, one every ``gap_s`` seconds."""
-        rng = np.random.default_rng(1)
+    def scene(
+        self, n_planted: int, gap_s: float, types: Sequence[str] = TYPES,
+        songs: Sequence[int] = TEST, seed: int = 1,
+    ) -> tuple[NDArray[np.float32], list[Planted]]:  # fmt: skip
+        """Bouts of unseen songs, the types in turn, one every ``gap_s`` seconds."""
+        rng = np.random.default_rng(seed)
         parts, planted = [], []
         for number in range(n_planted):
-            label = TYPES[number % len(TYPES)]
+            label = types[number % len(types)]
             samples = self.background(rng, gap_s)
-            sound, _ = self.bout(rng, label, TEST)
+            sound, _ = self.bout(rng, label, songs)
             sound = sound[: len(samples) - RATE]
             samples[RATE : RATE + len(sound)] += sound
             start_s = number * gap_s + 1
