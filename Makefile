@@ -30,7 +30,7 @@ PAIRS = $(PYTEST) -n $(JOBS) --dist worksteal
 test: $(VENV)/.all
 	$(PAIRS) -m "not live and not alone" --ignore tests/faults
 	$(PAIRS) -m "not live and not alone" tests/faults
-	$(PAIRS) -m "live and not alone" tests/faults tests/device
+	$(PAIRS) -m "live and not alone" tests/faults tests/field tests/device
 	$(PYTEST) -m alone tests/faults
 
 faults: $(VENV)/.all

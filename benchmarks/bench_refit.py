@@ -27,7 +27,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import machine
 import numpy as np
@@ -101,6 +101,9 @@ class Gain:
     others_before: float
     """Mean of the other classes."""
     others_after: float
+    f1_before: float
+    """Of the class, at its threshold."""
+    f1_after: float
     refused: str
     """Why there is no new bundle: ``after`` is then as before."""
     cpu_s: float
@@ -131,8 +134,16 @@ def _half_inside(row: dict[str, str], begin: float, end: float) -> bool:
     return min(end, offset) - max(begin, onset) >= (offset - onset) / 2
 
 
+class Judgement(NamedTuple):
+    """Of each class, in percent."""
+
+    average_precision: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    """At the bundle's threshold."""
+
+
 class Judge:
-    """Ranks chunks by the classes of a bundle.
+    """How well a bundle tells the classes of chunks.
 
     Parameters
     ----------
@@ -146,11 +157,13 @@ class Judge:
         self._tokens = encoded.tokens
         self._targets = targets_of(encoded.clips, labels)
 
-    def average_precision(self, bundle: Bundle) -> NDArray[np.float64]:
-        """Of each class, in percent."""
+    def judge(self, bundle: Bundle) -> Judgement:
+        """A window is a chunk."""
         spec = WindowSpec(1, 1, 0.0)
-        logits = [highest_logits(bundle.head, one, spec) for one in self._tokens]
-        return 100 * quality(np.stack(logits), self._targets).average_precision
+        logits = np.stack([highest_logits(bundle.head, one, spec) for one in self._tokens])
+        heard, present = logits >= bundle.threshold_on, self._targets > 0
+        f1 = 200 * (heard & present).sum(axis=0) / (heard.sum(axis=0) + present.sum(axis=0))
+        return Judgement(100 * quality(logits, self._targets).average_precision, f1)
 
 
 def one_seed(
@@ -171,9 +184,9 @@ def one_seed(
     privacy_road.record(state, pcm, FORMAT)
     privacy_road.classify(state, parent.path)
     labels = [label.text for label in parent.labels]
-    there = Judge(field, cache, labels).average_precision(parent)
+    there = Judge(field, cache, labels).judge(parent).average_precision
     test = Judge(everything[FIRST_TEST_SONG:][: size.n_test], cache, labels)
-    before = test.average_precision(parent)
+    before = test.judge(parent)
     for number in np.argsort(there)[: size.n_classes]:
         label = labels[number]
         entries = corrections(parent, state, field, int(number), seed)
@@ -181,12 +194,14 @@ def one_seed(
         file.write_text(json.dumps(_as_file(entries)), encoding="utf-8")
         out = folder / f"child {label}"
         refused, cpu_s = _refit(parent, state, file, out)
-        after = before if refused else test.average_precision(open_bundle(out))
+        after = before if refused else test.judge(open_bundle(out))
         rest = np.arange(len(labels)) != number
         yield Gain(
             seed, label, sum(one["verdict"] == "correct" for one in entries),
-            float(before[number]), float(after[number]), float(before[rest].mean()),
-            float(after[rest].mean()), refused, cpu_s,
+            float(before.average_precision[number]), float(after.average_precision[number]),
+            float(before.average_precision[rest].mean()),
+            float(after.average_precision[rest].mean()),
+            float(before.f1[number]), float(after.f1[number]), refused, cpu_s,
             command_cpu_s(parent.path, state, file, folder / "again"),
         )  # fmt: skip
         shutil.rmtree(folder / "again", ignore_errors=True)
@@ -271,12 +286,16 @@ def _run(*words: object) -> "subprocess.CompletedProcess[str]":
 def summary(gains: Sequence[Gain]) -> dict[str, Any]:
     """Medians and spreads."""
     gain = np.array([one.after - one.before for one in gains])
+    f1_gain = np.array([one.f1_after - one.f1_before for one in gains])
     fall = np.array([one.others_before - one.others_after for one in gains])
     return {
         "gain_median": round(float(np.median(gain)), 2),
         "gain_mean": round(float(gain.mean()), 2),
         "gain_min": round(float(gain.min()), 2),
         "gain_max": round(float(gain.max()), 2),
+        "f1_gain_median": round(float(np.median(f1_gain)), 2),
+        "f1_gain_min": round(float(f1_gain.min()), 2),
+        "f1_gain_max": round(float(f1_gain.max()), 2),
         "n_better": int((gain > 0).sum()),
         "n_refused": sum(bool(one.refused) for one in gains),
         "n": len(gains),

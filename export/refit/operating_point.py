@@ -1,13 +1,11 @@
-"""Thresholds and calibration of rows that were fitted anew.
+"""Thresholds and calibration of rows that were fitted anew, by the rules of `fit`.
 
-The parent's were fitted on clips that no head in question had heard; the clips of a replay were
-heard by the parent. So the rules of `export.thresholds` and `export.calibration` are applied
-twice, to the logits of the parent and to the new ones, of the same clips and corrections, and what
-is taken over is by how much the outcome moves: where logits stay, all stays. Background clips and
-noise of the replay are what a threshold keeps its distance from, as they are there.
+They see what `fit` shows them: logits by rows that never saw the clip, here of the replay's clips
+and of corrected windows. That prototypes and parent saw the replay's clips does no harm: on songs
+that nobody heard such thresholds give a mean F1 of 0.74 (parent 0.69, best possible 0.76; 48 sets
+of twenty corrections, seeds 10 to 13 of `benchmarks/bench_refit.py`). The parent's thresholds,
+moved by as much as the rule moves them, gave 0.70 to 0.72. `judge.as_quiet_as` takes care of noise.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +13,20 @@ from numpy.typing import NDArray
 from edge_probe.bundle import Bundle
 from edge_probe.bundle.tensors import Calibration
 from export.calibration import fit_platt
-from export.thresholds import FAVOURS, fit_thresholds
+from export.thresholds import FAVOURS, MIN_CLIPS, fit_thresholds
 
 
-@dataclass(frozen=True, slots=True)
-class Logits:
-    """Of some classes, by some rows."""
-
-    examples: NDArray[np.float64]
-    """(n, C') of training clips and corrections: held out, where rows are new."""
-    quiet: NDArray[np.float64]
-    """(k, C') of background clips and windows of noise, by the rows that are shipped."""
-
-
-def moved(
+def operating_point(
     bundle: Bundle,
     classes: NDArray[np.int64],
     targets: NDArray[np.float32],
-    before: Logits,
-    after: Logits,
+    held_out: NDArray[np.float64],
+    background: NDArray[np.float64],
 ) -> Calibration:
     """Thresholds and calibration for another linear layer.
+
+    A class with fewer than `MIN_CLIPS` examples of either kind keeps those of the parent, and so do
+    classes that have no new rows.
 
     Parameters
     ----------
@@ -45,49 +36,33 @@ def moved(
         Whose rows are new.
     targets : (n, C) float32
         1, 0 or NaN.
-    before, after : Logits
-        Of the parent, and of the new rows.
+    held_out : (n, C') float64
+        Logits by rows that never saw the example.
+    background : (k, C') float64
+        Of background clips, by the rows that are shipped.
     """
     said = targets[:, classes]
-    on, off = bundle.threshold_on.copy(), bundle.threshold_off.copy()
-    beta = FAVOURS.get(str(bundle.manifest.training.get("favour")), 1.0)
-    is_background = (targets == 0).all(axis=1)
-    heard = np.column_stack([np.nan_to_num(said), ~is_background]).astype(np.float32)
-    old, new = (
-        fit_thresholds(
-            _with_another(np.where(np.isnan(said), np.nan, one.examples)), heard,
-            _with_another(one.quiet), beta=beta,
-        ).on[:-1]
-        for one in (before, after)
+    is_told = np.minimum((said > 0).sum(axis=0), (said == 0).sum(axis=0)) >= MIN_CLIPS
+    told = classes[is_told]
+    is_other = ~(targets == 0).all(axis=1)  # a sound, if only one that is none of the classes
+    heard = np.column_stack([np.nan_to_num(said), is_other]).astype(np.float32)
+    found = fit_thresholds(
+        _with_another(np.where(np.isnan(said), np.nan, held_out)), heard,
+        _with_another(background),
+        beta=FAVOURS.get(str(bundle.manifest.training.get("favour")), 1.0),
     )  # fmt: skip
-    shift = new - old
-    on[classes] += shift
-    off[classes] += shift
-    return Calibration(
-        on, off, _calibration(bundle, classes, said, before.examples, after.examples)
-    )
+    on, off = bundle.threshold_on.copy(), bundle.threshold_off.copy()
+    on[told], off[told] = found.on[:-1][is_told], found.off[:-1][is_told]
+    calibration = bundle.calibration
+    if calibration is not None and is_told.any():
+        names = [bundle.labels[number].text for number in told]
+        pairs = fit_platt(held_out[:, is_told], said[:, is_told], names).slope_intercept
+        if pairs is not None:
+            calibration = calibration.copy()
+            calibration[told] = pairs
+    return Calibration(on, off, calibration)
 
 
 def _with_another(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """A class of all sounds but background, of which nothing is known but that they are none."""
     return np.column_stack([logits, np.full(len(logits), np.nan)])
-
-
-def _calibration(
-    bundle: Bundle,
-    classes: NDArray[np.int64],
-    said: NDArray[np.float32],
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-) -> NDArray[np.float64] | None:
-    """The parent's score of the logit that is, in the old fit, as likely as the new one."""
-    if bundle.calibration is None:
-        return None
-    pairs = bundle.calibration.copy()
-    names = [bundle.labels[number].text for number in classes]
-    old, new = (fit_platt(one, said, names).slope_intercept for one in (before, after))
-    if old is not None and new is not None:
-        slope, intercept = pairs[classes].T
-        pairs[classes, 0] = slope * new[:, 0] / old[:, 0]
-        pairs[classes, 1] = intercept + slope * (new[:, 1] - old[:, 1]) / old[:, 0]
-    return pairs

@@ -29,10 +29,9 @@ from export.refit.judge import (
     held_out_logits,
     noise_counts,
     noise_logits,
-    noise_windows,
 )
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
-from export.refit.operating_point import Logits, moved
+from export.refit.operating_point import operating_point
 
 _OF_PARENT = ("noise", "held_out_map", "held_out_accuracy")
 """Facts of a training that are not true of a bundle with another linear layer."""
@@ -127,22 +126,20 @@ def learn(
         )
     fitted = fit_rows(start, examples, np.arange(len(examples)))
     new = replace(head, linear=with_rows(head.linear, fitted))  # type: ignore[type-var]
-    quiet = _quiet(parent, head, replay)
     rows = Rows.of(new.linear, classes)
-    before = Logits(start.logits(examples.scores), start.logits(quiet))
-    after = Logits(held_out, rows.logits(quiet))
-    calibration = moved(parent, classes, examples.targets, before, after)
+    background = rows.logits(examples.scores[(examples.targets == 0).all(axis=1)])
+    calibration = operating_point(parent, classes, examples.targets, held_out, background)
     if replay is not None:
         calibration = as_quiet_as(parent, replay, new, calibration, classes)
+    before = start.logits(examples.scores)
     results = compare(
         parent, examples, classes,
-        (before.examples, parent.threshold_on[classes]),
-        (after.examples, calibration.threshold_on[classes]),
+        (before, parent.threshold_on[classes]), (held_out, calibration.threshold_on[classes]),
     )  # fmt: skip
     release = max(known.values()) + 1
     return Candidate(
         parent, release, new, calibration, results, evidence, len(corrections),
-        chance_of(examples, classes, before.examples, after.examples, seed), replay is not None,
+        chance_of(examples, classes, before, held_out, seed), replay is not None,
     )  # fmt: skip
 
 
@@ -230,15 +227,6 @@ def _known(parent: Bundle, corrections: Sequence[Correction]) -> dict[str, int]:
             known[sha256] = release
     refuse_other_bundles(corrections, known)
     return known
-
-
-def _quiet(parent: Bundle, head: PrototypeHead, replay: Replay | None) -> NDArray[np.float32]:
-    """Scores of background clips and of windows of noise: (k, M)."""
-    if replay is None:
-        return np.zeros((0, head.n_prototypes), np.float32)
-    background = replay.scores[(replay.targets == 0).all(axis=1)]
-    windows = [one.scores for run in noise_windows(parent, head, replay) for one in run]
-    return np.concatenate([from_int16(background, steps_of(head)), *(w[None] for w in windows)])
 
 
 def _examples(head: PrototypeHead, evidence: Evidence, replay: Replay | None) -> Examples:

@@ -41,6 +41,7 @@ from export.cli import main
 from export.noise_gate import NoiseGateError
 from export.refit.judge import ClassResult, as_quiet_as, noise_counts, noise_logits
 from export.refit.layer import Examples, Rows, fit_rows, with_rows
+from export.refit.operating_point import operating_point
 from export.refit.refit import Candidate, WorseError, learn, refuse_if_worse
 
 World = tuple[Bundle, Path]
@@ -387,3 +388,28 @@ def test_fitted_rows_expect_a_class_as_often_as_it_is_there() -> None:
     logits = fitted.logits(scores)[:, 0]
     assert expit(logits).mean() == pytest.approx(targets.mean(), abs=0.01)
     assert np.mean((logits > 0) == targets[:, 0]) > 0.95
+
+
+def test_a_threshold_lies_between_what_is_right_and_what_is_taken_for_it(world: World) -> None:
+    """The parent's says nothing of what it never knew: a sound that it takes for the class."""
+    parent, _ = world
+    logits = np.repeat([6.0, -6.0, 1.8, 1.0], 6)[:, None] + np.linspace(0, 0.1, 24)[:, None]
+    targets = np.full((24, len(parent.labels)), np.nan, np.float32)
+    targets[:, 0] = np.repeat([1, 0, 1, 0], 6)
+    nothing = np.zeros((0, 1))
+    found = operating_point(parent, np.array([0]), targets, logits, nothing)
+    assert 1.1 < found.threshold_on[0] < 1.8
+    assert found.threshold_off[0] < found.threshold_on[0]
+    assert parent.calibration is not None
+    assert found.slope_intercept is not None
+    slope, intercept = found.slope_intercept[0]
+    right, wrong = (expit(slope * logit + intercept) for logit in (1.9, 1.0))
+    assert wrong < 0.5 < right
+    assert np.array_equal(found.threshold_on[1:], parent.threshold_on[1:])
+    assert np.array_equal(found.threshold_off[1:], parent.threshold_off[1:])
+    assert np.array_equal(found.slope_intercept[1:], parent.calibration[1:])
+    targets[14:18, 0] = targets[:6, 0] = np.nan  # two are left, and tell too little
+    kept = operating_point(parent, np.array([0]), targets, logits, nothing)
+    assert np.array_equal(kept.threshold_on, parent.threshold_on)
+    assert np.array_equal(kept.threshold_off, parent.threshold_off)
+    assert kept.slope_intercept is parent.calibration
