@@ -11,7 +11,7 @@ import keyword
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from edge_probe import __version__
 from edge_probe.errors import EdgeProbeError
@@ -40,6 +40,8 @@ COMMANDS = {
     "selftest": "prove that this machine computes what the bundle's maker saw",
 }
 
+DESCRIPTION = "Hear your species on a small board. Start with: edge-probe demo"
+
 DESK_PACKAGES = ("PIL", "guano", "matplotlib", "pyarrow")
 """What the extra desk brings; a recorder does without."""
 
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return run_program(
         "edge-probe",
-        "Hear your species on a small board. Start with: edge-probe demo",
+        DESCRIPTION,
         "edge_probe.commands",
         COMMANDS,
         sys.argv[1:] if arguments is None else arguments,
@@ -77,19 +79,8 @@ def run_program(
         Without the program name.
     """
     _open_streams()
-    parser = argparse.ArgumentParser(prog=program, description=description)
-    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in arguments if not word.startswith("-")), None)
-    for name, help_line in commands.items():
-        sub = subparsers.add_parser(name, help=help_line, description=help_line)
-        sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-        if name == chosen:
-            # A module must not be called "import": PEP 8 appends an underscore; nor "check-site".
-            module_name = name.replace("-", "_") + "_" * keyword.iskeyword(name)
-            module = importlib.import_module(f"{package}.{module_name}")
-            module.add_arguments(sub)
-            sub.set_defaults(run=module.run, options_from=getattr(module, "options_from", None))
+    parser = make_parser(program, description, package, commands, {chosen})
     args = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,
@@ -138,6 +129,37 @@ def run_program(
         print("interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def make_parser(
+    program: str,
+    description: str,
+    package: str,
+    commands: Mapping[str, str],
+    imported: Container[str | None],
+) -> argparse.ArgumentParser:
+    """The parser of a program, of which only some commands know their options.
+
+    Parameters
+    ----------
+    program, description, package, commands
+        As `run_program` takes them.
+    imported : container of str
+        Commands whose modules are imported: the one that is to run, or all of them for the book.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, help_line in commands.items():
+        sub = subparsers.add_parser(name, help=help_line, description=help_line)
+        sub.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+        if name in imported:
+            # A module must not be called "import": PEP 8 appends an underscore; nor "check-site".
+            module_name = name.replace("-", "_") + "_" * keyword.iskeyword(name)
+            module = importlib.import_module(f"{package}.{module_name}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run, options_from=getattr(module, "options_from", None))
+    return parser
 
 
 def _open_streams() -> None:

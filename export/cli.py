@@ -19,6 +19,8 @@ COMMANDS = {
     "parity": "compare torch, packed kernels and onnxruntime, stage by stage",
 }
 
+DESCRIPTION = "Teach a head from clips; export it for a small board."
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``edge-export`` and return its exit code."""
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # labels are UTF-8 in any locale
     return run_program(
         "edge-export",
-        "Teach a head from clips; export it for a small board.",
+        DESCRIPTION,
         "export.commands",
         COMMANDS,
         sys.argv[1:] if arguments is None else arguments,

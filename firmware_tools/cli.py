@@ -24,13 +24,15 @@ COMMANDS = {
     "verify": "check a bundle and say who signed it",
 }
 
+DESCRIPTION = "Get a bundle onto a board. Start with: edge-firmware estimate BUNDLE --profile BOARD"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``edge-firmware`` and return its exit code."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return run_program(
         "edge-firmware",
-        "Get a bundle onto a board. Start with: edge-firmware estimate BUNDLE --profile BOARD",
+        DESCRIPTION,
         "firmware_tools.commands",
         COMMANDS,
         sys.argv[1:] if arguments is None else arguments,

@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sound = parser.add_argument_group("microphone")
     sound.add_argument("--device", metavar="NAME", help="usb:VENDOR:PRODUCT, card:NAME or a name")
     sound.add_argument("--rate", type=_rate_hz, metavar="HZ", help="default: the device's own rate")
-    sound.add_argument("--channels", type=int, choices=range(1, 9), default=1, metavar="N")
+    sound.add_argument("--channels", type=int, choices=range(1, 9), default=1, metavar="N",
+                       help="channels to record (default 1)")  # fmt: skip
     sound.add_argument("--bits", type=int, choices=(16, 24, 32), default=16, help="(default 16)")
     sound.add_argument("--segment", type=_number(1, 3600), default=60.0, metavar="S",
                        help="length of a file (default 60), at most 4 GiB")  # fmt: skip
