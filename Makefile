@@ -1,5 +1,6 @@
 # make demo   the main job on real audio (needs python3 >= 3.11 with venv; no torch, no compiler)
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
+# make book   docs/ and every README as a site in build/book, opened from the disk
 # make encoders-full  every encoder family at its full size, ten minutes
 # make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
 # make fuzz   a million hostile bundles and bits flipped in a real one; results are kept (x86-64 Linux)
@@ -18,7 +19,7 @@ BIN = $(VENV)/bin
 WHEEL = $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test faults fuzz encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing vm wheels clean
+.PHONY: book demo test faults fuzz encoders-full bench bench-encoders bench-kernels bench-privacy bench-probing vm wheels clean
 
 demo: $(VENV)/.base
 	@$(BIN)/edge-probe demo
@@ -32,6 +33,10 @@ test: $(VENV)/.all
 	$(PAIRS) -m "not live and not alone" tests/faults
 	$(PAIRS) -m "live and not alone" tests/faults tests/field tests/device
 	$(PYTEST) -m alone tests/faults
+
+book: $(VENV)/.all
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/book-parts . build/book
+	@echo build/book/index.html
 
 faults: $(VENV)/.all
 	EDGE_PROBE_NO_SKIP=1 EDGE_PROBE_SEED=$$(date +%s) EDGE_PROBE_KILLS=2000 \
@@ -84,7 +89,7 @@ $(VENV)/.base: pyproject.toml constraints.txt setup.py $(wildcard edge_probe/hea
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and the test tools into $(VENV) ..."
-	@$(PIP) -e '.[export,desk,test,dev]'
+	@$(PIP) -e '.[export,desk,docs,test,dev]'
 	@touch $@
 
 wheels: $(VENV)/.all  # needs gcc and gcc-aarch64-linux-gnu

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["edge_probe", "export", "firmware_tools", "tests", "benchmarks"]
+FOLDERS = ["edge_probe", "export", "firmware_tools", "tests", "benchmarks", "docs"]
 
 CHECKS = {
     "ruff": ["-m", "ruff", "check", *FOLDERS],
