@@ -3,6 +3,7 @@
 import sqlite3
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from device.test_capture_writer import Recording
 from support.fake_alsa import FakeAlsa
 from support.numbered_source import VirtualClock
+from support.pages import of_page
 
 from edge_probe.capture import recorder as capture_recorder
 from edge_probe.capture.recorder import Wanted
@@ -18,7 +20,7 @@ from edge_probe.capture.recovery import Remains
 from edge_probe.capture.segment import Format
 from edge_probe.capture.store import Store
 from edge_probe.errors import DeviceError
-from edge_probe.health.identity import Device, devices
+from edge_probe.health.identity import Device, devices, match
 from edge_probe.health.mixer import Mixer
 from edge_probe.health.monitor import MINUTE_NS, MOST_REOPEN_S, REOPEN_S, Monitor
 from edge_probe.health.row import Alarm, Row
@@ -363,3 +365,17 @@ def test_a_long_segment_does_not_hold_health_up(
     assert len(stored(tmp_path)) == 2
     assert len(list((tmp_path / "audio").iterdir())) == 1  # that segment goes on
     recording.end()
+
+
+def test_the_readme_says_how_it_is_used(recorder: Recorder) -> None:
+    alsa, frames = recorder.alsa, np.zeros(RATE, "<i2").tobytes()
+    names: dict[str, Any] = {
+        "Monitor": partial(Monitor, root=alsa.root), "gain_db": 12.0, "safe": None, "match": match,
+        "Mixer": partial(Mixer, amixer=str(alsa.amixer)), "frames": frames, "format_": MONO,
+        "devices": partial(devices, root=alsa.root), "listed": [(0, "USB Audio: - (hw:1,0)")],
+        "wanted": "usb:0d8c:0014", "state": recorder.state, "clock": recorder.clock, "Store": Store,
+    }  # fmt: skip
+    exec(of_page("edge_probe/health/README.md"), names)
+    assert names["device"] == recorder.device()
+    assert names["store"]
+    assert "gain.Mic,0" in [row.name for row in names["monitor"].waiting]

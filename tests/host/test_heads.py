@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.pages import of_page
 from support.token_maps import noise_maps, token_maps
 from torch import Tensor
 from torch.nn import functional
@@ -155,3 +156,8 @@ def test_a_planted_token_is_learned(name: str) -> None:
     unheard, expected = planted(shape, 300, seed=2)
     right = head.eval()(unheard).argmax(dim=1) == expected
     assert right.float().mean() > 0.9  # one third by guessing
+
+
+def test_the_readme_lists_every_head(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(of_page("export/heads/README.md"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(HEADS)

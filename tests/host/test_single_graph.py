@@ -5,7 +5,6 @@ The rule for tokens, and where a tolerance is allowed at all: ``edge_probe/head/
 
 import dataclasses
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.external_data_helper import set_external_data
 from onnx.numpy_helper import from_array, to_array
 from support.head_graphs import expect, made_up, operators, run, session
+from support.pages import of_page
 from support.tiny_bundle import (
     ENCODER,
     GOLDEN,
@@ -320,8 +320,7 @@ def test_command_writes_what_the_readme_tells_how_to_use(tmp_path: Path) -> None
     bundle = open_bundle(DEMO)
     assert bundle.id in done.stdout
     assert f"{path.stat().st_size / 1024:.0f} KiB" in done.stdout
-    readme = (ROOT / "export" / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    example = of_page("export/README.md")
     assert len([line for line in example.splitlines() if line]) == 8
     script = (
         f"{example}\nprint(repr(logits.tolist()))\nimport sys\nprint('edge_probe' in sys.modules)"
