@@ -4,6 +4,7 @@ A pure function of the files, the bundle and the options: which process does it,
 often does not matter.
 """
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -213,4 +214,4 @@ def _start(
 
 
 def _printable(path: str) -> str:
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
