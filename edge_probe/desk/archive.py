@@ -146,6 +146,11 @@ class Deployment:
         return self.state.audio
 
     @property
+    def audio_name(self) -> str:
+        """The same, seen from the archive."""
+        return f"{self.folder.name}/{self.audio.name}"
+
+    @property
     def id(self) -> str:
         """Of the deployment file; empty where there is none."""
         return self.settings.deployment_id

@@ -24,6 +24,10 @@ class Told(Protocol):
     def audio(self) -> Path:
         """Where the recordings lie, or lay; names of segments count from there."""
 
+    @property
+    def audio_name(self) -> str:
+        """What that place is called where results are carried away."""
+
     def detections(self) -> Iterator[DetectionRow]:
         """Of all bundles, suppressed and private ones included."""
 

@@ -136,8 +136,8 @@ def _deployment(settings: Settings, start: datetime, end: datetime, doubtful: bo
 
 
 def _media(deployment: Told, segment: Segment, path: Path, start: datetime) -> Cells:
-    inside = path.relative_to(deployment.audio.parent).as_posix()
-    file_path = f"{in_utf8(Path(deployment.folder.name))}/{inside}"
+    place = in_utf8(Path(deployment.audio_name)).as_posix()
+    file_path = f"{place}/{path.relative_to(deployment.audio).as_posix()}"
     if not _FILE_PATH.fullmatch(file_path):
         raise EdgeProbeError(
             f"{file_path}: Camtrap DP allows no path that begins with . or ~ or has .. in it",

@@ -77,6 +77,11 @@ class Survey:
         """Where the recordings lie, or lay."""
         return Path(self.plan.folder)
 
+    @property
+    def audio_name(self) -> str:
+        """The same, without the folders that it lies in."""
+        return self.audio.name
+
     def segments(self) -> Iterator[Segment]:
         """Files that could be opened."""
         return (self._segment(file) for file in self._files())
