@@ -65,7 +65,7 @@ def _check(out: Path, n_files: int, n_repeats: int) -> int:
         night, _, path = row.pop("path").partition("/")
         nights[night].append((path, *row.values()))
     assert len(nights) == n_repeats
-    assert len({tuple(sorted(found)) for found in nights.values()}) == 1  # type: ignore[type-var]
+    assert len({tuple(sorted(found)) for found in nights.values()}) == 1
     assert max(Counter(nights["night_0001"]).values()) == 1
     return len(rows)
 

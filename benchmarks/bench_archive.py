@@ -29,10 +29,12 @@ from edge_probe.chunk import Chunker
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.commands.classify import DEMO_BUNDLE
 from edge_probe.desk.survey.listing import Batch, Entry
+from edge_probe.desk.survey.pace import Pace
 from edge_probe.desk.survey.pool import Pool
-from edge_probe.desk.survey.survey import Request, classify_folder
+from edge_probe.desk.survey.survey import Request, Workers, classify_folder
 from edge_probe.desk.survey.work import BatchResult, Work, analyse_batch
 from edge_probe.encoder import session_options
+from edge_probe.processes import available_cores
 from edge_probe.source.files import AudioFile
 
 HERE = Path(__file__).resolve().parent
@@ -104,27 +106,34 @@ def _check(
 def scaling(work: Path, rounds: int, n_repeats: int) -> dict[str, object]:
     """Seconds of the same work with one process and with all cores, in turns."""
     folder = archive_season.linked(work / "scaling", [RECORDINGS], n_repeats)
-    bundle = open_bundle(DEMO_BUNDLE)
-    counts = sorted({1, len(os.sched_getaffinity(0))})
+    counts = sorted({1, available_cores()})
     seconds: dict[int, list[float]] = {n: [] for n in counts}
     for _ in range(rounds):
         for n in counts:
-            with tempfile.TemporaryDirectory(dir=work) as out:
-                own = Request(
-                    folder, Path(out) / "out", bundle, utc_offset=timedelta(0),
-                    batch_bytes=1 << 20,
-                )  # fmt: skip
+            with tempfile.TemporaryDirectory(dir=work) as base:
                 begun = monotonic()
-                done = classify_folder(own, lambda job, pace, n=n: Pool(job, n, pace), StringIO())
+                audio_s = _classified_s(folder, Path(base) / "out", n)
                 seconds[n].append(monotonic() - begun)
-                assert done is not None
-                assert done.n_bad == 0
     ratios = [one / many for one, many in zip(seconds[1], seconds[counts[-1]], strict=True)]
     return {
-        "processes": counts, "audio_s": round(done.audio_s), "rounds": rounds,
+        "processes": counts, "audio_s": round(audio_s), "rounds": rounds,
         "wall_s": {str(n): [round(one, 2) for one in found] for n, found in seconds.items()},
         "speed_up": round(median(ratios), 2), "load_1_min": round(os.getloadavg()[0], 1),
     }  # fmt: skip
+
+
+def _classified_s(folder: Path, out: Path, n_processes: int) -> float:
+    request = Request(
+        folder, out, open_bundle(DEMO_BUNDLE), utc_offset=timedelta(0), batch_bytes=1 << 20
+    )
+
+    def hire(work: Work, pace: Pace) -> Workers:
+        return Pool(work, n_processes, pace)
+
+    done = classify_folder(request, hire, StringIO())
+    assert done is not None
+    assert done.n_bad == 0
+    return done.audio_s
 
 
 def memory(counts: Iterable[int]) -> list[dict[str, object]]:

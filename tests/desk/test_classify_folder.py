@@ -145,11 +145,13 @@ def test_what_is_done_is_not_done_again(folder: Path, bundle: Bundle, tmp_path: 
     assert classify_folder(request, alone, StringIO(), lambda: next(looks, None) is None) is None
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.parquet")}
     assert len(before) == 10
-    leftover = tmp_path / "out" / FILES / ".000009.parquet.abcd.new"
-    leftover.write_bytes(b"half")
+    leftovers = [tmp_path / "out" / FILES / ".000009.parquet.abcd.new"]
+    leftovers.append(tmp_path / "out" / ".bad.csv.abcd.new")
+    for path in leftovers:
+        path.write_bytes(b"half")
     classified(request)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert not leftover.exists()
+    assert not any(path.exists() for path in leftovers)
 
 
 def test_other_files_or_settings_are_refused(folder: Path, bundle: Bundle, tmp_path: Path) -> None:

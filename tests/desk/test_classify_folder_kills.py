@@ -149,6 +149,10 @@ class Child:
         os.killpg(self.process.pid, number)
         return self.wait()
 
+    def kill_first(self) -> int:
+        self.process.kill()
+        return self.wait()
+
     def wait(self) -> int:
         self.process.communicate(timeout=60)
         return self.process.returncode
@@ -174,9 +178,9 @@ def test_everything_is_killed_again_and_again(
     out = tmp_path / "out"
     ends: list[Callable[[Child], int]] = [
         lambda child: child.kill_group(signal.SIGKILL),
-        lambda child: (child.process.kill(), child.wait())[1],
+        Child.kill_first,
         lambda child: child.kill_group(signal.SIGINT),
-        lambda child: child.wait(),
+        Child.wait,
     ]
     codes, kept = [], 0
     for end in ends:

@@ -62,7 +62,8 @@ class Parts:
         """Make what is missing of the folders, and remove what a kill has left half-written."""
         for name in _SCHEMAS:
             (self.folder / name).mkdir(exist_ok=True)
-            for part in (self.folder / name).glob(".*.new"):
+        for folder in (self.folder, *(self.folder / name for name in _SCHEMAS)):
+            for part in folder.glob(".*.new"):
                 part.unlink()
 
     def path(self, name: str, number: int) -> Path:
