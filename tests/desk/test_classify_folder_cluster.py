@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from pyarrow.parquet import read_table
 from support.lone_worker import classified
 from support.made_recordings import content, recording
 
@@ -84,7 +85,7 @@ class KillingClient:
         pass
 
     def nthreads(self) -> dict[str, int]:
-        return {"one": 1}
+        return {"one": 2}
 
     def submit(self, deed: Callable[..., Any], work: object, batch: Batch, pure: bool) -> object:
         class Future:
@@ -108,6 +109,8 @@ def test_a_file_that_kills_workers_is_left_out(
     assert (summary.n_files, summary.n_bad) == (10, 1)
     bad = (request.out / "bad.csv").read_text(encoding="utf-8").splitlines()
     assert bad[1:] == [f'4.wav,"{DEADLY}",0.0']
+    part = read_table(request.out / "files" / "000002.parquet")
+    assert part["file"].to_pylist() == [4, 5]
     found, expected = content(request.out), content(survey.out)
     differ = {name for name in expected if found[name] != expected[name]}
     assert differ == {"bad.csv", "detections/000002.parquet", "files/000002.parquet"}

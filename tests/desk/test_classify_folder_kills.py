@@ -198,6 +198,30 @@ def test_everything_is_killed_again_and_again(
     assert content(out) == expected
 
 
+def test_a_worker_does_not_outlive_the_first_process_for_the_sake_of_a_long_file(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """It may be at it for hours, and would have nobody to tell."""
+    long = recording(tmp_path / "r" / "long.wav", 3_000_000, 1)
+    child = Child(tmp_path / "r", tmp_path / "out", bundle)
+    while not any(holds(pid, long) for pid in child.members() if pid != child.process.pid):
+        assert child.process.poll() is None
+        time.sleep(0.02)
+    assert child.kill_first() == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while child.members():
+        assert time.monotonic() < deadline, "it goes on"
+        time.sleep(0.05)
+
+
+def holds(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    try:
+        return any(one.resolve() == path for one in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended
+        return False
+
+
 def test_two_at_once_are_refused(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "out"
     child = Child(folder, out, bundle)
