@@ -234,6 +234,16 @@ def test_a_name_that_is_no_text_is_told(bundle: Bundle, tmp_path: Path) -> None:
     assert "\\xff.wav,its name is not UTF-8,0.0" in (tmp_path / "out" / "bad.csv").read_text()
 
 
+def test_a_folder_with_a_name_that_is_no_text_will_do(bundle: Bundle, tmp_path: Path) -> None:
+    recording(tmp_path / "r" / "a.wav", 500, 1)
+    folder = (tmp_path / "r").rename(tmp_path / os.fsdecode(b"\xff"))
+    request = Request(folder, tmp_path / "out", bundle)
+    assert classified(request).n_bad == 0
+    assert classified(request).n_files == 1
+    with Survey(tmp_path / "out") as survey:
+        assert survey.audio == folder
+
+
 @given(
     sizes=st.dictionaries(
         st.text("ab/é木", min_size=1, max_size=8).map(lambda t: t.strip("/") or "x"),

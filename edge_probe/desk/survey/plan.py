@@ -59,7 +59,7 @@ class Plan:
 
     def write(self, out: Path) -> None:
         """Keep it in a folder of results, in place of what is there."""
-        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=2, ensure_ascii=False)
+        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=2)
         publish_file(out / NAME, f"{text}\n".encode())
 
     @classmethod
