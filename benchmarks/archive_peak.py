@@ -40,8 +40,8 @@ def peak_mib(n_files: int) -> float:
         done = classify_folder(request, lambda _work, _pace: _Deaf(), StringIO())
         assert done is not None
         assert done.n_files == n_files
-    # getrusage would count what the process was forked from
-    status = Path("/proc/self/status").read_text(encoding="ascii")
+        # getrusage would count what the process was forked from; to remove the folder takes memory
+        status = Path("/proc/self/status").read_text(encoding="ascii")
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024, 1)
 
 
