@@ -89,7 +89,7 @@ $(VENV)/.base: pyproject.toml constraints.txt setup.py $(wildcard edge_probe/hea
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and the test tools into $(VENV) ..."
-	@$(PIP) -e '.[export,desk,docs,test,dev]'
+	@$(PIP) -e '.[export,desk,cluster,docs,test,dev]'
 	@touch $@
 
 wheels: $(VENV)/.all  # needs gcc and gcc-aarch64-linux-gnu

@@ -41,12 +41,12 @@ def measure(rounds: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         for name, graph in LARGER.items():
             if (SHARED / graph).is_file():
-                bundle = _made_up_bundle(SHARED / graph, Path(folder) / graph)
+                bundle = made_up_bundle(SHARED / graph, Path(folder) / graph)
                 rows.append(_row(name, bundle, max(1, rounds // 3)))
     return {"rows": rows}
 
 
-def _made_up_bundle(graph: Path, target: Path) -> Bundle:
+def made_up_bundle(graph: Path, target: Path) -> Bundle:
     """A 1-bit head of random prototypes behind a real encoder; it detects nothing."""
     card = read_card(graph)
     rng = np.random.default_rng(0)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import probing_data
 
+from edge_probe.processes import available_cores
 from export.card import EncoderCard
 from export.compare.run import Plan, run
 from export.compare.write import write_comparison
 from export.heads import HEADS
-from export.processes import available_cores
 from export.train import Recipe
 
 HERE = Path(__file__).parent

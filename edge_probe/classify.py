@@ -1,6 +1,6 @@
 """From the samples of a run to its detections: chunk, encode, summarise, window, decide."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -238,6 +238,13 @@ class RunClassifier:
         return self._chunker.n_native / self._run.sample_rate_hz
 
     @property
+    def classified_s(self) -> float:
+        """Seconds of it that were classified, once it is finished."""
+        if self.too_short:
+            return 0.0
+        return min(self._n_done * self._analyser.bundle.encoder.chunk_s, self.duration_s)
+
+    @property
     def too_short(self) -> bool:
         """Whether the run so far holds no token: nothing can be said about it."""
         n_model = self._grid.n_model_samples(self._chunker.n_native)
@@ -259,8 +266,7 @@ class RunClassifier:
             return []
         if not self._failed:
             self._found = self._take(self._chunker.finish())
-        done_s = self._n_done * self._analyser.bundle.encoder.chunk_s
-        return self._found + self._finder.finish(min(done_s, self.duration_s))
+        return self._found + self._finder.finish(self.classified_s)
 
     def _take(self, chunks: list[Chunk]) -> list[Event]:
         for chunk in chunks:
@@ -279,3 +285,51 @@ class RunClassifier:
             self._n_done += 1
         found, self._found = self._found, []
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a source."""
+
+    duration_s: float
+    """Of what could be read."""
+    classified_s: float
+    problem: AudioError | EncoderError | None
+    """Why that is not all of it."""
+
+
+def classify_blocks(
+    blocks: Iterable[NDArray[np.float32]],
+    run: Run,
+    analyser: ChunkAnalyser,
+    take: Callable[[Event], object],
+) -> Outcome:
+    """Classify the blocks of a gap-free source and give away its events.
+
+    When the source breaks off, what came before is still decided.
+
+    Raises
+    ------
+    AudioError
+        The sample rate is not one that audio has.
+    """
+    classifier = RunClassifier(analyser, run)
+    problem: AudioError | EncoderError | None = None
+    try:
+        for block in blocks:
+            for event in classifier.push(block):
+                take(event)
+    except (AudioError, EncoderError) as error:
+        problem = error
+    try:
+        rest = classifier.finish()
+    except EncoderError as error:
+        problem, rest = error, classifier.finish()
+    for event in rest:
+        take(event)
+    if problem is None and classifier.too_short:
+        problem = AudioError(
+            f"{run.source}: {classifier.duration_s:.6f} s is too short to classify",
+            hint=f"one chunk of this bundle is {analyser.bundle.encoder.chunk_s:g} s long",
+        )
+    return Outcome(classifier.duration_s, classifier.classified_s, problem)

@@ -18,7 +18,8 @@ from edge_probe.errors import EdgeProbeError
 
 COMMANDS = {
     "demo": "classify a mixed scene with the demo bundle and check the result",
-    "classify": "detections from audio files or raw PCM on stdin; keeps nothing",
+    "classify": "detections from audio files, a folder of them, or raw PCM on stdin",
+    "merge": "join the shards of a folder that several machines classified",
     "listen": "detections from a microphone, live; keeps nothing",
     "run": "record for months: audio with a ledger of what is missing",
     "status": "is the recorder alive, and is it recording?",
@@ -42,8 +43,11 @@ COMMANDS = {
 
 DESCRIPTION = "Hear your species on a small board. Start with: edge-probe demo"
 
-DESK_PACKAGES = ("PIL", "guano", "matplotlib", "pyarrow")
-"""What the extra desk brings; a recorder does without."""
+EXTRAS = {
+    "desk": ("PIL", "guano", "matplotlib", "pyarrow"),
+    "cluster": ("dask", "distributed"),
+}
+"""Packages that an extra brings; a recorder does without."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,8 +108,9 @@ def run_program(
         if args.debug or (error.name or "").startswith(("edge_probe", "export", "firmware_tools")):
             raise
         extra = "[export]" if package.startswith("export") else ""
-        if not extra and (error.name or "").split(".")[0] in DESK_PACKAGES:
-            extra = "[desk]"
+        for name, packages in EXTRAS.items():
+            if not extra and (error.name or "").split(".")[0] in packages:
+                extra = f"[{name}]"
         report(
             EdgeProbeError(
                 f"the package {error.name or error} is missing: {error}",

@@ -1,8 +1,6 @@
-"""Worker processes that neither outlive the command nor take its Ctrl-C for theirs."""
+"""What a command and the processes it starts ask of the system: memory, files, Ctrl-C."""
 
 import ctypes
-import multiprocessing
-import os
 import platform
 import signal
 import threading
@@ -38,13 +36,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)  # as an unsigned number: never
-
-
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -116,17 +107,3 @@ def interrupted_for_good() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt
-
-
-def start_worker() -> None:
-    """What a worker does first: leave Ctrl-C to the parent, and go when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """A parent that is killed cannot say stop, and its workers would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

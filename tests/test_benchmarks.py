@@ -38,6 +38,15 @@ def test_ten_streamed_minutes_stay_below_85_mib_and_flat() -> None:
     assert memory["growth_after_warm_up_mib"] <= 3
 
 
+def test_the_work_on_a_folder_is_right_before_it_is_timed() -> None:
+    from bench_archive import RECORDINGS, throughput
+
+    if not RECORDINGS.exists():
+        pytest.skip("needs the shared soundscapes")
+    rows = throughput(n_files=1, rounds=1)
+    assert all(0 < row["encoder_share"] < 1.5 for row in rows)  # type: ignore[operator]
+
+
 @pytest.fixture(scope="module")
 def kernels() -> dict[str, Any]:
     """One round of every peer that is installed, at a tiny size."""

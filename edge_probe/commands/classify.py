@@ -1,4 +1,4 @@
-"""``edge-probe classify``: files or a pipe in, detections out."""
+"""``edge-probe classify``: files, a folder or a pipe in, detections out."""
 
 import argparse
 import sys
@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_probe.errors import AudioError, EdgeProbeError, EncoderError
+from edge_probe.commands import classify_folder
+from edge_probe.errors import AudioError, EdgeProbeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,9 @@ PCM_FORMATS = ("u8", "s16", "s24", "s32", "f32")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``classify``."""
-    parser.add_argument("audio", nargs="+", help="audio files, or - for raw PCM on stdin")
+    parser.add_argument(
+        "audio", nargs="+", help="audio files, one folder of them, or - for raw PCM on stdin"
+    )
     add_common_arguments(parser)
     pcm = parser.add_argument_group("raw PCM on stdin")
     pcm.add_argument("--rate", type=rate_hz, metavar="HZ", help="sample rate")
@@ -39,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--utc-offset", type=_offset, metavar="+HH:MM",
         help="of the recorder's clock, where files do not tell it",
     )  # fmt: skip
+    classify_folder.add_arguments(parser.add_argument_group("a folder"))
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
     """Classify every source; one that fails does not stop the others."""
     from edge_probe.cli import report
 
+    if any(Path(name).is_dir() for name in args.audio):
+        return classify_folder.run(args)
+    classify_folder.refuse_options(args)
     if "-" not in args.audio and (args.rate or args.channels or args.format):
         raise EdgeProbeError(
             "--rate, --channels and --format are about raw PCM on stdin; files say it themselves",
@@ -112,50 +119,6 @@ def writer(as_json: bool) -> "Writer":
     return json_writer(sys.stdout) if as_json else table_writer(sys.stdout)
 
 
-def classify_blocks(
-    blocks: "Iterable[NDArray[np.float32]]",
-    run_of: "Run",
-    analyser: "ChunkAnalyser",
-    write: "Writer",
-) -> float:
-    """Classify the blocks of a gap-free source and write its events.
-
-    When the source breaks off, what came before is still decided and written.
-
-    Returns
-    -------
-    float
-        Seconds classified.
-
-    Raises
-    ------
-    AudioError
-        The audio is too short to hold a single token, or the source broke off.
-    EncoderError
-        The encoder failed on a chunk.
-    """
-    from edge_probe.classify import RunClassifier
-
-    classifier = RunClassifier(analyser, run_of)
-    broken: AudioError | EncoderError | None = None
-    try:
-        for block in blocks:
-            for event in classifier.push(block):
-                write(event)
-    except (AudioError, EncoderError) as error:
-        broken = error
-    for event in classifier.finish():
-        write(event)
-    if broken is not None:
-        raise broken
-    if classifier.too_short:
-        raise AudioError(
-            f"{run_of.source}: {classifier.duration_s:.6f} s is too short to classify",
-            hint=f"one chunk of this bundle is {analyser.bundle.encoder.chunk_s:g} s long",
-        )
-    return classifier.duration_s
-
-
 def _classify_file(
     path: Path, args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer"
 ) -> None:
@@ -169,7 +132,7 @@ def _classify_file(
 
             start, trust = began(path, args.utc_offset), "rtc"
         info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
-        classify_blocks(audio, info, analyser, write)
+        _classify(audio, info, analyser, write)
 
 
 def _classify_stdin(args: argparse.Namespace, analyser: "ChunkAnalyser", write: "Writer") -> None:
@@ -190,7 +153,17 @@ def _classify_stdin(args: argparse.Namespace, analyser: "ChunkAnalyser", write: 
     )  # fmt: skip
     start, trust = args.start_time, "manual" if args.start_time else "unset"
     info = Run(audio.name, audio.channel, audio.sample_rate_hz, 0.0, start, trust)
-    classify_blocks(until_interrupted(audio), info, analyser, write)
+    _classify(until_interrupted(audio), info, analyser, write)
+
+
+def _classify(
+    blocks: "Iterable[NDArray[np.float32]]", run: "Run", analyser: "ChunkAnalyser", write: "Writer"
+) -> None:
+    from edge_probe.classify import classify_blocks
+
+    problem = classify_blocks(blocks, run, analyser, write).problem
+    if problem is not None:
+        raise problem
 
 
 def rate_hz(text: str) -> int:

@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from edge_probe.desk.results import FORMATS
 
     parser.add_argument(
-        "archive", type=Path, metavar="ARCHIVE", help="an archive, or a recorder's folder"
-    )
+        "archive", type=Path, metavar="ARCHIVE",
+        help="an archive, a recorder's folder, or what classify made of a folder",
+    )  # fmt: skip
     parser.add_argument("--format", required=True, choices=FORMATS, metavar="F", help="see below")
     parser.add_argument(
         "-o", "--out", type=Path, metavar="PATH",
@@ -42,11 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write them; what was left out, and why, goes to stderr."""
-    from edge_probe.desk.archive import open_archive
     from edge_probe.desk.results import FORMATS, Form, write_results
     from edge_probe.desk.results.selection import Selection
+    from edge_probe.desk.told import open_results
 
-    selection = Selection(open_archive(args.archive), args.bundle)
+    selection = Selection(open_results(args.archive), args.bundle)
     if args.out is not None:
         write_results(args.format, selection, args.out)
         print(args.out)

@@ -141,6 +141,16 @@ class Deployment:
         return self.state.path
 
     @property
+    def audio(self) -> Path:
+        """Where the files of segments lie, or lay."""
+        return self.state.audio
+
+    @property
+    def audio_name(self) -> str:
+        """The same, seen from the archive."""
+        return f"{self.folder.name}/{self.audio.name}"
+
+    @property
     def id(self) -> str:
         """Of the deployment file; empty where there is none."""
         return self.settings.deployment_id
@@ -317,12 +327,13 @@ class Deployment:
     def _segment(self, row: tuple[Any, ...]) -> Segment:
         stream, first_frame, n_frames, name, is_flac = row
         of, begin = self._streams[stream], self._at(stream, first_frame)
-        wav = self.state.audio / name
+        end = self._at(stream, first_frame + n_frames)
+        wav = self.audio / name
         paths = (wav, wav.with_suffix(".flac"))
         path = next((one for one in (paths[::-1] if is_flac else paths) if one.exists()), None)
         return Segment(
             self.id, of.boot, stream, name, path, first_frame, n_frames, of.rate_hz, of.channels,
-            _moment(begin), begin.trust,
+            _moment(begin), _moment(end), begin.trust,
         )  # fmt: skip
 
     def _at(self, stream: int, sample: int) -> WallTime:

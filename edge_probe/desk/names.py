@@ -101,7 +101,7 @@ def parse_name(name: str) -> Named | None:
     Sources: AudioMoth-Firmware-Basic, ``generateFolderAndFilename``; Song Meter SM3, SM4 and Mini
     user guides; BTO Acoustic Pipeline, ``PREFIX_YYYYMMDD_HHMMSS-SUFFIX``.
     """
-    stem_ = re.sub(r"\.(?:wav|flac|w4v|wac)$", "", name, flags=re.IGNORECASE)
+    stem_ = re.sub(r"\.(?:wave?|w64|flac|og[ga]|w4v|wac)$", "", name, flags=re.IGNORECASE)
     for pattern in _PATTERNS:
         if (match := pattern.fullmatch(stem_)) is None:
             continue
@@ -115,6 +115,10 @@ def parse_name(name: str) -> Named | None:
         prefix = _CHANNELS.sub("", found["prefix"] or "")
         return Named(prefix, time.replace(tzinfo=UTC) if "utc" in found else time)
     return None
+
+
+class UnknownOffsetError(EdgeProbeError):
+    """A recording tells when it began by a clock, and nobody tells which clock that was."""
 
 
 def began(path: Path, utc_offset: timedelta | None) -> datetime:
@@ -137,18 +141,32 @@ def began(path: Path, utc_offset: timedelta | None) -> datetime:
     EdgeProbeError
         Neither says it, or the offset is needed and was not given.
     """
-    from edge_probe.desk.guano import read_timestamp
-
-    told, named = read_timestamp(path), parse_name(path.name)
-    time = told or (named and named.time)
+    time = told_start(path, utc_offset)
     if time is None:
         raise EdgeProbeError(
             f"{path}: expected GUANO metadata or a name with YYYYMMDD_HHMMSS, found neither",
             hint="say when it began with --start-time",
         )
-    if time.tzinfo is None:
+    return time
+
+
+def told_start(path: Path, utc_offset: timedelta | None) -> datetime | None:
+    """As `began`, and None where neither metadata nor name say it.
+
+    Raises
+    ------
+    UnknownOffsetError
+        The offset is needed and was not given.
+    EdgeProbeError
+        The metadata cannot be read.
+    """
+    from edge_probe.desk.guano import read_timestamp
+
+    told, named = read_timestamp(path), parse_name(path.name)
+    time = told or (named and named.time)
+    if time is not None and time.tzinfo is None:
         if utc_offset is None:
-            raise EdgeProbeError(
+            raise UnknownOffsetError(
                 f"{path}: began {time:%Y-%m-%d %H:%M:%S} by a clock whose offset from UTC it does"
                 " not tell",
                 hint="say which with --utc-offset, such as --utc-offset +01:00, as the recorder"

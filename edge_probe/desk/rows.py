@@ -26,6 +26,7 @@ class Segment:
     rate_hz: int
     channels: int
     start_utc: datetime | None
+    end_utc: datetime | None
     clock_trust: str
     """One of `edge_probe.deployment.wall.TRUST`."""
 

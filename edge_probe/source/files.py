@@ -75,6 +75,7 @@ class AudioFile:
         except AudioError:
             self._file.close()
             raise
+        self.n_channels = int(self._file.channels)
         self.sample_rate_hz = int(self._file.samplerate)
         self.n_samples = int(self._file.frames)
         """Samples per channel that are there, as far as the file's header tells."""

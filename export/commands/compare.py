@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
     refuse_unknown(heads, HEADS)
     cards = [read_card(*map(Path, text.split(",", 1))) for text in args.encoder]
 
+    from edge_probe.processes import available_cores
     from export.compare.run import Plan
     from export.compare.run import run as run_plan
     from export.compare.trials import tuned_trials
-    from export.processes import available_cores
     from export.tokens import encoder_key
     from export.train import Recipe
     from export.tune.tuned import read_tuned

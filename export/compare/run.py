@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from edge_probe import __version__
 from edge_probe.errors import EdgeProbeError
+from edge_probe.processes import start_worker
 from export.card import EncoderCard
 from export.clips import read_clips
 from export.clips.splits import Splits, split_three_ways
@@ -30,7 +31,7 @@ from export.compare.measure import Parts, Row, measure, validate
 from export.compare.trials import Trial, has_prototypes, trials_of
 from export.material import learnable_targets
 from export.metrics import counted_classes
-from export.processes import interruptible_between, start_worker, uninterrupted
+from export.processes import interruptible_between, uninterrupted
 from export.tokens import Encoded, TokenCache, encoder_key
 from export.train import Bags, Recipe
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from edge_probe.errors import AudioError, EdgeProbeError, EncoderError
+from edge_probe.processes import available_cores
 from export.card import EncoderCard
 from export.clips import Clip
-from export.processes import available_cores
 from export.tokens.encode import FLOAT16_HOLDS, SMALLEST, ClipEncoder, ClipTokens
 from export.tokens.keys import Order, encoder_key, identify
 from export.tokens.shards import Shards

@@ -13,8 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from edge_probe.errors import AudioError, EdgeProbeError
+from edge_probe.processes import start_worker
 from export.card import EncoderCard
-from export.processes import interruptible_between, start_worker, uninterrupted
+from export.processes import interruptible_between, uninterrupted
 from export.tokens.encode import ClipEncoder, ClipTokens
 from export.tokens.keys import Order
 from export.tokens.shards import Shards

@@ -13,13 +13,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
+from support.lone_worker import classified
 from support.made_archive import COMPLETE, T0, MadeDeployment, S, usual
+from support.made_recordings import recording
 
+from edge_probe.classify import ChunkAnalyser
 from edge_probe.cli import main
 from edge_probe.desk.archive import open_archive
 from edge_probe.desk.results import write_results
 from edge_probe.desk.results.camtrap_package import BASE_URL, PROFILE_FOLDER
 from edge_probe.desk.results.selection import Selection
+from edge_probe.desk.survey.survey import Request
+from edge_probe.desk.told import open_results
 
 GEOJSON = files(frictionless) / "assets" / "profiles" / "geojson.json"
 
@@ -223,3 +228,25 @@ def made_offset(text: str) -> timedelta:
     offset = datetime.fromisoformat(f"2026-01-01T00:00:00{text}").utcoffset()
     assert offset is not None
     return offset
+
+
+def test_a_folder_that_was_classified(analyser: ChunkAnalyser, tmp_path: Path) -> None:
+    """With a deployment file beside the results; names that are alike stay apart."""
+    for name in ("a/20260501_040000.wav", "b/20260501_040000.wav"):
+        recording(tmp_path / "r" / name, 3000, 1)
+    request = Request(tmp_path / "r", tmp_path / "out", analyser.bundle, utc_offset=timedelta(0))
+    classified(request)
+    (request.out / "deployment.toml").write_text(
+        f'deployment_id = "oak"\n{COMPLETE}', encoding="utf-8"
+    )
+    selection = Selection(open_results(request.out))
+    write_results("camtrap-dp", selection, tmp_path / "package")
+    tables = validated(tmp_path / "package")
+    assert [row["filePath"] for row in tables["media"]] == [
+        "r/a/20260501_040000.wav", "r/b/20260501_040000.wav",
+    ]  # fmt: skip
+    media = [row["mediaID"] for row in tables["media"]]
+    assert len(set(media)) == 2
+    assert {row["mediaID"] for row in tables["observations"]} == set(media)
+    assert sum(float(row["classified_s"]) for row in tables["effort"]) == pytest.approx(6.0)
+    assert selection.left_out == {}

@@ -89,6 +89,7 @@ def _read(selection: Selection, stderr: TextIO) -> _Found:
     progress = Progress(stderr, "detections", 1)
     try:
         for index, deployment in enumerate(selection.deployments()):
+            assert isinstance(deployment, Deployment)  # noqa: S101  a survey is no archive
             progress.begin(f"reading {deployment.id or deployment.folder.name}")
             found.deployments.append(_deployment(deployment))
             found.detections.expect(deployment)

@@ -14,13 +14,20 @@ _DECIMALS = 6
 
 
 def write(selection: Selection, folder: Path) -> None:
-    """``DEPLOYMENT/NAME.txt`` for each file ``NAME.wav`` or ``NAME.flac`` that has detections."""
+    """``DEPLOYMENT/NAME.txt`` for each file ``NAME.wav`` or ``NAME.flac`` that has detections.
+
+    Folders of a survey are kept.
+    """
     for deployment in selection.deployments():
         tracks = folder / deployment.folder.name
         tracks.mkdir()
         found = audible(selection, selection.one_bundle(deployment))
         for path, group in groupby(found, key=lambda one: one[2]):
-            with (tracks / f"{path.stem}.txt").open("x", encoding="utf-8", newline="") as out:
+            track = tracks / path.relative_to(deployment.audio).with_suffix(".txt")
+            if track.exists():  # of a file with another suffix
+                track = track.with_name(f"{path.name}.txt")
+            track.parent.mkdir(parents=True, exist_ok=True)
+            with track.open("x", encoding="utf-8", newline="") as out:
                 for row, segment, _ in group:
                     out.writelines(_lines(row, segment))
 

@@ -11,7 +11,6 @@ from contextlib import closing
 from datetime import UTC
 from pathlib import Path
 
-from edge_probe.desk.archive import Deployment
 from edge_probe.desk.files import WriteError
 from edge_probe.desk.results.selection import (
     NO_TIME,
@@ -21,6 +20,7 @@ from edge_probe.desk.results.selection import (
     placed,
     samples_in_file,
 )
+from edge_probe.desk.told import Told
 
 _TABLES = """
 CREATE TABLE detection (
@@ -74,7 +74,7 @@ def write(selection: Selection, path: Path) -> None:
         ) from error
 
 
-def _rows(selection: Selection, deployment: Deployment) -> Iterator[tuple[object, ...]]:
+def _rows(selection: Selection, deployment: Told) -> Iterator[tuple[object, ...]]:
     settings = deployment.settings
     for row, segment in placed(selection, selection.one_bundle(deployment)):
         if row.start_utc is None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_probe.deployment.settings import Settings
-from edge_probe.desk.archive import Deployment
 from edge_probe.desk.results import camtrap_package
 from edge_probe.desk.results.camtrap_package import NAMES, Coverage, columns
 from edge_probe.desk.results.selection import NO_TIME, Selection, in_utf8, local, placed
 from edge_probe.desk.rows import DetectionRow, Segment
+from edge_probe.desk.told import Told
 from edge_probe.errors import EdgeProbeError
 
 Cells = dict[str, Any]
@@ -63,13 +63,13 @@ def _table(folder: Path, name: str) -> "Iterator[csv.DictWriter[str]]":
 
 def _write_deployment(
     selection: Selection,
-    deployment: Deployment,
+    deployment: Told,
     tables: "Mapping[str, csv.DictWriter[str]]",
     coverage: Coverage,
 ) -> None:
     settings, span = deployment.settings, _Span()
     for segment in deployment.segments():
-        span.add(segment.start_utc, deployment.at(segment.stream, segment.end_sample))
+        span.add(segment.start_utc, segment.end_utc)
         if segment.path is not None and segment.start_utc is not None:
             tables["media"].writerow(_media(deployment, segment, segment.path, segment.start_utc))
     for gap in deployment.gaps():
@@ -105,7 +105,7 @@ class _Span:
         self.start = min(start, self.start or start)
         self.end = max(end or start, self.end or start)
 
-    def known(self, deployment: Deployment) -> tuple[datetime, datetime]:
+    def known(self, deployment: Told) -> tuple[datetime, datetime]:
         if self.start is None or self.end is None:
             raise EdgeProbeError(
                 f"{deployment.folder}: nothing of it has a time: its clock was never set",
@@ -135,8 +135,9 @@ def _deployment(settings: Settings, start: datetime, end: datetime, doubtful: bo
     }
 
 
-def _media(deployment: Deployment, segment: Segment, path: Path, start: datetime) -> Cells:
-    file_path = f"{in_utf8(Path(deployment.folder.name))}/{path.parent.name}/{path.name}"
+def _media(deployment: Told, segment: Segment, path: Path, start: datetime) -> Cells:
+    place = in_utf8(Path(deployment.audio_name)).as_posix()
+    file_path = f"{place}/{path.relative_to(deployment.audio).as_posix()}"
     if not _FILE_PATH.fullmatch(file_path):
         raise EdgeProbeError(
             f"{file_path}: Camtrap DP allows no path that begins with . or ~ or has .. in it",
@@ -158,7 +159,7 @@ def _media(deployment: Deployment, segment: Segment, path: Path, start: datetime
 
 
 def _media_id(segment: Segment) -> str:
-    return f"{segment.deployment_id}_{Path(segment.name).stem}"
+    return f"{segment.deployment_id}_{Path(segment.name).with_suffix('').as_posix()}"
 
 
 def _observation(

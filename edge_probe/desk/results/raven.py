@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_probe.desk.archive import Deployment
 from edge_probe.desk.results.selection import NO_AUDIO, Selection, placed, seconds
 from edge_probe.desk.rows import DetectionRow, Segment
+from edge_probe.desk.told import Told
 from edge_probe.errors import AudioError, EdgeProbeError
 from edge_probe.source.files import AudioFile
 
@@ -78,7 +78,7 @@ class _File(NamedTuple):
     """Up to where the sound of the list goes on without a break, as a sample of the stream."""
 
 
-def _files(deployment: Deployment) -> Mapping[tuple[int, int], _File]:
+def _files(deployment: Told) -> Mapping[tuple[int, int], _File]:
     """Those that are there, by stream and first sample, in the order of time."""
     before: dict[_Kind, int] = {}
     files = []

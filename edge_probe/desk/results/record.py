@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Literal
 
 from edge_probe.desk.rows import DetectionRow
@@ -40,13 +41,15 @@ KINDS: Mapping[str, Kind] = {
     "has_audio": "truth",
 }
 """Columns in their order. Samples count from the beginning of the stream; ``file`` lies in
-``audio/`` of the deployment, ``start_s`` and ``end_s`` count from its beginning, and ``end_s`` may
-lie in the next one."""
+``audio/`` of the deployment, or in the folder that was classified; ``start_s`` and ``end_s`` count
+from its beginning, and ``end_s`` may lie in the next one."""
 
 
 def record(row: DetectionRow) -> dict[str, Value]:
     """The columns of `KINDS`; None where something is not known."""
     path = row.segment.path if row.segment else None
     name = row.segment.name if row.segment else None
-    placed: dict[str, Value] = {"file": path.name if path else name, "has_audio": path is not None}
+    if path and name:  # of a segment that was transcoded since
+        name = PurePosixPath(name).with_name(path.name).as_posix()
+    placed: dict[str, Value] = {"file": name, "has_audio": path is not None}
     return {name: placed[name] if name in placed else getattr(row, name) for name in KINDS}

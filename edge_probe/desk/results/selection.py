@@ -6,8 +6,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from edge_probe.deployment.settings import Settings
-from edge_probe.desk.archive import Archive, Deployment
+from edge_probe.desk.archive import Archive
 from edge_probe.desk.rows import DetectionRow, Segment
+from edge_probe.desk.told import Told, open_told
 from edge_probe.errors import EdgeProbeError
 
 SHA_DIGITS = 8
@@ -31,11 +32,11 @@ class Selection:
         self.left_out: Counter[str] = Counter()
         """Reasons, as they end a sentence, and how many detections."""
         self._wanted = bundle
-        self._open: Deployment | None = None
+        self._open: Told | None = None
         self._found: dict[str, str] = {}
         self._told: dict[str, str] = {}
 
-    def deployments(self) -> Iterator[Deployment]:
+    def deployments(self) -> Iterator[Told]:
         """Of the archive, each open until the next one is asked for.
 
         Raises
@@ -45,7 +46,7 @@ class Selection:
         """
         for folder in self.archive.folders:
             self.close()
-            self._open = Deployment(folder)
+            self._open = open_told(folder)
             yield self._open
         self.close()
         if self._wanted is not None and self._found and not self._told:
@@ -61,7 +62,7 @@ class Selection:
             self._open.close()
             self._open = None
 
-    def all_of(self, deployment: Deployment) -> Iterator[DetectionRow]:
+    def all_of(self, deployment: Told) -> Iterator[DetectionRow]:
         """Every detection of the chosen bundles that is not private; suppressed ones say so."""
         for row in deployment.detections():
             self._found[row.bundle_sha256] = row.bundle
@@ -73,7 +74,7 @@ class Selection:
             else:
                 yield row
 
-    def expected(self, deployment: Deployment) -> Iterator[DetectionRow]:
+    def expected(self, deployment: Told) -> Iterator[DetectionRow]:
         """As `all_of`, without what the species list suppresses."""
         for row in self.all_of(deployment):
             if row.suppressed:
@@ -81,7 +82,7 @@ class Selection:
             else:
                 yield row
 
-    def one_bundle(self, deployment: Deployment) -> Iterator[DetectionRow]:
+    def one_bundle(self, deployment: Told) -> Iterator[DetectionRow]:
         """As `expected`, for a format without a column for the bundle.
 
         Raises
@@ -136,9 +137,9 @@ def audible(
             yield row, segment, segment.path
 
 
-def audio_path(deployment: Deployment, segment: Segment) -> Path:
+def audio_path(deployment: Told, segment: Segment) -> Path:
     """Where the audio is, or was."""
-    return segment.path or deployment.state.audio / segment.name
+    return segment.path or deployment.audio / segment.name
 
 
 def in_utf8(path: Path) -> Path:

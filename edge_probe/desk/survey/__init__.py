@@ -1,0 +1,1 @@
+"""A folder of recordings, classified by many processes: whole, once, and the same in any order."""
