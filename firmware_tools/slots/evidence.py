@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from edge_probe.alive.report import STALE_S
 from edge_probe.alive.status import read_status
+from edge_probe.analysis import tables
 from edge_probe.clock import Clock
 from edge_probe.commands.bench import DEFAULT_RATE_HZ
 from edge_probe.database import read
@@ -16,6 +17,9 @@ from edge_probe.errors import StateError
 Found = TypeVar("Found")
 
 CAPTURE, DETECTIONS = "capture.sqlite", "detections.sqlite"
+
+_VERSIONS = {CAPTURE: 1, DETECTIONS: tables.VERSION}
+"""Newest ``user_version`` that is understood here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,6 @@ def _one(path: Path, query: str) -> object:
 def _look(path: Path, look: Callable[[sqlite3.Connection], Found]) -> Found | None:
     """None where there is nothing, or nothing that can be read now: its writer mends it or not."""
     try:
-        return read(path, look)
+        return read(path, look, _VERSIONS[path.name])
     except (StateError, OSError):
         return None
