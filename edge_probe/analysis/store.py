@@ -4,6 +4,7 @@ Only the classifier process writes it; others attach it read-only.
 """
 
 import json
+import logging
 import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from edge_probe.database import (
 )
 from edge_probe.detect import Box, OpenDetection
 from edge_probe.errors import StateError
+
+_log = logging.getLogger(__name__)
 
 QUOTA_BYTES = 64 << 20
 """Of prototype scores that are kept; beyond that the oldest go, those of older bundles first."""
@@ -248,10 +251,14 @@ class Store:
     def stint(self, key: Key) -> Stint | None:
         """The stint that may go on in the run and channel of a chunk."""
         found = self._db.execute(
-            f"SELECT first_n, next_n, open FROM stint WHERE {_STINT}",
+            f"SELECT first_n, next_n, CAST(open AS BLOB) FROM stint WHERE {_STINT}",
             (self._number, key.stream, key.run_frame, key.channel),
         ).fetchone()
-        return found and Stint(found[0], found[1], _open_of(found[2]))
+        try:
+            return found and Stint(found[0], found[1], _open_of(found[2]))
+        except (TypeError, ValueError):  # SQLite does not look into what a long text holds
+            _log.error("stream %d: detections that were open are lost by damage", key.stream)
+            return None
 
     def n_attempts(self, key: Key) -> int:
         """How often a chunk was tried without a result."""
@@ -348,7 +355,7 @@ def _open_text(found: Mapping[int, OpenDetection]) -> str:
     )  # fmt: skip
 
 
-def _open_of(text: str) -> dict[int, OpenDetection]:
+def _open_of(text: bytes) -> dict[int, OpenDetection]:
     return {
         index: OpenDetection(first, last, below, best[0], best[1], Box(*best[2:]))
         if best

@@ -101,6 +101,7 @@ def harm(path: Path, damage: tuple[str, float]) -> None:
 
 
 @example(("cut", 0.0), True, 35)
+@example(("zero", 0.9518062977969013), False, 37)  # in the text of a stint
 @settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(damages, st.booleans(), st.integers(1, 60))
 def test_classifying_goes_on_whatever_is_lost(
