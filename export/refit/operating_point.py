@@ -4,7 +4,8 @@ They see what `fit` shows them: logits by rows that never saw the clip, here of 
 and of corrected windows. That prototypes and parent saw the replay's clips does no harm: on songs
 that nobody heard such thresholds give a mean F1 of 0.74 (parent 0.69, best possible 0.76; 48 sets
 of twenty corrections, seeds 10 to 13 of `benchmarks/bench_refit.py`). The parent's thresholds,
-moved by as much as the rule moves them, gave 0.70 to 0.72. `judge.as_quiet_as` takes care of noise.
+moved by as much as the rule moves them, gave 0.70 to 0.72. All of that is before
+`judge.as_quiet_as` takes care of noise, which costs most of it (`export/refit/README.md`).
 """
 
 import numpy as np
