@@ -1,10 +1,11 @@
 """Bytes on the card: the packages that the recorder needs, as they are installed here."""
 
-import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from edge_probe.errors import EdgeProbeError
 
@@ -12,8 +13,6 @@ MIB = 2**20
 
 BLOCK_BYTES = 4096
 """Of ext4: a file takes whole ones."""
-
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def on_disk(n_bytes: int) -> int:
@@ -65,21 +64,22 @@ def required(name: str, seen: set[str] | None = None) -> Iterator[metadata.Distr
         One of them is not installed.
     """
     seen = set() if seen is None else seen
-    for requirement in metadata.requires(name) or []:
-        needed, _, marker = requirement.partition(";")
-        if "extra" in marker or not (match := _NAME.match(needed)):
-            continue
-        other = match[0].lower().replace("_", "-")
-        if other in seen:
+    for line in metadata.requires(name) or []:
+        requirement = Requirement(line)
+        other = requirement.name.lower().replace("_", "-")
+        if other in seen or not _applies(requirement):
             continue
         seen.add(other)
         try:
             yield metadata.distribution(other)
         except metadata.PackageNotFoundError as error:
-            if marker:  # of another system or version
-                continue
             raise EdgeProbeError(
                 f"the package {other} is not installed",
                 hint="pip install . in the folder of edge-probe",
             ) from error
         yield from required(other, seen)
+
+
+def _applies(requirement: Requirement) -> bool:
+    """To this system and version, without extras."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})

@@ -204,3 +204,4 @@ def test_the_runtime_is_what_the_recorder_needs_and_no_extra() -> None:
     found = {one.metadata["Name"].lower() for one in required("edge-probe")}
     assert {"numpy", "onnxruntime", "protobuf", "cffi", "pycparser", "soundfile"} <= found
     assert not found & {"torch", "onnx", "pytest", "matplotlib", "scipy"}
+    assert "tzdata" not in found, "astral needs it on Windows only"
