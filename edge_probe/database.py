@@ -255,7 +255,7 @@ def inode(path: Path) -> int:
         return 0
 
 
-def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int = 1) -> Found:
+def read(path: Path, look: Callable[[sqlite3.Connection], Found], version: int) -> Found:
     """What a function finds in a database; nothing is left behind in its folder.
 
     While there is a ``-wal`` file, SQLite reads what is committed and waits for nobody. Where there

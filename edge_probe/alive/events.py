@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from edge_probe.alive.cursor import Cursor, Key
 from edge_probe.alive.moment import Moment, moment_at, moment_of
 from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.database import read
 from edge_probe.errors import StateError
 
@@ -101,7 +102,7 @@ def read_events(state: Path, cursor: Cursor | None) -> tuple[Sequence[Event], Cu
         tell("detection", [(_placed(capture, "detection", row), k) for row, k in heard.detections])
         return events, at
 
-    return read(state / "capture.sqlite", look)
+    return read(state / "capture.sqlite", look, CAPTURE_VERSION)
 
 
 def newest(state: Path) -> Cursor:
@@ -127,7 +128,7 @@ def newest(state: Path) -> Cursor:
             keys["gap"] = gap
         return Cursor(_state_id(capture), keys)
 
-    return read(state / "capture.sqlite", look)
+    return read(state / "capture.sqlite", look, CAPTURE_VERSION)
 
 
 Found = tuple[dict[str, Any], Key]

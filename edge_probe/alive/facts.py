@@ -9,6 +9,7 @@ from typing import Any
 from edge_probe.alive.moment import moment_of
 from edge_probe.alive.status import LastDetection
 from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.database import read
 
 _SECONDS = "1.0 * n_frames / rate_hz"
@@ -45,7 +46,7 @@ def facts(state: Path) -> Facts:
         One of them cannot be read.
     """
     newest = last_detection(state)
-    return read(state / "capture.sqlite", lambda capture: _facts(capture, newest))
+    return read(state / "capture.sqlite", lambda capture: _facts(capture, newest), CAPTURE_VERSION)
 
 
 def last_detection(state: Path) -> LastDetection | None:
@@ -65,7 +66,9 @@ def last_detection(state: Path) -> LastDetection | None:
     if newest is None:
         return None
     label, score, *place = newest
-    moment = read(state / "capture.sqlite", lambda capture: moment_of(capture, *place))
+    moment = read(
+        state / "capture.sqlite", lambda capture: moment_of(capture, *place), CAPTURE_VERSION
+    )
     return LastDetection(label, score, moment.utc if moment else None)
 
 

@@ -7,6 +7,7 @@ from time import monotonic, sleep
 from typing import BinaryIO, NamedTuple
 
 from edge_probe.capture.segment import PART, Format
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.clock import Clock
 from edge_probe.database import read
 from edge_probe.errors import DeviceError
@@ -101,7 +102,7 @@ def from_growing_file(state: Path, seconds: float) -> Iterator[Block]:
                 grew_s = monotonic()
                 yield Block(place.format, frames)
                 continue
-            newest = read(state / "capture.sqlite", _growing)
+            newest = read(state / "capture.sqlite", _growing, CAPTURE_VERSION)
             if newest and newest != place and (opened := _open(state, newest)):
                 if file:
                     file.close()

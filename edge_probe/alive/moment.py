@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.database import read
 
 _TRUST = ("unset", "rtc", "ntp", "gps", "manual")
@@ -36,7 +37,11 @@ def dates_of(state: Path) -> Callable[[int, int], date | None]:
     """
 
     def date_of(stream: int, frame: int) -> date | None:
-        moment = read(state / "capture.sqlite", lambda ledger: moment_of(ledger, stream, frame))
+        moment = read(
+            state / "capture.sqlite",
+            lambda ledger: moment_of(ledger, stream, frame),
+            CAPTURE_VERSION,
+        )
         return datetime.fromisoformat(moment.utc).date() if moment and moment.utc else None
 
     return date_of

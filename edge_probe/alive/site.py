@@ -10,6 +10,7 @@ from edge_probe.alive.duration import text_of
 from edge_probe.alive.report import Report
 from edge_probe.alive.status import Disk
 from edge_probe.capture.segment import Format
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.database import read
 from edge_probe.disk.reserve import free_bytes, nearest
 from edge_probe.health.row import Alarm, Row
@@ -88,7 +89,7 @@ def gain_rows(state: Path) -> Sequence[Row]:
         newest = {row[1]: Row(*row) for row in found}
         return list(newest.values())
 
-    return read(state / "capture.sqlite", look)
+    return read(state / "capture.sqlite", look, CAPTURE_VERSION)
 
 
 _AROUND_NS = 30 * 10**9

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_probe.analysis.rows import Duty
-from edge_probe.capture import ledger
+from edge_probe.capture.tables import VERSION
 from edge_probe.database import inode, open_to_read
 from edge_probe.errors import AudioError, StateError
 
@@ -210,9 +210,9 @@ class Recording:
         if self._db is None and found:
             db = open_to_read(self._path)
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > ledger.VERSION:
+            if version > VERSION:
                 raise StateError(
-                    f"{self._path}: expected version {ledger.VERSION} or older, found {version}",
+                    f"{self._path}: expected version {VERSION} or older, found {version}",
                     hint="it was made by a newer edge-probe: install that one",
                 )
             if version == 0:  # its tables are about to be made

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_probe.capture.segment import Format, Place
-from edge_probe.capture.tables import TABLES
+from edge_probe.capture.tables import TABLES, VERSION
 from edge_probe.database import bound_log, connect, stay_small, transaction
 from edge_probe.errors import StateError
 from edge_probe.health.row import Row
 
 CAUSES = ("overflow", "stall", "device", "disk", "power", "schedule")
-
-VERSION = 1
 
 _PAGE_BYTES = 1024
 """A segment touches half a dozen places; smaller pages, fewer bytes to the card."""

@@ -1,5 +1,8 @@
 """The tables of capture.sqlite (`SCHEMA.md` is normative)."""
 
+VERSION = 1
+"""``user_version`` of what is written here."""
+
 # Key columns come first: quick_check of SQLite 3.40 misreads tables without rowid otherwise.
 TABLES = """
 CREATE TABLE boot (

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show what changes, by boot, and change it."""
+    from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
     from edge_probe.database import read
     from edge_probe.deployment import retime
     from edge_probe.deployment.effort import write_effort
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     state = StateFolder(args.state)
     with nullcontext() if args.dry_run or not state.capture.exists() else hold(state.path):
-        new, changes = read(state.capture, look)
+        new, changes = read(state.capture, look, CAPTURE_VERSION)
         for change in changes:
             print(change)
         if not args.dry_run:

@@ -16,7 +16,8 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from edge_probe.analysis import tables
+from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.clock import Clock
 from edge_probe.database import read
 from edge_probe.deployment.spans import Span, add, common, counts, merged, without
@@ -29,9 +30,6 @@ COLUMNS = (
     "deployment_id", "stream", "channel", "bundle_sha256", "start_utc", "end_utc", "clock_trust",
     "scheduled_s", "recorded_s", "gap_s", "private_s", "unhealthy_s", "skipped_s", "classified_s",
 )  # fmt: skip
-
-DETECTIONS_VERSION = tables.VERSION
-"""Newest ``user_version`` of ``detections.sqlite`` that is understood here."""
 
 HOUR_NS = 3600 * 10**9
 
@@ -126,12 +124,13 @@ def read_both(
 ) -> Found:
     """As `edge_probe.database.read`, both databases; None where no classifier ever listened."""
     if not state.detections.exists():
-        return read(state.capture, lambda capture: look(capture, None))
+        return read(state.capture, lambda capture: look(capture, None), CAPTURE_VERSION)
     return read(
         state.capture,
         lambda capture: read(
             state.detections, lambda detections: look(capture, detections), DETECTIONS_VERSION
         ),
+        CAPTURE_VERSION,
     )
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
 
+from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
 from edge_probe.bundle.labels import Label
-from edge_probe.capture.ledger import VERSION as CAPTURE_VERSION
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.deployment import effort
-from edge_probe.deployment.effort import DETECTIONS_VERSION
 from edge_probe.deployment.settings import Settings, parse_settings
 from edge_probe.deployment.state import StateFolder
 from edge_probe.deployment.wall import Moment, Wall, WallTime

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_probe.analysis import tables as heard
-from edge_probe.capture import ledger
 from edge_probe.capture import tables as captured
 from edge_probe.database import is_damage
-from edge_probe.deployment.effort import DETECTIONS_VERSION
 from edge_probe.desk.copies import copy_as_it_lies, copy_database, is_written, open_copy
 from edge_probe.desk.files import Tick
 from edge_probe.desk.merge import add_detections, add_ledger
@@ -34,8 +32,8 @@ class Kind(NamedTuple):
     """Of several, rows are added to the oldest one: numbers of detections stay what they were."""
 
 
-DETECTIONS = Kind("detections.sqlite", heard.TABLES, DETECTIONS_VERSION, add_detections, True)
-CAPTURE = Kind("capture.sqlite", captured.TABLES, ledger.VERSION, add_ledger, False)
+DETECTIONS = Kind("detections.sqlite", heard.TABLES, heard.VERSION, add_detections, True)
+CAPTURE = Kind("capture.sqlite", captured.TABLES, captured.VERSION, add_ledger, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from edge_probe.alive.report import STALE_S
 from edge_probe.alive.status import read_status
-from edge_probe.analysis import tables
+from edge_probe.analysis.tables import VERSION as DETECTIONS_VERSION
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.clock import Clock
 from edge_probe.commands.bench import DEFAULT_RATE_HZ
 from edge_probe.database import read
@@ -18,7 +19,7 @@ Found = TypeVar("Found")
 
 CAPTURE, DETECTIONS = "capture.sqlite", "detections.sqlite"
 
-_VERSIONS = {CAPTURE: 1, DETECTIONS: tables.VERSION}
+_VERSIONS = {CAPTURE: CAPTURE_VERSION, DETECTIONS: DETECTIONS_VERSION}
 """Newest ``user_version`` that is understood here."""
 
 

@@ -12,9 +12,8 @@ from support.analysed_state import check_account, detections, expected, worker_o
 from support.made_card import FieldRecorder, committed
 from support.numbered_source import VirtualClock
 
-from edge_probe.capture.ledger import VERSION
 from edge_probe.capture.store import Store
-from edge_probe.capture.tables import TABLES
+from edge_probe.capture.tables import TABLES, VERSION
 from edge_probe.classify import ChunkAnalyser
 from edge_probe.cli import main
 from edge_probe.desk.archive import Deployment

@@ -19,6 +19,7 @@ from edge_probe.alive import events as events_module
 from edge_probe.alive.cursor import Cursor, load, save
 from edge_probe.alive.events import newest, read_events
 from edge_probe.capture.ledger import Ledger
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.cli import main
 from edge_probe.database import read
 from edge_probe.errors import StateError
@@ -183,7 +184,9 @@ def test_whoever_goes_on_behind_any_line_misses_nothing(
     rest, _ = tell(recording.state, cursor)
     assert [("detection", e["label"]) for e in rest if e["kind"] == "detection"] == wanted
     path = recording.state / "capture.sqlite"
-    (n_gaps,) = read(path, lambda db: db.execute("SELECT count(*) FROM gap").fetchone())
+    (n_gaps,) = read(
+        path, lambda db: db.execute("SELECT count(*) FROM gap").fetchone(), CAPTURE_VERSION
+    )
     assert n_told + sum(event["kind"] == "gap" for event in rest) == n_gaps
 
 

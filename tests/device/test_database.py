@@ -60,7 +60,7 @@ def test_what_is_committed_is_seen_while_more_is_written(path: Path) -> None:
         add(db)
         db.execute("BEGIN IMMEDIATE")
         add(db)
-        assert read(path, count) == n + 1
+        assert read(path, count, 1) == n + 1
         db.execute("ROLLBACK")
 
 
@@ -98,14 +98,14 @@ def test_a_reader_sees_one_moment(path: Path) -> None:
         add(db)
         return before, count(reader)
 
-    assert read(path, look) == (0, 0)
+    assert read(path, look, 1) == (0, 0)
 
 
 def test_a_database_at_rest_stays_as_it_is(path: Path) -> None:
     db = writer(path)
     add(db)
     db.close()
-    assert read(path, count) == 1
+    assert read(path, count, 1) == 1
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -121,7 +121,7 @@ def test_a_writer_that_begins_meanwhile_is_noticed(path: Path) -> None:
         looks.append(count(reader))
         return looks[-1]
 
-    assert read(path, look) == 1
+    assert read(path, look, 1) == 1
     assert len(looks) == 2
 
 
@@ -139,17 +139,17 @@ def test_an_error_of_a_reader_that_was_overtaken_is_not_told(path: Path) -> None
             raise sqlite3.DatabaseError("database disk image is malformed")
         return count(reader)
 
-    assert read(path, look) == 1
+    assert read(path, look, 1) == 1
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" * 64])
 def test_what_is_no_database_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(StateError, match="cannot be read") as caught:
-        read(path, count)
+        read(path, count, 1)
     assert ".recover" in str(caught.value.hint)
     with pytest.raises(StateError, match="no such file"):
-        read(path.with_name("other"), count)
+        read(path.with_name("other"), count, 1)
 
 
 def cut_power(path: Path, *left: str) -> None:
@@ -182,23 +182,23 @@ def test_a_finished_one_is_read_off_a_read_only_card(path: Path) -> None:
     add(db)
     db.close()
     with read_only(path.parent) as card:
-        assert read(card / path.name, count) == 1
+        assert read(card / path.name, count, 1) == 1
 
 
 @needs_mount
 def test_one_that_a_power_cut_ended_is_read_off_a_read_only_card(path: Path) -> None:
     cut_power(path, "", "-wal", "-shm")
     with read_only(path.parent) as card:
-        assert read(card / path.name, count) == 1
+        assert read(card / path.name, count, 1) == 1
 
 
 @needs_mount
 def test_where_it_cannot_be_read_the_way_out_is_told(path: Path) -> None:
     cut_power(path, "", "-wal")  # the -shm is never synced
     with read_only(path.parent) as card, pytest.raises(StateError) as caught:
-        read(card / path.name, count)
+        read(card / path.name, count, 1)
     assert "copy the whole folder" in str(caught.value.hint)
-    assert read(path, count) == 1  # the copy, so to speak
+    assert read(path, count, 1) == 1  # the copy, so to speak
 
 
 def test_a_log_is_written_again_as_it_is_and_never_beside_a_writer(path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_schema_with_stray_bytes_is_damaged(path: Path) -> None:
     writer(path).close()
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE t", b"CREATE T\xc6\xff\xfeE t"))
     with pytest.raises(StateError, match="malformed"):
-        read(path, count)
+        read(path, count, 1)
     db = connect(path)
     with pytest.raises(sqlite3.DatabaseError) as caught:
         count(db)
@@ -273,7 +273,7 @@ def test_a_schema_with_stray_bytes_is_damaged(path: Path) -> None:
 def test_a_database_of_another_program_is_told_as_such(path: Path) -> None:
     writer(path).close()
     with pytest.raises(StateError, match="no such table") as caught:
-        read(path, lambda db: db.execute("SELECT * FROM stream").fetchall())
+        read(path, lambda db: db.execute("SELECT * FROM stream").fetchall(), 1)
     assert "another program" in str(caught.value.hint)
 
 
@@ -282,6 +282,6 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     folder.mkdir()
     db = writer(folder / "a.sqlite")
     add(db)
-    assert read(folder / "a.sqlite", count) == 1
+    assert read(folder / "a.sqlite", count, 1) == 1
     db.close()
-    assert read(folder / "a.sqlite", count) == 1
+    assert read(folder / "a.sqlite", count, 1) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.made_ledger import RATE, T0, MadeState, S
 
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.cli import main
 from edge_probe.database import read
 from edge_probe.deployment.state import replace_file
@@ -35,7 +36,9 @@ def made(tmp_path: Path) -> MadeState:
 
 
 def utc(path: Path, stream: int, frame: int) -> tuple[int, str]:
-    return read(path / "capture.sqlite", lambda db: Wall.read(db).streams[stream].at(frame))
+    return read(
+        path / "capture.sqlite", lambda db: Wall.read(db).streams[stream].at(frame), CAPTURE_VERSION
+    )
 
 
 def refused(entered: AbstractContextManager[object], words: str) -> None:
@@ -212,7 +215,7 @@ def test_a_full_disk_does_not_keep_the_lock_from_holding(
 def test_readers_refuse_a_newer_version_and_cannot_write(made: MadeState) -> None:
     path = made.path / "capture.sqlite"
     with pytest.raises(StateError, match="readonly"):
-        read(path, lambda db: db.execute("DELETE FROM segment"))
+        read(path, lambda db: db.execute("DELETE FROM segment"), CAPTURE_VERSION)
     with pytest.raises(StateError, match="expected version 0 or older, found 1"):
         read(path, lambda _: None, 0)
 

@@ -12,6 +12,7 @@ from support.numbered_source import VirtualClock
 
 from edge_probe.capture.segment import Format, Place
 from edge_probe.capture.store import Store, Timing
+from edge_probe.capture.tables import VERSION as CAPTURE_VERSION
 from edge_probe.database import read
 from edge_probe.deployment.effort import rows
 from edge_probe.deployment.wall import (
@@ -33,7 +34,7 @@ def boot_clock(*anchors: tuple[int, int, str]) -> BootClock:
 
 
 def read_wall(path: Path) -> Wall:
-    return read(path / "capture.sqlite", Wall.read)
+    return read(path / "capture.sqlite", Wall.read, CAPTURE_VERSION)
 
 
 def test_a_late_network_time_corrects_what_came_before() -> None:
@@ -202,7 +203,7 @@ def test_a_thousand_clock_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         else:
             assert stream_clock.at(place.first_frame).trust == "unset"
     assert 5 < len(synced) < 40
-    effort = read(tmp_path / "capture.sqlite", lambda db: [*rows(db, None, None)])
+    effort = read(tmp_path / "capture.sqlite", lambda db: [*rows(db, None, None)], CAPTURE_VERSION)
     assert sum(row.frames.recorded for row in effort) == 500 * 1000
     assert all(row.end_utc_ns is None or row.start_utc_ns < row.end_utc_ns for row in effort)
     assert all(row.frame_s > 0 for row in effort)
