@@ -51,7 +51,7 @@ class TokenGrid:
         (S_t, 2) float64
             Model-rate samples from the start of the chunk.
         """
-        begin = self.start_samples + self.step_samples * np.arange(self.n_time)
+        begin = self._begins()
         return np.stack([begin, begin + self.step_samples], axis=1)
 
     def valid_tokens(self, n_valid_samples: int) -> NDArray[np.bool_]:
@@ -66,8 +66,12 @@ class TokenGrid:
         -------
         (T,) bool
         """
-        centre = self.columns_samples().mean(axis=1)
+        begin = self._begins()
+        centre = (begin + (begin + self.step_samples)) / 2
         return np.repeat(centre < n_valid_samples, self.n_freq)
+
+    def _begins(self) -> NDArray[np.float64]:
+        return self.start_samples + self.step_samples * np.arange(self.n_time, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
