@@ -225,6 +225,7 @@ def _skips(db: sqlite3.Connection, kind: str, after: Key | None) -> Sequence[Fou
     rows = db.execute(
         "SELECT stream, run_frame, n, channel, first_frame, n_frames, state, reason FROM chunk"
         f" WHERE bundle = ? AND ({_CHUNK}) > (?, ?, ?, ?) AND state IN ('skipped', 'quarantined')"
+        " AND reason != 'gated'"
         f" ORDER BY {_CHUNK} LIMIT ?",
         (int(kind.removeprefix(_SKIP)), *(after or (0, 0, -1, 0)), AT_ONCE),
     )

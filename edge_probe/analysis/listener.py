@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.analysis.gate import Gate, GateOptions, Verdict
 from edge_probe.analysis.recording import AudioRun, LostAudioError, Recording
 from edge_probe.analysis.rows import Key, Piece, Result, State, Stint
 from edge_probe.analysis.rules import Rules
@@ -21,6 +25,8 @@ class Tools:
     rules: Rules
     design: Design | None = None
     """Of the recorder's samples."""
+    gate: GateOptions | None = None
+    """None: every chunk is encoded."""
 
 
 class Listener:
@@ -47,6 +53,7 @@ class Listener:
         self._channel = channel
         self._grid = tools.analyser.grid(run.rate_hz)
         self._selection = Selection(tools.analyser.bundle, tools.design, run.stream, run.rate_hz)
+        self._gate = Gate(tools.gate, self._grid) if tools.gate else None
         self._stint = stint if stint and stint.next_n == next_n else None
         self._finder: StintFinder | None = None
 
@@ -82,7 +89,7 @@ class Listener:
         return Piece(self.key(n), self.run.first_frame + begin, end - begin)
 
     def classify(self) -> Result:
-        """Classify the next chunk; one whose audio is lost is skipped.
+        """Classify the next chunk; one whose audio is lost, or in which all is quiet, is skipped.
 
         Raises
         ------
@@ -91,9 +98,13 @@ class Listener:
         """
         n, analyser = self.next_n, self._tools.analyser
         try:
-            chunk = self._chunk(n)
+            native, n_model = self._native(n)
         except LostAudioError as error:
             return self.leave_out("skipped", error.reason)
+        verdict = self._verdict(n, native)
+        if verdict == "gated":
+            return self.leave_out("skipped", verdict)
+        chunk = self._grid.chunk(n, native, n_model)
         finder = self._taken_up()
         if finder is None:  # the stint cannot go on
             before = self._end_stint(recall=False)
@@ -102,7 +113,7 @@ class Listener:
             before = Found([], [])
         if analyser.holds_tokens(chunk):
             finder.push(self.run, n, analyser.summary(chunk), chunk.n_valid)
-        return self._advance("done", None, before)
+        return self._advance("done", verdict if verdict == "probe" else None, before)
 
     def leave_out(self, state: State, reason: str, *, recall: bool = True) -> Result:
         """Leave the next chunk out; no window and no detection goes beyond it.
@@ -169,10 +180,28 @@ class Listener:
             self._selection, before,
         )  # fmt: skip
 
+    def _verdict(self, n: int, native: NDArray[np.float32]) -> Verdict:
+        """Of the gate about a chunk, given its slice; without one everything passes."""
+        if self._gate is None:
+            return "open"
+        slice_begin, _ = self._grid.native_slice(n)
+        begin, end = (at - slice_begin for at in self._grid.tile(n))
+        return self._gate.verdict(n, native[begin:end], self._tile)
+
+    def _tile(self, n: int) -> NDArray[np.float32]:
+        """Samples that a chunk stands for; none if they are lost."""
+        try:
+            return self._tools.recording.read(self.run, self._channel, *self._grid.tile(n))
+        except LostAudioError:
+            return np.empty(0, np.float32)
+
     def _chunk(self, n: int) -> Chunk:
+        return self._grid.chunk(n, *self._native(n))
+
+    def _native(self, n: int) -> tuple[NDArray[np.float32], int | None]:
+        """Slice of a chunk, and the length of the run at the model's rate where that is cut."""
         begin, end = self._grid.native_slice(n)
         n_frames, n_model = self.run.n_frames, None
         if end > n_frames:
             end, n_model = n_frames, self._grid.n_model_samples(n_frames)
-        native = self._tools.recording.read(self.run, self._channel, begin, end)
-        return self._grid.chunk(n, native, n_model)
+        return self._tools.recording.read(self.run, self._channel, begin, end), n_model

@@ -14,6 +14,7 @@ from time import sleep
 from edge_probe.alive.duration import text_of
 from edge_probe.alive.notify import Notifier
 from edge_probe.analysis.backlog import behind_s
+from edge_probe.analysis.gate import GateOptions
 from edge_probe.analysis.listener import Tools
 from edge_probe.analysis.recording import Recording
 from edge_probe.analysis.rules import Rules
@@ -47,6 +48,7 @@ def run_worker(
     backlog_s: float,
     rules: Rules | None = None,
     design: Design | None = None,
+    gate: GateOptions | None = None,
     beat_fd: int | None = None,
     forgive: bool = False,
     clock: Clock | None = None,
@@ -66,6 +68,8 @@ def run_worker(
         Species list and private classes.
     design : Design, optional
         Of the recorder's samples: scores of what they draw are kept.
+    gate : GateOptions, optional
+        Chunks in which all is quiet are not encoded.
     beat_fd : int, optional
         Pipe to the supervisor: a byte for every sign of life. When nobody reads it any more, the
         worker ends.
@@ -79,6 +83,8 @@ def run_worker(
         Another classifier is at work here, or the state cannot be used.
     BundleError, EncoderError
         Bundle or encoder are no good.
+    EdgeProbeError
+        The gate listens where the encoder does not.
     """
     rules, clock = rules or Rules(), clock or SystemClock()
     # A recorder's own child says nothing to systemd: that is the recorder's to do.
@@ -89,7 +95,9 @@ def run_worker(
         for warning in bundle.warnings:
             _log.warning("%s", warning)
         rules.check(bundle.labels)
-        tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules, design)
+        if gate is not None:
+            gate.check(bundle.encoder.sample_rate_hz)
+        tools = Tools(ChunkAnalyser(bundle, profile), Recording(state), rules, design, gate)
         notifier.ready()
         store = Store(state / "detections.sqlite", bundle, pulse)
         worker = Worker(tools, store, backlog_s=backlog_s, clock=clock, is_wanted=pulse)

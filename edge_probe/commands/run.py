@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_probe.commands.state import add_state
 
 if TYPE_CHECKING:
+    from edge_probe.analysis.gate import GateOptions
     from edge_probe.analysis.rules import Rules
     from edge_probe.deployment.settings import Settings
     from edge_probe.deployment.state import StateFolder
@@ -91,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="before and after it (default 5)")  # fmt: skip
     hear.add_argument("--backlog", type=_number(1, 1e9), default=600.0, metavar="S",
                       help="audio that may wait; older is skipped (default 600)")  # fmt: skip
+    hear.add_argument("--gate", type=_number(1, 60), metavar="DB",
+                      help="encode only what is so much louder than usual (try 6)")  # fmt: skip
+    hear.add_argument("--gate-low", type=_number(0, 192_000), default=1_000.0, metavar="HZ",
+                      help="where the gate begins to listen (default 1000)")  # fmt: skip
+    hear.add_argument("--gate-high", type=_number(1, 192_000), default=8_000.0, metavar="HZ",
+                      help="and up to where (default 8000)")  # fmt: skip
     hear.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)
     hear.add_argument("--forgive", action="store_true", help=argparse.SUPPRESS)
@@ -129,9 +136,11 @@ def run(args: argparse.Namespace) -> int:
     from edge_probe.deployment.state import StateFolder
     from edge_probe.errors import EdgeProbeError
 
-    if args.bundle is None and (args.species or args.private or args.only == "classify"):
+    if args.bundle is None and (
+        args.species or args.private or args.gate or args.only == "classify"
+    ):
         raise EdgeProbeError(
-            "the classifier, species and private classes need a bundle",
+            "the classifier, its gate, species and private classes need a bundle",
             hint="add --bundle, or record only",
         )
     if args.only != "record":  # what only the classifier needs keeps nobody from recording
@@ -211,6 +220,8 @@ def _check(args: argparse.Namespace, state: "StateFolder") -> int:
 
     bundle = open_bundle(args.bundle)
     _rules(args, state).check(bundle.labels)
+    if gate := _gate(args):
+        gate.check(bundle.encoder.sample_rate_hz)
     ChunkAnalyser(bundle, "low-memory")
     return 0
 
@@ -224,9 +235,15 @@ def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
     args.bundle = args.bundle.resolve()
     run_worker(
         state.path, args.bundle, backlog_s=args.backlog, rules=_rules(args, state),
-        design=_known_design(args), beat_fd=args.beat_fd, forgive=args.forgive,
+        design=_known_design(args), gate=_gate(args), beat_fd=args.beat_fd, forgive=args.forgive,
     )  # fmt: skip
     return 0
+
+
+def _gate(args: argparse.Namespace) -> "GateOptions | None":
+    from edge_probe.analysis.gate import GateOptions
+
+    return GateOptions(args.gate, args.gate_low, args.gate_high) if args.gate else None
 
 
 def _rules(args: argparse.Namespace, state: "StateFolder") -> "Rules":
@@ -324,6 +341,9 @@ def _command(args: argparse.Namespace) -> list[str]:
         command += ["--species", str(args.species)]
     for label in args.private:
         command += ["--private", label]
+    if args.gate:
+        command += ["--gate", str(args.gate), "--gate-low", str(args.gate_low),
+                    "--gate-high", str(args.gate_high)]  # fmt: skip
     return command
 
 

@@ -2,7 +2,7 @@
 
 Everything is counted in frames; seconds appear only in the file. In every row
 
-    scheduled = recorded + gap          recorded = classified + skipped + private
+    scheduled = recorded + gap          recorded = classified + gated + skipped + private
 
 and each column, summed over the hours of a stream, is the total of the stream.
 """
@@ -28,7 +28,8 @@ Found = TypeVar("Found")
 
 COLUMNS = (
     "deployment_id", "stream", "channel", "bundle_sha256", "start_utc", "end_utc", "clock_trust",
-    "scheduled_s", "recorded_s", "gap_s", "private_s", "unhealthy_s", "skipped_s", "classified_s",
+    "scheduled_s", "recorded_s", "gap_s", "private_s", "unhealthy_s", "gated_s",
+    "skipped_s", "classified_s",
 )  # fmt: skip
 
 HOUR_NS = 3600 * 10**9
@@ -55,8 +56,10 @@ class Frames:
     private: int
     unhealthy: int
     """Of the recorded ones; they may be in any of the other three kinds."""
+    gated: int
+    """Recorded, not private, and too quiet to be encoded."""
     skipped: int
-    """Recorded, not private, and not classified: skipped, quarantined, or not yet looked at."""
+    """Recorded, not private, and none of the others: skipped, quarantined, or not yet looked at."""
     classified: int
 
 
@@ -158,8 +161,8 @@ def rows(
         for channel in range(n_channels):
             unhealthy = _unhealthy(capture, wall.streams[stream], channel, sets.recorded)
             bundles = {bundle: done[at, bundle] for at, bundle in done if at == channel}
-            for bundle, spans in sorted(bundles.items()) or [("", [])]:
-                heard = _Heard(stream, channel, bundle, spans, unhealthy)
+            for bundle, results in sorted(bundles.items()) or [("", _Results([], []))]:
+                heard = _Heard(stream, channel, bundle, results, unhealthy)
                 yield from _stream_rows(wall.streams[stream], sets, heard)
 
 
@@ -173,13 +176,20 @@ class _Sets(NamedTuple):
     """First frame of a gap that ends nobody knows when."""
 
 
+class _Results(NamedTuple):
+    """What a bundle made of the chunks of a channel."""
+
+    done: list[Span]
+    gated: list[Span]
+
+
 class _Heard(NamedTuple):
     """What one channel and bundle have of their own."""
 
     stream: int
     channel: int
     bundle: str
-    done: list[Span]
+    results: _Results
     unhealthy: list[Span]
 
 
@@ -196,9 +206,9 @@ def _stream_rows(clock: StreamClock, sets: _Sets, heard: _Heard) -> Iterator[Row
     end = max((spans[-1][1] for spans in (sets.recorded, sets.gap) if spans), default=0)
     cells = list(_cells(clock, end))
     private = common(sets.private, sets.recorded)
-    classified = without(common(heard.done, sets.recorded), private)
+    classified, gated = (without(common(spans, sets.recorded), private) for spans in heard.results)
     unhealthy = common(heard.unhealthy, sets.recorded)
-    kinds = (sets.recorded, sets.gap, private, unhealthy, classified)
+    kinds = (sets.recorded, sets.gap, private, unhealthy, gated, classified)
     spans = [(cell.begin, cell.end) for cell in cells]
     hours: dict[int, list[tuple[_Cell, tuple[int, ...]]]] = {}
     for cell, *found in zip(cells, *(counts(kind, spans) for kind in kinds), strict=True):
@@ -211,7 +221,7 @@ def _stream_rows(clock: StreamClock, sets: _Sets, heard: _Heard) -> Iterator[Row
         begin = clock.at(sets.unknown_from)
         yield Row(
             heard.stream, heard.channel, heard.bundle, begin.utc_ns, None, begin.trust, 0.0,
-            Frames(None, 0, None, 0, 0, 0, 0),
+            Frames(None, 0, None, 0, 0, 0, 0, 0),
         )  # fmt: skip
 
 
@@ -219,7 +229,7 @@ def _row(clock: StreamClock, heard: _Heard, parts: Sequence[tuple[_Cell, tuple[i
     """One hour, in several parts if the wall clock was stepped in it."""
     cells = [cell for cell, _ in parts]
     found = zip(*(numbers for _, numbers in parts), strict=True)
-    recorded, gap, private, unhealthy, classified = map(sum, found)
+    recorded, gap, private, unhealthy, gated, classified = map(sum, found)
     n_frames = sum(cell.end - cell.begin for cell in cells)
     return Row(
         heard.stream, heard.channel, heard.bundle,
@@ -227,8 +237,8 @@ def _row(clock: StreamClock, heard: _Heard, parts: Sequence[tuple[_Cell, tuple[i
         clock.clock.trust,
         sum(cell.end_utc_ns - cell.start_utc_ns for cell in cells) * 1e-9 / n_frames,
         Frames(
-            recorded + gap, recorded, gap, private, unhealthy,
-            recorded - classified - private, classified,
+            recorded + gap, recorded, gap, private, unhealthy, gated,
+            recorded - classified - gated - private, classified,
         ),
     )  # fmt: skip
 
@@ -278,21 +288,23 @@ def _sets(capture: sqlite3.Connection, wall: Wall, stream: int, until: Moment | 
     return _Sets(merged(recorded), gap, merged(private), unknown_from)
 
 
-def _done(detections: sqlite3.Connection, stream: int) -> Mapping[tuple[int, str], list[Span]]:
-    """Frames that were classified, by channel and hash of the bundle."""
-    done: dict[tuple[int, str], list[Span]] = {}
+def _done(detections: sqlite3.Connection, stream: int) -> Mapping[tuple[int, str], _Results]:
+    """Frames that have a result, by channel and hash of the bundle."""
+    found: dict[tuple[int, str], _Results] = {}
     for bundle, sha256 in list(_query(detections, "bundle", "SELECT bundle, sha256 FROM bundle")):
         # In the order of the key: SQLite would sort in a file outside the state folder.
         chunks = detections.execute(
-            "SELECT channel, first_frame, first_frame + n_frames, state FROM chunk"
+            "SELECT channel, first_frame, first_frame + n_frames, state, reason FROM chunk"
             " WHERE bundle = ? AND stream = ? ORDER BY run_frame, n",
             (bundle, stream),
         )
-        for channel, begin, end, state in chunks:
-            spans = done.setdefault((channel, sha256), [])
+        for channel, begin, end, state, reason in chunks:
+            results = found.setdefault((channel, sha256), _Results([], []))
             if state == "done":
-                add(spans, (begin, end))
-    return done
+                add(results.done, (begin, end))
+            elif reason == "gated":
+                add(results.gated, (begin, end))
+    return found
 
 
 def _unhealthy(

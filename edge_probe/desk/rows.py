@@ -139,6 +139,7 @@ class EffortRow:
     gap_s: float | None
     private_s: float
     unhealthy_s: float
+    gated_s: float
     skipped_s: float
     classified_s: float
 

@@ -81,7 +81,7 @@ def test_the_file_has_the_promised_columns_and_whole_hours(tmp_path: Path) -> No
     assert b"\r" not in data
     assert data.startswith(
         b"deployment_id,stream,channel,bundle_sha256,start_utc,end_utc,clock_trust,scheduled_s,"
-        b"recorded_s,gap_s,private_s,unhealthy_s,skipped_s,classified_s\n"
+        b"recorded_s,gap_s,private_s,unhealthy_s,gated_s,skipped_s,classified_s\n"
     )
     with (tmp_path / "effort.csv").open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
@@ -143,7 +143,7 @@ def test_a_gap_of_unknown_length_is_told_and_not_guessed(tmp_path: Path) -> None
     write_effort(StateFolder(tmp_path), "here", None)
     row = (tmp_path / "effort.csv").read_text().splitlines()[2]
     assert row == (
-        "here,1,0,,2023-11-14T22:01:00.000Z,,ntp,,0.000000,,0.000000,0.000000,0.000000,0.000000"
+        "here,1,0,,2023-11-14T22:01:00.000Z,,ntp,,0.000000,,0.000000,0.000000,0.000000,0.000000,0.000000"
     )
 
 
@@ -169,13 +169,13 @@ def test_every_bundle_and_channel_has_rows_of_its_own(tmp_path: Path) -> None:
     made.privacy((stream, 0, 10), (stream, 200, 10))
     made.chunks(stream, [(0, 50, "done")], bundle=1)
     made.chunks(stream, [(0, 100, "done")], bundle=2)
-    made.chunks(stream, [(0, 30, "skipped")], bundle=2, channel=1)
+    made.chunks(stream, [(0, 40, "gated"), (40, 30, "skipped")], bundle=2, channel=1)
     found = [(row.channel, row.bundle_sha256, row.frames) for row in effort(tmp_path)]
     assert found == [
-        (0, "bundle 1", Frames(100, 100, 0, 10, 0, 50, 40)),
-        (0, "bundle 2", Frames(100, 100, 0, 10, 0, 0, 90)),
-        (1, "bundle 2", Frames(100, 100, 0, 10, 0, 90, 0)),
-        (2, "", Frames(100, 100, 0, 10, 0, 90, 0)),
+        (0, "bundle 1", Frames(100, 100, 0, 10, 0, 0, 50, 40)),
+        (0, "bundle 2", Frames(100, 100, 0, 10, 0, 0, 0, 90)),
+        (1, "bundle 2", Frames(100, 100, 0, 10, 0, 30, 60, 0)),
+        (2, "", Frames(100, 100, 0, 10, 0, 0, 90, 0)),
     ]
 
 
@@ -262,7 +262,7 @@ def test_sums_hold_to_the_frame(
         made.privacy(*((stream, *span) for span in private))
         made.chunks(stream, [
             (n * chunk_s * RATE, chunk_s * RATE,
-             random_.choice(["done", "done", "skipped", "quarantined", "tried"]))
+             random_.choice(["done", "done", "gated", "skipped", "quarantined", "tried"]))
             for n in range(at // (chunk_s * RATE) + 1)
         ])  # fmt: skip
     found = effort(path)
@@ -272,8 +272,9 @@ def test_sums_hold_to_the_frame(
         assert counted.scheduled is not None
         assert counted.gap is not None
         assert counted.scheduled == counted.recorded + counted.gap
-        assert counted.recorded == counted.classified + counted.skipped + counted.private
-        assert min(counted.classified, counted.skipped, counted.private, counted.gap) >= 0
+        parts = (counted.classified, counted.gated, counted.skipped, counted.private)
+        assert counted.recorded == sum(parts)
+        assert min(*parts, counted.gap) >= 0
         assert row.end_utc_ns is not None
         assert row.start_utc_ns < row.end_utc_ns
         assert row.start_utc_ns // HOUR_NS == (row.end_utc_ns - 1) // HOUR_NS

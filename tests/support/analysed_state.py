@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_probe.analysis.gate import GateOptions
 from edge_probe.analysis.listener import Tools
 from edge_probe.analysis.recording import Recording
 from edge_probe.analysis.rules import Rules
@@ -91,11 +92,11 @@ class SoundCard:
 
 def worker_on(
     state: Path, analyser: ChunkAnalyser, *, backlog_s: float = 1e9, rules: Rules | None = None,
-    design: Design | None = None,
+    design: Design | None = None, gate: GateOptions | None = None,
     detections: type[Detections] = Detections, is_wanted: Callable[[], bool] = lambda: False,
 ) -> Worker:  # fmt: skip
     """A worker as a process would make it."""
-    tools = Tools(analyser, Recording(state), rules or Rules(), design)
+    tools = Tools(analyser, Recording(state), rules or Rules(), design, gate)
     store = detections(state / "detections.sqlite", analyser.bundle)
     clock = VirtualClock()
     return Worker(tools, store, backlog_s=backlog_s, clock=clock, is_wanted=is_wanted)

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS bundle (
 CREATE TABLE IF NOT EXISTS chunk (
     bundle INTEGER NOT NULL, stream INTEGER NOT NULL, run_frame INTEGER NOT NULL,
     n INTEGER NOT NULL, channel INTEGER NOT NULL, first_frame INTEGER NOT NULL,
-    n_frames INTEGER NOT NULL, state TEXT NOT NULL,
+    n_frames INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,
     PRIMARY KEY (bundle, stream, run_frame, n, channel)) STRICT, WITHOUT ROWID;
 """
 
@@ -80,11 +80,13 @@ class MadeState:
         self, stream: int, rows: Iterable[tuple[int, int, str]], *, bundle: int = 1,
         channel: int = 0,
     ) -> None:  # fmt: skip
-        """Of one run that begins with the stream: first frame, frames, state."""
+        """Of one run that begins with the stream: first frame, frames, state or ``gated``."""
         name = (bundle, f"bundle {bundle}")
         self._insert("detections.sqlite", _CHUNKS, "bundle", [name])
         self._insert("detections.sqlite", _CHUNKS, "chunk", [
-            (bundle, stream, 0, n, channel, *row) for n, row in enumerate(rows)
+            (bundle, stream, 0, n, channel, first_frame, n_frames,
+             *(("skipped", "gated") if state == "gated" else (state, None)))
+            for n, (first_frame, n_frames, state) in enumerate(rows)
         ])  # fmt: skip
 
     def _insert(

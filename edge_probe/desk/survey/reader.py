@@ -110,7 +110,7 @@ class Survey:
                 yield EffortRow(
                     self.id, _stream(file), file["channel"], self.plan.bundle_sha256,
                     _at(file, start), _at(file, end), file["clock_trust"], recorded_s, recorded_s,
-                    0.0, 0.0, 0.0, recorded_s - classified_s, classified_s,
+                    0.0, 0.0, 0.0, 0.0, recorded_s - classified_s, classified_s,
                 )  # fmt: skip
 
     def _files(self) -> Iterator[Row]:

@@ -1,0 +1,137 @@
+"""An activity gate before the encoder: whether anything in a band is louder than usual.
+
+Off unless asked for. What it decides about a chunk is a function of the run's audio alone, of that
+chunk and of the minute before it, so that a death or a restart changes nothing.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_probe.chunk import ChunkGrid
+from edge_probe.errors import EdgeProbeError
+
+FRAME_S = 0.05
+"""Whose levels are compared: a short call fills one."""
+
+MEMORY_S = 60.0
+"""Of audio before a chunk that says what is usual."""
+
+LEARNING_S = 10.0
+"""As long as less than this is known, everything passes."""
+
+USUAL = 0.2
+"""Share of the frames that are below the usual level: it stays that of the background where as
+much as four fifths of a minute are full of calls."""
+
+HYSTERESIS_DB = 3.0
+"""What a frame may fall below the level that opened the gate before it closes."""
+
+PROBE_EVERY = 20
+"""Of so many chunks one is encoded whatever it holds: what is found there, a closed gate misses."""
+
+_FLOOR = np.float32(1e-12)
+"""Power, below which digital silence is not told from silence."""
+
+Verdict = Literal["open", "gated", "probe"]
+"""Something is heard; it is not; it is not, but it is this chunk's turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """How a gate listens."""
+
+    open_db: float
+    """Above the usual level of its band."""
+    low_hz: float = 1_000.0
+    high_hz: float = 8_000.0
+
+    def check(self, model_rate_hz: int) -> None:
+        """Refuse a band in which an encoder hears nothing.
+
+        Raises
+        ------
+        EdgeProbeError
+        """
+        if not self.low_hz < self.high_hz <= model_rate_hz / 2:
+            raise EdgeProbeError(
+                f"the gate listens from {self.low_hz:g} to {self.high_hz:g} Hz, expected a band"
+                f" below {model_rate_hz / 2:g} Hz, where the encoder hears",
+                hint="give --gate-low and --gate-high",
+            )
+
+
+class Gate:
+    """Which chunks of one channel of a run are worth encoding; asked in ascending order.
+
+    Parameters
+    ----------
+    options : GateOptions
+    grid : ChunkGrid
+        Of the run.
+    """
+
+    def __init__(self, options: GateOptions, grid: ChunkGrid) -> None:
+        rate_hz = grid.native_rate_hz
+        chunk_s = grid.chunk_samples / grid.model_rate_hz
+        self._options = options
+        shortest = grid.chunk_samples * rate_hz // grid.model_rate_hz
+        self._size = max(1, min(round(FRAME_S * rate_hz), shortest))
+        hz = np.fft.rfftfreq(self._size, 1 / rate_hz)
+        self._band = (hz >= options.low_hz) & (hz <= options.high_hz)
+        self._n_learning = LEARNING_S * rate_hz / self._size
+        self._window = np.hanning(self._size).astype(np.float32)
+        self._levels: deque[NDArray[np.float32]] = deque(maxlen=ceil(MEMORY_S / chunk_s) + 1)
+        self._next_n = 0
+
+    def verdict(
+        self, n: int, samples: NDArray[np.float32], earlier: Callable[[int], NDArray[np.float32]]
+    ) -> Verdict:
+        """Whether to encode chunk n.
+
+        Parameters
+        ----------
+        n : int
+        samples : (k,) float32
+            Of its tile, at the native rate.
+        earlier : callable
+            Gives the tile of an earlier chunk, none of it where it is lost; asked for those that
+            went by without a verdict.
+        """
+        assert self._levels.maxlen is not None  # noqa: S101
+        first = n + 1 - self._levels.maxlen
+        for before in range(max(first, self._next_n, 0), n):
+            self._levels.append(self._levels_db(earlier(before)))
+        self._next_n = n + 1
+        self._levels.append(self._levels_db(samples))
+        if self._is_open():
+            return "open"
+        return "probe" if n % PROBE_EVERY == 0 else "gated"
+
+    def _is_open(self) -> bool:
+        """Whether any frame of the last chunk is, or too little is known of it or before it."""
+        levels, n_own = np.concatenate(self._levels), len(self._levels[-1])
+        n_before = len(levels) - n_own
+        if not n_own or n_before < self._n_learning or not self._band.any():
+            return True
+        above_db = levels - np.quantile(levels, USUAL)
+        # A frame is open from one that opens the gate to the first one that closes it.
+        place = np.arange(len(levels))
+        opened = np.maximum.accumulate(np.where(above_db >= self._options.open_db, place, -1))
+        kept = above_db >= self._options.open_db - HYSTERESIS_DB
+        closed = np.maximum.accumulate(np.where(kept, -1, place))
+        return bool((opened > closed)[n_before:].any())
+
+    def _levels_db(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the band, frame by frame; what is left over at the end is not looked at."""
+        n_frames = len(samples) // self._size
+        frames = samples[: n_frames * self._size].reshape(n_frames, self._size) * self._window
+        spectrum = np.fft.rfft(frames, axis=1)[:, self._band]
+        power = (spectrum.real**2 + spectrum.imag**2).sum(axis=1)
+        levels: NDArray[np.float32] = 10 * np.log10(power.astype(np.float32) + _FLOOR)
+        return levels
