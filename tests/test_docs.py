@@ -26,7 +26,7 @@ STORY = (
         f"docs/how-to/{task}.md"
         for task in (
             "clips", "encoder", "card-and-power", "watch", "update", "clock", "privacy", "collect",
-            "review", "validate", "refit", "compare", "formats",
+            "review", "validate", "refit", "compare", "formats", "season",
         )
     ),
 )  # fmt: skip
