@@ -15,7 +15,8 @@ CONTENTS = {
         f"how-to/{task}"
         for task in (
             "clips", "encoder", "threshold", "card-and-power", "set-up-a-pi", "watch", "update",
-            "clock", "privacy", "collect", "review", "validate", "refit", "compare", "formats", "season",
+            "clock", "privacy", "collect", "review", "validate", "refit", "compare", "formats",
+            "season",
         )
     ],
     "How it works": ["how-it-works/head", "how-it-works/time", "how-it-works/bundle"],

@@ -80,14 +80,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def tell(out: Path, summary: "Summary") -> int:
-    """Say what there is; 1: there is nothing good."""
+    """Say what there is; 1: there are files, and none is good."""
     print(
         f"{out}: {summary.n_files} files, {summary.audio_s / 3600:.2f} h of audio,"
         f" {summary.n_detections} detections"
     )
     if summary.n_bad:
         _log.warning("%d files are not whole or not good: %s", summary.n_bad, out / "bad.csv")
-    return int(not summary.audio_s)
+    return int(summary.n_bad > 0 and not summary.audio_s)
 
 
 def _refuse_others(args: argparse.Namespace) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 from support.analysed_state import small_bundle
 from support.lone_worker import classified
 from support.made_recordings import content, recordings
@@ -109,3 +111,20 @@ def test_shards_that_do_not_belong_together_are_refused(
 def copied(shard: Path, target: Path) -> Path:
     shutil.copytree(shard, target)
     return target
+
+
+def test_a_shard_may_have_nothing_to_do(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An array of more jobs than there are batches; where nothing at all is good, that is told."""
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "no.wav").write_bytes(b"no audio")
+    options = ["--bundle", str(bundle.path), "--utc-offset", "Z", "--jobs", "1"]
+    outs = [tmp_path / number for number in "12"]
+    for number, out in enumerate(outs, 1):
+        shard = ["--out", str(out), "--shard", f"{number}/2"]
+        assert main(["classify", str(few), *shard, *options]) == int(number == 1), "it is bad"
+    assert "2: 0 files" in capsys.readouterr().out
+    sf.write(few / "yes.wav", np.zeros(1000), 1000)
+    assert main(["classify", str(few), "--out", str(tmp_path / "all"), *options]) == 0
