@@ -4,7 +4,7 @@
 # make encoders-full  every encoder family at its full size, ten minutes
 # make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
 # make fuzz   a million hostile bundles and bits flipped in a real one; results are kept (x86-64 Linux)
-# make bench  figures of this machine
+# make bench  figures of this machine, and of what one would use instead; up to half an hour
 # make bench-encoders  what forms of encoders lose and cost, on shared data, for hours
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours

@@ -19,9 +19,13 @@ from time import monotonic, process_time
 from typing import Any
 
 import archive_season
+import made_up
 import numpy as np
 import onnxruntime as ort
-from bench_overhead import LARGER, SHARED, made_up_bundle
+import probing_data
+import soundfile as sf
+import soxr
+from bench_overhead import SHARED
 from machine import machine, refuse_emulation
 
 from edge_probe.bundle import Bundle, open_bundle
@@ -42,20 +46,27 @@ RESULTS = HERE / "results" / "archive.json"
 RECORDINGS = SHARED.parent / "soundscapes" / "maad_S4A03895_24h"
 """96 files of ten seconds, 22 kHz, FLAC."""
 
+LARGER = ("STM32", "YAMNet", "Whisper tiny")
+"""Encoders beside that of the demo."""
+
 SECTIONS = ("throughput", "memory", "scaling", "season")
 
 
 def throughput(n_files: int, rounds: int) -> list[dict[str, object]]:
-    """CPU time of the bare encoder session over that of the whole work, on the same chunks.
+    """CPU time of the libraries over that of the whole work, on the same chunks.
 
-    In turns, in one process. First the events are compared with those of one file after the other.
+    In turns, in one process: the encoder's session alone; with libsndfile and soxr, each file in
+    one go; and all. First the events are compared with those of one file after the other.
     """
     paths = sorted(RECORDINGS.glob("*.flac"))[:n_files]
     rows = [_throughput("demo encoder", open_bundle(DEMO_BUNDLE), paths, rounds)]
     with tempfile.TemporaryDirectory() as folder:
-        for name, graph in LARGER.items():
-            bundle = made_up_bundle(SHARED / graph, Path(folder) / graph)
-            rows.append(_throughput(name, bundle, paths[: max(1, n_files // 4)], rounds))
+        for card in probing_data.encoders(SHARED.parent, Path(folder)):
+            name = str(card.provenance["name"])
+            if name in LARGER:
+                head = made_up.protobin(1, 20, 400, card.spec.grid.n_dims)
+                bundle = made_up.bundle(card, head, Path(folder) / name)
+                rows.append(_throughput(name, bundle, paths[: max(1, n_files // 4)], rounds))
     return rows
 
 
@@ -65,21 +76,32 @@ def _throughput(name: str, bundle: Bundle, paths: list[Path], rounds: int) -> di
     batch = Batch(0, entries)
     chunks, audio_s = _check(analyse_batch(work, batch), bundle, paths)
     session = ort.InferenceSession(str(bundle.graph_path), session_options("low-memory"))
-    shares, whole = [], []
+    encoder, libraries, whole = [], [], []
     for _ in range(rounds):
-        begun = process_time()
+        times = [process_time()]
         for samples in chunks:
             session.run(None, {bundle.encoder.input_name: samples[np.newaxis]})
-        between = process_time()
+        times.append(process_time())
+        for path in paths:
+            samples, rate_hz = sf.read(path, dtype="float32")
+            soxr.resample(samples, rate_hz, bundle.encoder.sample_rate_hz)
+        times.append(process_time())
         analyse_batch(work, batch)
-        whole.append(process_time() - between)
-        shares.append((between - begun) / whole[-1])
+        whole.append(process_time() - times[2])
+        encoder.append((times[1] - times[0]) / whole[-1])
+        libraries.append((times[2] - times[0]) / whole[-1])
     return {
         "encoder": name, "audio_s": audio_s, "rounds": rounds,
         "cpu_ms_per_audio_s": round(1000 * median(whole) / audio_s, 3),
-        "encoder_share": round(median(shares), 3),
-        "encoder_share_spread": [round(min(shares), 3), round(max(shares), 3)],
+        **_spread("encoder_share", encoder), **_spread("libraries_share", libraries),
     }  # fmt: skip
+
+
+def _spread(name: str, values: list[float]) -> dict[str, object]:
+    return {
+        name: round(median(values), 3),
+        f"{name}_spread": [round(min(values), 3), round(max(values), 3)],
+    }
 
 
 def _check(
@@ -154,7 +176,7 @@ def measure(name: str, work: Path, hours: float, smoke: bool) -> object:
         case "memory":
             return memory([100, 300] if smoke else [1_000, 10_000, 100_000])
         case "scaling":
-            return scaling(work, *((1, 1) if smoke else (5, 2)))
+            return scaling(work, *((1, 1) if smoke else (3, 15)))
         case _:
             return archive_season.measure(work, 0.02 if smoke else hours)
 

@@ -6,18 +6,16 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
+import made_up
 import numpy as np
 import onnxruntime as ort
 import soundfile as sf
 
-from edge_probe.bundle import Bundle, open_bundle, write_bundle
+from edge_probe.bundle import Bundle, open_bundle
 from edge_probe.classify import ChunkAnalyser, Run, RunClassifier
 from edge_probe.commands.classify import DEMO_BUNDLE
 from edge_probe.encoder import session_options
-from edge_probe.head import Int8Linear, ProtobinHead, reference
-from edge_probe.head.packing import pack_signs
-from edge_probe.spec import WindowSpec
-from export.assemble import conformance_audio
+from edge_probe.head import ProtobinHead, reference
 from export.card import read_card
 
 BLOCK = 4_800
@@ -27,8 +25,6 @@ SHARED = Path(os.environ.get("EDGE_PROBE_SHARED", HERE.parents[1] / "shared")) /
 
 LARGER = {"Whisper tiny": "whisper_tiny_en_encoder_f16w.onnx"}
 """Encoders above 20 ms a chunk, measured where the shared folder is."""
-
-N_CLASSES, N_PROTOTYPES = 20, 400
 
 
 def measure(rounds: int) -> dict[str, object]:
@@ -41,31 +37,11 @@ def measure(rounds: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         for name, graph in LARGER.items():
             if (SHARED / graph).is_file():
-                bundle = made_up_bundle(SHARED / graph, Path(folder) / graph)
+                card = read_card(SHARED / graph)
+                head = made_up.protobin(1, 20, 400, card.spec.grid.n_dims)
+                bundle = made_up.bundle(card, head, Path(folder) / "bundle")
                 rows.append(_row(name, bundle, max(1, rounds // 3)))
     return {"rows": rows}
-
-
-def made_up_bundle(graph: Path, target: Path) -> Bundle:
-    """A 1-bit head of random prototypes behind a real encoder; it detects nothing."""
-    card = read_card(graph)
-    rng = np.random.default_rng(0)
-    n_dims = card.spec.grid.n_dims
-    head = ProtobinHead(
-        pack_signs(rng.normal(size=(N_PROTOTYPES, n_dims))),
-        np.zeros(n_dims, np.float32),
-        1,
-        Int8Linear.from_float(rng.normal(size=(N_CLASSES, N_PROTOTYPES)), np.zeros(N_CLASSES)),
-        np.zeros(N_PROTOTYPES, np.float32),
-    )
-    never = np.full(N_CLASSES, 1e9)
-    return write_bundle(
-        target, name="made-up", created_utc="2026-01-01T00:00:00Z", encoder=card.spec, graph=graph,
-        provenance=dict(card.provenance), head=head, windows=WindowSpec(2, 1, 0.0),
-        labels=[f"class {number}" for number in range(N_CLASSES)], threshold_on=never,
-        threshold_off=never, conformance_audio=conformance_audio(card.spec),
-        training={"background_clips": 0, "no_background": True},
-    )  # fmt: skip
 
 
 def _row(name: str, bundle: Bundle, rounds: int) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,10 +27,13 @@ _FLAGS = (
 """What decides which kernel a library takes; the names of /proc/cpuinfo."""
 
 
+_WIDEST = ("avx512_vpopcntdq", "avx512f", "avx2", "i8mm", "asimddp", "asimd")
+
+
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
     return {
-        "cpu": _cpuinfo().get("model name", platform.processor()),
+        "cpu": _model(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -38,6 +42,17 @@ def machine() -> dict[str, object]:
         "date": datetime.now(UTC).date().isoformat(),
         "threads": 1,
     }
+
+
+def slug() -> str:
+    """Name of a folder for results of this machine: processor, and its widest vectors.
+
+    A cloud calls processors of several generations by one name.
+    """
+    flags = cpu_flags()
+    widest = next((flag for flag in _WIDEST if flag in flags), "")
+    words = re.findall(r"[a-z0-9]+", f"{_model()} {platform.machine()} {widest}".lower())
+    return "-".join(words)
 
 
 def cpu_flags() -> list[str]:
@@ -61,6 +76,14 @@ def refuse_emulation() -> None:
 def pin() -> None:
     """Keep this process on one core."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def _model() -> str:
+    """The board where it tells, else the processor."""
+    board = Path("/proc/device-tree/model")
+    if board.exists():
+        return board.read_text(encoding="utf-8", errors="replace").strip("\0 ")
+    return _cpuinfo().get("model name", platform.processor())
 
 
 def _cpuinfo() -> dict[str, str]:

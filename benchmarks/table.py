@@ -1,20 +1,49 @@
-"""The table of figures in the README, made from the committed results and nothing else."""
+"""The figures in the README and in benchmarks/README, made from the committed results only."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import other_tables
+import result_tables
+
 BEGIN, END = "<!-- figures: begin (benchmarks write this) -->\n", "<!-- figures: end -->"
+
+HERE = Path(__file__).parent
+README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
 
 Results = dict[str, Any]
 
 
 def load(folder: Path) -> Results:
-    """Every result file by its name."""
-    return {
+    """Every result file by its name, and as ``machine`` the newest of all machines.
+
+    ``machine`` gets the folder of its machine as ``folder``, from the benchmarks on.
+    """
+    results: Results = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
     }
+    if runs := sorted(folder.glob("*/*.json"), key=lambda path: (path.stem, path.parent.name)):
+        newest = json.loads(runs[-1].read_text(encoding="utf-8"))
+        results["machine"] = newest | {"folder": f"{folder.name}/{runs[-1].parent.name}"}
+    return results
+
+
+def put_all(results: Results) -> None:
+    """Renew what comes of a run of this benchmark."""
+    put(README, render(results))
+    put(DETAILS, details(results))
+
+
+def details(results: Results) -> str:
+    """What stands in benchmarks/README."""
+    text = result_tables.details(results["machine"])
+    if "gate" in results:
+        text += f"\n### An activity gate\n\n{other_tables.gate(results['gate'])}\n"
+    if "archive" in results:
+        text += f"\n### Archives\n\n{other_tables.archives(results['archive'])}\n"
+    return text
 
 
 def reference_row(kernels: Results, bits: int) -> Results:
@@ -78,14 +107,63 @@ def render(results: Results) -> str:
             f"scores off by {row['error']:g}",
             here,
         ))  # fmt: skip
+    rows += _this_run(measured)
     rows.append(("Raspberry Pi", "No Raspberry Pi was measured for this version.", "", ""))
-    machine = measured["machine"]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     note = (
-        f"{machine['cpu']}, {machine['architecture']}, NumPy {machine['numpy']}, onnxruntime "
-        f"{machine['onnxruntime']}, {machine['date']}; medians, CPU time."
+        f"{_place(measured['machine'])}; medians, CPU time, with a load of "
+        f"{measured['load_at_start']} on {measured['machine']['cores']} cores at the start. "
+        f"Kernels: {_place(results['kernels']['machine'])}."
     )
-    return "\n".join(lines) + f"\n\n{note}\n"
+    return "\n".join([*lines, "", note, "", result_tables.summary(measured)])
+
+
+def _this_run(measured: Results) -> list[tuple[str, str, str, str]]:
+    """Memory, classes, overlap and cold start in a line each."""
+    here = measured["tag"]
+    parts = measured["split"][0]["parts_mib"]
+    most = max(measured["classes"], key=lambda row: (row["n_classes"], row["bits"] == "1"))
+    last, start = measured["overlap"][-1], measured["cold_start"][1]
+    return [
+        (
+            f"the classifier's memory at its peak, {measured['split'][0]['encoder']}",
+            f"{measured['split'][0]['peak_rss_mib']} MiB",
+            f"interpreter {parts['interpreter']:.0f}, runtime {parts['runtime']:.0f}, encoder "
+            f"{parts['encoder']:.0f}, bundle {parts['bundle']:.0f}, head and buffers "
+            f"{parts['prototypes'] + parts['linear_layer'] + parts['buffers']:.0f}",
+            here,
+        ),
+        (
+            f"{most['n_classes']:,} classes of 20 prototypes, 512 tokens, D = 768, "
+            f"{most['bits']}-bit: a chunk",
+            f"{most['cpu_ms_per_chunk']:.0f} ms, "
+            f"{(most['prototype_bytes'] + most['linear_bytes']) / 2**20:.1f} MiB",
+            "scores off by 0",
+            here,
+        ),
+        (
+            f"windows that overlap by {last['overlap']:.0%}: an hour, chunks encoded once "
+            "(every window encoded anew)",
+            f"{last['ours_cpu_s_per_hour']:.1f} s ({last['anew_cpu_s_per_hour']:.1f} s)",
+            "same logits",
+            here,
+        ),
+        (
+            f"from start to {start['what']}",
+            f"{start['wall_s']:.2f} s",
+            f"{start['wall_s_most']:.2f} s at most, {start['cpu_s']:.2f} s of CPU",
+            here,
+        ),
+    ]
+
+
+def _place(machine: Results) -> str:
+    """What figures were measured on, and when."""
+    vectors = [flag for flag in machine.get("flags", ()) if flag.startswith(("avx512_v", "avx2"))]
+    return (
+        f"{machine['cpu']}, {machine['architecture']} ({', '.join(vectors)}), NumPy "
+        f"{machine['numpy']}, onnxruntime {machine['onnxruntime']}, {machine['date']}"
+    )
 
 
 def _probing(overall: Results) -> list[tuple[str, str, str, str]]:

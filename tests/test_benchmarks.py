@@ -14,15 +14,86 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 
-def test_every_benchmark_runs_and_is_right() -> None:
+@pytest.fixture(scope="module")
+def small_run() -> dict[str, Any]:
+    """A small part of `make bench`."""
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "run.py", "--smoke"],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout)
-    assert result["overhead"]["rows"]
-    assert all(row["max_error"] == 0 for row in result["overhead"]["rows"])
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_every_benchmark_runs_and_is_right(small_run: dict[str, Any]) -> None:
+    assert small_run["overhead"]["rows"]
+    assert all(row["max_error"] == 0 for row in small_run["overhead"]["rows"])
+    assert all(row["max_error"] == 0 for row in small_run["chunks"] if row["head"] == "protobin")
+    for row in small_run["split"]:
+        assert sum(row["parts_mib"].values()) == pytest.approx(row["peak_rss_mib"], abs=0.1)
+        assert row["parts_mib"]["encoder"] > 1
+    assert [row["n_classes"] for row in small_run["split"]] == [10, 200]
+    once, most = small_run["overlap"][0], small_run["overlap"][-1]
+    assert most["anew_cpu_s_per_hour"] > 2 * once["anew_cpu_s_per_hour"]
+    assert most["ours_cpu_s_per_hour"] < most["anew_cpu_s_per_hour"]
+    assert all(row["cpu_s"] > 0 for row in small_run["cold_start"])
+
+
+def test_alternatives_hear_what_we_hear(shared: Path, small_run: dict[str, Any]) -> None:
+    """That each process makes of audio what its head makes of tokens is asserted in there."""
+    rows = [row for row in small_run["side_by_side"]["rows"] if row["quality"]]
+    assert {row["who"] for row in rows} == {"ours", "peer"}
+    probes = [row for row in rows if row["name"].startswith("linear probe")]
+    assert [row["who"] for row in probes] == ["peer", "ours"]
+    assert probes[0]["quality"] == probes[1]["quality"], "one head, by onnxruntime and by us"
+    assert all(row["peak_rss_mib"] > 20 and row["cpu_s_per_hour"] > 0 for row in rows)
+
+
+def test_tables_and_pictures_come_from_any_run(
+    small_run: dict[str, Any], tmp_path: Path
+) -> None:  # fmt: skip
+    import result_plots
+    import result_tables
+    import table
+
+    (tmp_path / "a-machine").mkdir()
+    (tmp_path / "a-machine" / "2026-01-02.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "b-machine").mkdir()
+    later = tmp_path / "b-machine" / "2026-01-03.json"
+    later.write_text(json.dumps(small_run), encoding="utf-8")
+    measured = table.load(tmp_path)["machine"]
+    assert measured["folder"] == f"{tmp_path.name}/b-machine"
+    page = result_tables.details(measured)
+    assert all(f"{row['peak_rss_mib']:.1f}" in page for row in small_run["split"])
+    assert f"{measured['folder']}/growth.png" in page
+    result_plots.write(measured, later.parent)
+    drawn = {path.stem for path in later.parent.glob("*.png")}
+    assert drawn >= {"quality", "memory", "growth"}
+
+
+def test_tables_say_where_a_peer_wins() -> None:
+    from result_tables import verdict
+
+    def row(who: str, mean_ap: float, mib: float, spent: float) -> dict[str, Any]:
+        quality = {"koumura": {"mean": mean_ap, "sd": 0.2, "n_seeds": 3}}
+        return {
+            "encoder": "E", "name": f"a {who} head", "who": who, "profile": None,
+            "quality": quality, "peak_rss_mib": mib, "cpu_s_per_hour": spent,
+            "cpu_s_per_hour_spread": [spent - 0.5, spent + 0.5],
+        }  # fmt: skip
+
+    rows = [
+        row("ours", 90.0, 70.0, 20.0),
+        row("ours", 80.0, 90.0, 9.0),
+        row("peer", 88.0, 65.0, 9.9),
+    ]
+    assert verdict(rows).splitlines() == [
+        "* E, mAP on Koumura: **ours wins**, a ours head 90.0 against a peer head 88.0.",
+        "* E, peak memory, MiB: **a peer wins**, a peer head 65.0 against a ours head 70.0.",
+        "* E, CPU seconds per hour: a draw, a ours head 9.0 (ours), a peer head 9.9 (peer).",
+    ]
+    assert "**a peer wins**" in verdict([rows[1], row("peer", 80.5, 95.0, 20.0)])
 
 
 def test_ten_streamed_minutes_stay_below_85_mib_and_flat() -> None:

@@ -184,15 +184,31 @@ def test_figures_in_readme_are_the_measured_ones() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import table
 
-    results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    }
+    results = table.load(ROOT / "benchmarks" / "results")
     assert table.render(results) == table.in_document(README)
+    details = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert table.details(results) == table.in_document(details)
+    pictures = re.findall(r"!\[[^]]*]\((benchmarks/[^)]+)\)", README)
+    pictures += [f"benchmarks/{name}" for name in re.findall(r"!\[[^]]*]\(([^)]+)\)", details)]
+    assert len(pictures) >= 4
+    assert all((ROOT / picture).is_file() for picture in pictures)
     import kernel_tables
 
     native = (ROOT / "edge_probe" / "head" / "native" / "README.md").read_text(encoding="utf-8")
     assert kernel_tables.of_ours(results["kernels"]) == table.in_document(native)
+
+
+def test_every_result_has_its_command() -> None:
+    """In the table of benchmarks/README; what a run of one machine leaves lies in its folder."""
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    section = page.split("## What makes which figure\n")[1].split("\n## ")[0]
+    listed = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`.+?) \|", section, re.MULTILINE)))
+    stems = {name.removesuffix(".json").removesuffix(".*") for name in listed}
+    results = ROOT / "benchmarks" / "results"
+    found = {path.stem for path in results.glob("*.json")}
+    assert found == stems - {"MACHINE/DATE"}
+    for path in results.glob("*/*.json"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", path.stem), path
 
 
 def test_figures_of_encoder_forms_are_the_measured_ones() -> None:
