@@ -155,10 +155,10 @@ def _smoke(work: Path) -> Mapping[str, Section]:
         "cold_start": lambda: bench_cold.measure({}, 1),
     }
     if SHARED.is_dir():
-        counts: dict[Split, int] = {"train": 24, "validation": 16, "test": 16}
+        counts: dict[Split, int] = {"train": 12, "validation": 8, "test": 8}
         sections["side_by_side"] = lambda: bench_side_by_side.measure(
             {probing_data.mixtures(SHARED, work, counts): 1},
-            _demo(), {}, work, Size((0,), 6, 1),
+            _demo(), {}, work, Size((0,), 4, 1),
         )  # fmt: skip
     return sections
 
