@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from edge_probe.arguments import number
 from edge_probe.commands.state import DEFAULT_STATE
 
 DEFAULT_RATE_HZ = 48_000
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the microphone, which is made up (default %(default)d)",
     )  # fmt: skip
     parser.add_argument(
-        "--watch", type=_seconds, default=5.0, metavar="S",
+        "--watch", type=number(1, 86_400), default=5.0, metavar="S",
         help="time to look at the recorder at work (default %(default)g); writes need 120 or more",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for edge-firmware compare")
@@ -37,10 +38,3 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(lines(sheet)))
     return 0
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 86_400:
-        raise argparse.ArgumentTypeError("must be from 1 to 86400")
-    return value

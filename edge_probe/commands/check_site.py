@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import number
 from edge_probe.commands.state import add_state
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_state(parser)
     parser.add_argument("--device", metavar="NAME", help="microphone to open when no recorder runs")
     parser.add_argument(
-        "--seconds", type=_seconds, default=30.0, metavar="S", help="(default %(default)g)"
+        "--seconds", type=number(2, 3600), default=30.0, metavar="S", help="(default %(default)g)"
     )
     parser.epilog = "exit code 0: all is well; 1: the list says what to look at"
 
@@ -122,10 +123,3 @@ def _gain(name: str, clock: "Clock") -> "Sequence[Point]":
     if device.card is None:
         return []
     return site.gain_points(*Mixer(None).check(device, clock.monotonic_ns()))
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 2 <= value <= 3600:
-        raise argparse.ArgumentTypeError("must be from 2 to 3600")
-    return value

@@ -3,10 +3,10 @@
 import argparse
 import sys
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import moment, offset, whole
 from edge_probe.commands import classify_folder
 from edge_probe.errors import AudioError, EdgeProbeError
 
@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_common_arguments(parser)
     pcm = parser.add_argument_group("raw PCM on stdin")
-    pcm.add_argument("--rate", type=rate_hz, metavar="HZ", help="sample rate")
-    pcm.add_argument("--channels", type=n_channels, help="interleaved channels (default 1)")
+    pcm.add_argument("--rate", type=whole(1_000, 1_000_000), metavar="HZ", help="sample rate")
+    pcm.add_argument("--channels", type=whole(1, 256), help="interleaved channels (default 1)")
     pcm.add_argument("--format", choices=PCM_FORMATS, help="little-endian samples (default s16)")
     parser.add_argument(
-        "--start-time", type=_moment, metavar="RFC3339",
+        "--start-time", type=moment, metavar="RFC3339",
         help="wall time of the first sample, such as 2026-05-01T04:30:00Z",
     )  # fmt: skip
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="wall time by GUANO metadata, or by names as of AudioMoth, Song Meter or BTO",
     )  # fmt: skip
     parser.add_argument(
-        "--utc-offset", type=_offset, metavar="+HH:MM",
+        "--utc-offset", type=offset, metavar="+HH:MM",
         help="of the recorder's clock, where files do not tell it",
     )  # fmt: skip
     classify_folder.add_arguments(parser.add_argument_group("a folder"))
@@ -49,7 +49,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that ``classify`` and ``listen`` share."""
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="default: the demo bundle")
     parser.add_argument(
-        "--channel", type=int, metavar="N", help="channel to use, counted from 0; never averaged"
+        "--channel",
+        type=whole(0),
+        metavar="N",
+        help="channel to use, counted from 0; never averaged",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument(
@@ -164,36 +167,3 @@ def _classify(
     problem = classify_blocks(blocks, run, analyser, write).problem
     if problem is not None:
         raise problem
-
-
-def rate_hz(text: str) -> int:
-    """An option that is a sample rate."""
-    return _whole(text, 1_000, 1_000_000)
-
-
-def n_channels(text: str) -> int:
-    """An option that counts channels."""
-    return _whole(text, 1, 256)
-
-
-def _whole(text: str, low: int, high: int) -> int:
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
-    return value
-
-
-def _offset(text: str) -> timedelta:
-    offset = datetime.fromisoformat(f"2000-01-01T00:00{text}").utcoffset()
-    if offset is None:
-        raise argparse.ArgumentTypeError("expected an offset from UTC, such as +01:00")
-    return offset
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("needs an offset from UTC, such as Z or +02:00")
-    if not 1900 < moment.year < 2200:
-        raise argparse.ArgumentTypeError("must lie between the years 1900 and 2200")
-    return moment

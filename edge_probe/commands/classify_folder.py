@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import whole
 from edge_probe.errors import EdgeProbeError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def add_arguments(parser: argparse._ArgumentGroup) -> None:
         "-o", "--out", type=Path, metavar="DIR",
         help="results; those that are there already are not made again",
     )  # fmt: skip
-    parser.add_argument("--jobs", type=_count, metavar="N", help="processes (default: all cores)")
+    parser.add_argument(
+        "--jobs", type=whole(1, 99_999), metavar="N", help="processes (default: all cores)"
+    )
     parser.add_argument(
         "--shard", type=_shard, metavar="I/N", help="part I of N; edge-probe merge joins them"
     )
@@ -118,13 +121,6 @@ def _warn_of_recorder(folder: Path) -> None:
             "%s: is of edge-probe recorders: its files are classified one by one, without their"
             " clocks and gaps", folder,
         )  # fmt: skip
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return number
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 import argparse
 import logging
-import math
-from collections.abc import Callable
 from pathlib import Path
+
+from edge_probe.arguments import number, whole
 
 _log = logging.getLogger(__name__)
 
@@ -21,20 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="detections of this bundle only: its id, or digits of its hash",
     )
     parser.add_argument(
-        "--per-class", type=_whole, default=20, metavar="N",
+        "--per-class", type=whole(1), default=20, metavar="N",
         help="clips of a class at most, the best ones (default %(default)d)",
     )  # fmt: skip
     for name, words in (("before", "before"), ("after", "behind")):
         parser.add_argument(
-            f"--{name}", type=_number(600), default=1.0, metavar="S",
+            f"--{name}", type=number(0, 600), default=1.0, metavar="S",
             help=f"seconds {words} the box of the detection (default %(default)g)",
         )  # fmt: skip
     parser.add_argument(
-        "--quota", type=_number(1e6), default=1.0, metavar="GB",
+        "--quota", type=number(0, 1e6), default=1.0, metavar="GB",
         help="of all clips and pictures together (default %(default)g)",
     )  # fmt: skip
     parser.add_argument(
-        "--floor", type=_number(1e6), default=1.0, metavar="GB",
+        "--floor", type=number(0, 1e6), default=1.0, metavar="GB",
         help="that stay free on the disk (default %(default)g)",
     )  # fmt: skip
     parser.add_argument(
@@ -58,20 +58,3 @@ def run(args: argparse.Namespace) -> int:
         _log.warning("left out: %d detections %s", count, reason)
     print(f"{args.out}: {n_written} clips")
     return 0
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
-
-
-def _number(most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not (math.isfinite(value) and 0 <= value <= most):
-            raise argparse.ArgumentTypeError(f"expected 0 to {most:g}, found {text}")
-        return value
-
-    return parse

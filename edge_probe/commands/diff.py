@@ -7,6 +7,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from edge_probe.arguments import whole
+
 _log = logging.getLogger(__name__)
 
 
@@ -23,10 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a new folder: tables, scatter.png, and review.csv, what to listen to",
     )  # fmt: skip
     parser.add_argument(
-        "--channel", type=int, metavar="N", help="channel to use, counted from 0; never averaged"
+        "--channel",
+        type=whole(0),
+        metavar="N",
+        help="channel to use, counted from 0; never averaged",
     )
     parser.add_argument(
-        "--per-class", type=_whole, default=100, metavar="N",
+        "--per-class", type=whole(1), default=100, metavar="N",
         help="disagreements of a class in review.csv at most (default %(default)d)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -71,10 +76,3 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(lines(found)))
     return 1 if found.problems else 0
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value

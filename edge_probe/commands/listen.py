@@ -6,7 +6,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_probe.commands.classify import add_common_arguments, load, n_channels, rate_hz, writer
+from edge_probe.arguments import between, whole
+from edge_probe.commands.classify import add_common_arguments, load, writer
 
 if TYPE_CHECKING:
     from edge_probe.classify import ChunkAnalyser, RunClassifier
@@ -21,11 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``listen``."""
     parser.add_argument("--device", metavar="NAME", help="name, part of it, or number")
     add_common_arguments(parser)
-    parser.add_argument("--rate", type=rate_hz, metavar="HZ", help="default: the device's own rate")
     parser.add_argument(
-        "--channels", type=n_channels, default=1, help="channels to open (default 1)"
+        "--rate", type=whole(1_000, 1_000_000), metavar="HZ", help="default: the device's own rate"
     )
-    parser.add_argument("--duration", type=_positive, metavar="S", help="stop after S seconds")
+    parser.add_argument(
+        "--channels", type=whole(1, 256), default=1, help="channels to open (default 1)"
+    )
+    parser.add_argument(
+        "--duration", type=between(0, 1e9), metavar="S", help="stop after S seconds"
+    )
     parser.add_argument("--save", type=Path, metavar="FILE.wav", help="keep what was heard")
 
 
@@ -106,10 +111,3 @@ def _new_run(
         microphone.start_utc, system_clock_trust(),
     )  # fmt: skip
     return RunClassifier(analyser, run_of)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value

@@ -2,9 +2,10 @@
 
 import argparse
 import logging
-import math
 import sys
 from pathlib import Path
+
+from edge_probe.arguments import number, whole
 
 _log = logging.getLogger(__name__)
 
@@ -19,17 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a new folder; open index.html in it",
     )  # fmt: skip
     parser.add_argument(
-        "--per-class", type=_whole, default=5, metavar="N",
+        "--per-class", type=whole(1), default=5, metavar="N",
         help="detections of a class to listen to: the N best, the N rarest, N at random"
         " (default %(default)d)",
     )  # fmt: skip
     parser.add_argument(
-        "--windows", type=_whole, default=100, metavar="N",
+        "--windows", type=whole(1), default=100, metavar="N",
         help="windows to listen to of the recorder's random sample, and as many of the stratified"
         " one (default %(default)d)",
     )  # fmt: skip
     parser.add_argument(
-        "--quota", type=_gigabytes, default=1.0, metavar="GB",
+        "--quota", type=number(0), default=1.0, metavar="GB",
         help="of sound and pictures together (default %(default)g)",
     )  # fmt: skip
     parser.add_argument(
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sound and pictures inside the page: one file, to be sent to a phone",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=_natural, default=0, metavar="N",
+        "--seed", type=whole(0), default=0, metavar="N",
         help="another one chooses others at random (default %(default)d)",
     )  # fmt: skip
 
@@ -61,24 +62,3 @@ def run(args: argparse.Namespace) -> int:
         f" page {made.page_bytes / 1e6:.1f} MB"
     )
     return 0
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, found {value}")
-    return value
-
-
-def _gigabytes(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"expected 0 or more, found {text}")
-    return value

@@ -5,10 +5,10 @@ import logging
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import number, whole
 from edge_probe.commands.state import add_state
 
 if TYPE_CHECKING:
@@ -32,20 +32,6 @@ MAX_GB = 1e6
 """Above any card."""
 
 
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:  # argparse shows its name
-        value = float(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be from {least:g} to {most:g}")
-        return value
-
-    return number
-
-
-def _rate_hz(text: str) -> int:
-    return int(_number(8_000, 384_000)(text))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
     add_state(parser)
@@ -63,24 +49,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sound = parser.add_argument_group("microphone")
     sound.add_argument("--device", metavar="NAME", help="usb:VENDOR:PRODUCT, card:NAME or a name")
-    sound.add_argument("--rate", type=_rate_hz, metavar="HZ", help="default: the device's own rate")
+    sound.add_argument(
+        "--rate", type=whole(8_000, 384_000), metavar="HZ", help="default: the device's own rate"
+    )
     sound.add_argument("--channels", type=int, choices=range(1, 9), default=1, metavar="N",
                        help="channels to record (default 1)")  # fmt: skip
     sound.add_argument("--bits", type=int, choices=(16, 24, 32), default=16, help="(default 16)")
-    sound.add_argument("--segment", type=_number(1, 3600), default=60.0, metavar="S",
+    sound.add_argument("--segment", type=number(1, 3600), default=60.0, metavar="S",
                        help="length of a file (default 60), at most 4 GiB")  # fmt: skip
     disk = parser.add_argument_group("disk")
     disk.add_argument("--keep", choices=KEEP, default="all", help="what is not deleted; all: "
                       "nothing is, recording stops when the disk is full (default)")  # fmt: skip
-    disk.add_argument("--quota", type=_number(1e-3, MAX_GB), metavar="GB",
+    disk.add_argument("--quota", type=number(1e-3, MAX_GB), metavar="GB",
                       help="of the state folder (default: all but the floor)")  # fmt: skip
-    disk.add_argument("--floor", type=_number(0, MAX_GB), default=1.0, metavar="GB",
+    disk.add_argument("--floor", type=number(0, MAX_GB), default=1.0, metavar="GB",
                       help="that stay free on the disk (default 1)")  # fmt: skip
-    disk.add_argument("--sample", type=_number(0, 1), default=0.01, metavar="P",
+    disk.add_argument("--sample", type=number(0, 1), default=0.01, metavar="P",
                       help="share of windows in the random sample (default 0.01); with a bundle,"
                       " windows are also drawn by score, up to ten times as often")  # fmt: skip
     disk.add_argument("--no-flac", action="store_true", help="leave closed segments as WAV")
-    disk.add_argument("--plan", type=_number(0.01, 10_000), metavar="DAYS",
+    disk.add_argument("--plan", type=number(0.01, 10_000), metavar="DAYS",
                       help="say what so many days will do to the disk, and end")  # fmt: skip
     disk.add_argument("--accept-deletion", action="store_true",
                       help="needed where the policy will delete audio")  # fmt: skip
@@ -88,15 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     hear.add_argument("--species", type=Path, metavar="FILE.csv", help="expected here and now")
     hear.add_argument("--private", action="append", default=[], metavar="LABEL",
                       help="overwrite the audio of this class with zeros")  # fmt: skip
-    hear.add_argument("--private-margin", type=_number(0, 600), default=5.0, metavar="S",
+    hear.add_argument("--private-margin", type=number(0, 600), default=5.0, metavar="S",
                       help="before and after it (default 5)")  # fmt: skip
-    hear.add_argument("--backlog", type=_number(1, 1e9), default=600.0, metavar="S",
+    hear.add_argument("--backlog", type=number(1, 1e9), default=600.0, metavar="S",
                       help="audio that may wait; older is skipped (default 600)")  # fmt: skip
-    hear.add_argument("--gate", type=_number(1, 60), metavar="DB",
+    hear.add_argument("--gate", type=number(1, 60), metavar="DB",
                       help="encode only what is so much louder than usual (try 6)")  # fmt: skip
-    hear.add_argument("--gate-low", type=_number(0, 192_000), default=1_000.0, metavar="HZ",
+    hear.add_argument("--gate-low", type=number(0, 192_000), default=1_000.0, metavar="HZ",
                       help="where the gate begins to listen (default 1000)")  # fmt: skip
-    hear.add_argument("--gate-high", type=_number(1, 192_000), default=8_000.0, metavar="HZ",
+    hear.add_argument("--gate-high", type=number(1, 192_000), default=8_000.0, metavar="HZ",
                       help="and up to where (default 8000)")  # fmt: skip
     hear.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)

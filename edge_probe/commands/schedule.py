@@ -2,18 +2,10 @@
 
 import argparse
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_probe.arguments import moment
 from edge_probe.commands.state import DEFAULT_STATE
-
-
-def _utc(text: str) -> datetime:
-    """A moment with its offset."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("expected an offset, as in 2026-06-01T04:00:00Z")
-    return moment.astimezone(UTC)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "state", nargs="?", type=Path, default=DEFAULT_STATE, metavar="STATE",
             help="the recorder's folder, or a deployment file (default %(default)s)",
         )  # fmt: skip
-        sub.add_argument("--at", type=_utc, metavar="TIME", help="as if it were then, for example"
+        sub.add_argument("--at", type=moment, metavar="TIME", help="as if it were then, for example"
                          " 2026-06-01T04:00:00Z (default: now)")  # fmt: skip
         if name == "next":
             sub.add_argument("--json", action="store_true", help="one JSON object")

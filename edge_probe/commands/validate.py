@@ -6,6 +6,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import between
+
 if TYPE_CHECKING:
     from edge_probe.desk.validation import Share, Validation
 
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("archive", type=Path, help="archive, or a state folder, that was reviewed")
     parser.add_argument("corrections", type=Path, nargs="+", help="files that the report saved")
     parser.add_argument(
-        "--precision", type=_share, default=0.9, metavar="P",
+        "--precision", type=between(0, 1), default=0.9, metavar="P",
         help="which threshold is as precise as this, with 95 %% certainty (default 0.9)",
     )  # fmt: skip
 
@@ -74,10 +76,3 @@ def _print_table(lines: list[tuple[str, ...]], precision: float) -> None:
     for line in lines:
         cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         print("  ".join((line[0].ljust(widths[0]), *cells)))
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError("must be between 0 and 1")
-    return value

@@ -89,7 +89,7 @@ class _Option:
             parsed = self._parser.parse_args([f"{self.flag}={text}"])
         except argparse.ArgumentError as error:
             raise DeploymentError(
-                f"{self.where}: {error.message}, found {text!r}", hint="edge-probe run --help"
+                f"{self.where}: {error.message}", hint="edge-probe run --help"
             ) from None
         meaning: object = getattr(parsed, self._name)
         return meaning[-1] if isinstance(meaning, list) else meaning

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import number
 from edge_probe.errors import EdgeProbeError
 from export.commands.tokens import DEMO_ENCODER, report_unreadable
 
@@ -37,7 +38,7 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
 def add_budget(parser: argparse.ArgumentParser) -> None:
     """What it may lose."""
     parser.add_argument(
-        "--budget", type=_points, default=0.3, metavar="POINTS",
+        "--budget", type=number(0, 100), default=0.3, metavar="POINTS",
         help="macro mAP, in percent, that may be lost (default 0.3)",
     )  # fmt: skip
 
@@ -136,13 +137,3 @@ def words(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("expected some words, found none")
     return text
-
-
-def _points(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"expected points from 0 to 100, found {text!r}")
-    return value

@@ -1,14 +1,12 @@
 """``edge-export fit``: clips in, bundle out."""
 
 import argparse
-import contextlib
 import logging
-import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_probe.arguments import between, number
 from edge_probe.errors import EdgeProbeError
 from export.commands.tokens import (
     add_clip_arguments,
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="token precision of a protobin head (default: the smallest that loses little)",
     )  # fmt: skip
     head.add_argument(
-        "--loss-budget", type=_number(0, 100), default=0.5, metavar="POINTS",
+        "--loss-budget", type=number(0, 100), default=0.5, metavar="POINTS",
         help="macro mAP, in percent, that a smaller precision may lose (default 0.5)",
     )  # fmt: skip
     head.add_argument(
@@ -94,11 +92,11 @@ def _add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
         help="what thresholds should spare you: missed calls or false alarms (default: balance)",
     )  # fmt: skip
     rule.add_argument(
-        "--target-precision", type=_number(0, 1), metavar="P",
+        "--target-precision", type=between(0, 1), metavar="P",
         help="this share of the held-out clips above a threshold holds the class, like 0.9",
     )  # fmt: skip
     rule.add_argument(
-        "--max-false-alarms-per-hour", type=_number(0, math.inf), metavar="R",
+        "--max-false-alarms-per-hour", type=number(0), metavar="R",
         help="of each class, on the background clips",
     )  # fmt: skip
     gate = parser.add_argument_group("noise gate", "no bundle is written if a class fires on noise")
@@ -106,7 +104,7 @@ def _add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise", type=Path, metavar="DIR", help="recordings that hold none of the classes"
     )
     gate.add_argument(
-        "--max-noise-detections-per-hour", type=_number(0, math.inf), metavar="R",
+        "--max-noise-detections-per-hour", type=number(0), metavar="R",
         help="of each class, on them and on made-up noise (default: the false alarms that are "
         "allowed, else 1, and made-up noise only warns)",
     )  # fmt: skip
@@ -210,17 +208,3 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             "1-bit tokens are signs around the token offset: --no-offset does not go with them",
             hint="choose --bits 4, 8 or float with --no-offset",
         )
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    """Parse a number of at least ``low`` and below ``high``."""
-
-    def parse(text: str) -> float:
-        with contextlib.suppress(ValueError):
-            if low <= (value := float(text)) < high:
-                return value
-        raise argparse.ArgumentTypeError(
-            f"expected a number from {low:g} to below {high:g}, found {text!r}"
-        )
-
-    return parse

@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from edge_probe.arguments import between
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="replace a bundle of that name")
     parser.add_argument("--name", help="name of the bundle (default: the folder's)")
     parser.add_argument(
-        "--threshold-score", type=_score, default=0.5, metavar="S",
+        "--threshold-score", type=between(0, 1), default=0.5, metavar="S",
         help="score from which every class is detected; nothing is calibrated (default: 0.5)",
     )  # fmt: skip
     parser.add_argument(
@@ -79,13 +81,3 @@ def run(args: argparse.Namespace) -> int:
     print(f"tokens    {', '.join(recipe.steps.describe()) or 'as the encoder gives them'}")
     print(f"threshold {bundle.threshold_on[0]:.3f} (score {args.threshold_score}) for every class")
     return 0
-
-
-def _score(text: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = 0.0
-    if not 0 < score < 1:
-        raise argparse.ArgumentTypeError(f"expected a score between 0 and 1, found {text!r}")
-    return score

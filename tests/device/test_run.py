@@ -72,7 +72,7 @@ def test_a_rate_that_no_microphone_has_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["run", str(tmp_path), "--rate", rate])
-    assert "must be from 8000 to 384000" in capsys.readouterr().err
+    assert "expected a whole number from 8000 to 384000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [
