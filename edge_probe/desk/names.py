@@ -14,6 +14,9 @@ from unicodedata import normalize
 
 from edge_probe.errors import EdgeProbeError
 
+YEARS = range(1900, 2200)
+"""In which recordings begin; in others a clock or digits mean something else."""
+
 MAX_NAME_BYTES = 150
 """Of a part of a name, in UTF-8; ext4 takes 255 of a whole one, FAT 255 UTF-16 units."""
 
@@ -112,6 +115,8 @@ def parse_name(name: str) -> Named | None:
             time = datetime.strptime(found["date"] + found["time"], "%Y%m%d%H%M%S")
         except ValueError:  # digits that are no date
             return None
+        if time.year not in YEARS:
+            return None
         prefix = _CHANNELS.sub("", found["prefix"] or "")
         return Named(prefix, time.replace(tzinfo=UTC) if "utc" in found else time)
     return None
@@ -164,6 +169,12 @@ def told_start(path: Path, utc_offset: timedelta | None) -> datetime | None:
 
     told, named = read_timestamp(path), parse_name(path.name)
     time = told or (named and named.time)
+    if time is not None and time.year not in YEARS:
+        raise EdgeProbeError(
+            f"{path}: its metadata tell that it began in the year {time.year}, expected one from"
+            f" {YEARS[0]} to {YEARS[-1]}",
+            hint="say when it began with --start-time",
+        )
     if time is not None and time.tzinfo is None:
         if utc_offset is None:
             raise UnknownOffsetError(

@@ -116,7 +116,8 @@ def test_names_of_others(name: str, prefix: str, time: datetime) -> None:
 @pytest.mark.parametrize(
     "name",
     ["20260501.wav", "20261501_043012.wav", "20260501_246000.wav", "x20260501_043012.wav",
-     "XC563936.wav", "20260501_043012_.wav", "2E9089F0.WAV", "00001-000002-000000048000_unset.wav"],
+     "00010101_000000.wav", "99991231_235959.wav", "box_11111111_222222.wav", "XC563936.wav",
+     "20260501_043012_.wav", "2E9089F0.WAV", "00001-000002-000000048000_unset.wav"],
 )  # fmt: skip
 def test_names_that_tell_no_time(name: str) -> None:
     assert parse_name(name) is None
@@ -164,6 +165,12 @@ def test_guano_that_is_damaged_is_named(tmp_path: Path) -> None:
         append_chunk(path, content)
         with pytest.raises(EdgeProbeError, match="GUANO metadata cannot be read"):
             began(path, HOUR)
+
+
+def test_guano_of_a_year_without_recorders_is_told(tmp_path: Path) -> None:
+    path = audio(tmp_path / "20260501_043012.WAV", {"Timestamp": datetime(1, 1, 1, tzinfo=UTC)})
+    with pytest.raises(EdgeProbeError, match="in the year 1, expected one from 1900 to 2199"):
+        began(path, HOUR)
 
 
 def test_neither_name_nor_guano(tmp_path: Path) -> None:
