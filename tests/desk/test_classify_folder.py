@@ -4,10 +4,11 @@ import csv
 import gc
 import json
 import os
+import subprocess
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from support.made_recordings import BAD, GOOD, content, recording, recordings
 from edge_probe.bundle import Bundle
 from edge_probe.classify import ChunkAnalyser
 from edge_probe.cli import main
+from edge_probe.desk.guano import append_chunk, guano_bytes
 from edge_probe.desk.survey.listing import Batch, Listing, make_list
 from edge_probe.desk.survey.pace import Pace
 from edge_probe.desk.survey.parts import DETECTIONS, FILES
@@ -206,9 +208,11 @@ def test_a_file_that_changed_since_it_was_listed_is_told(bundle: Bundle, tmp_pat
     ).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("mount_point", [False, True])
 def test_a_folder_that_goes_away_ends_the_work_and_no_file_is_called_bad(
-    bundle: Bundle, tmp_path: Path
+    bundle: Bundle, tmp_path: Path, *, mount_point: bool
 ) -> None:
+    """The point where a disk was mounted stays, and is empty."""
     recording(tmp_path / "r" / "a.wav", 500, 1)
     recording(tmp_path / "r" / "b.wav", 500, 2)
     request = Request(tmp_path / "r", tmp_path / "out", bundle, batch_bytes=1)
@@ -219,12 +223,58 @@ def test_a_folder_that_goes_away_ends_the_work_and_no_file_is_called_bad(
         ) -> Iterator[BatchResult]:
             for result in super().results(batches, stopped):
                 (tmp_path / "r").rename(tmp_path / "unplugged")
+                if mount_point:
+                    (tmp_path / "r").mkdir()
                 yield result
 
     with pytest.raises(StateError, match="is not there any more"):
         classified(request, lambda work, _pace: Unplugged(work))
+    if mount_point:
+        (tmp_path / "r").rmdir()
     (tmp_path / "unplugged").rename(tmp_path / "r")
     assert classified(request).n_bad == 0
+
+
+def test_digits_and_clocks_that_are_no_time_end_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    """In UTC the year before the first."""
+    recording(tmp_path / "r" / "00010101_000000.wav", 500, 1)
+    guano = guano_bytes({"Timestamp": datetime(1, 1, 1, tzinfo=timezone(UTC_OFFSET))})
+    append_chunk(recording(tmp_path / "r" / "a.wav", 500, 2), guano)
+    done = classified(Request(tmp_path / "r", tmp_path / "out", bundle, utc_offset=UTC_OFFSET))
+    assert (done.n_files, done.n_bad, done.audio_s) == (2, 1, 1.0)
+    assert 'a.wav,"its metadata tell that it began in the year 1,' in (
+        tmp_path / "out" / "bad.csv"
+    ).read_text(encoding="utf-8")
+    with Survey(tmp_path / "out") as survey:
+        assert [row.start_utc for row in survey.effort()] == [None, None]
+
+
+@pytest.mark.parametrize(("kib", "where"), [(8, "out/.list.sqlite.new"), (20, "out")])
+def test_a_full_disk_is_told_and_the_same_command_goes_on(
+    kib: int, where: str, bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is full while files are listed, or while results are written."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    recording(tmp_path / "r" / "a.wav", 500, 1)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [
+        "classify", str(tmp_path / "r"), "--out", str(disk / "out"), "--bundle", str(bundle.path),
+        "--jobs", "1",
+    ]  # fmt: skip
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", disk], check=True)
+    try:
+        assert main(command) == 1
+        error, hint = capfd.readouterr().err.splitlines()[-2:]
+        assert error.startswith(f"error: {disk / where}: ")
+        assert "full" in error or "No space left" in error
+        assert hint == "hint: look at free space and permissions"
+        subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
+        assert main(command) == 0
+        assert not [one for one in disk.rglob("*") if one.name.startswith(".")]
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_name_that_is_no_text_is_told(bundle: Bundle, tmp_path: Path) -> None:

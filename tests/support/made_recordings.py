@@ -38,6 +38,7 @@ GOOD = (
 
 BAD = {
     "bad/broken_link.wav": "No such file or directory",
+    "bad/circle": "Too many levels of symbolic links",
     "bad/cut.wav": "is cut off or damaged after 700 samples",
     "bad/empty.wav": "the file is empty",
     "bad/nan.wav": "sample 900 (0.900 s) is NaN or infinite",
@@ -62,6 +63,7 @@ def recordings(folder: Path) -> Path:
     bad = folder / "bad"
     bad.mkdir()
     (bad / "broken_link.wav").symlink_to("nowhere.wav")
+    (bad / "circle").symlink_to("circle")
     whole = recording(bad / "cut.wav", 1500, 99)
     os.truncate(whole, 44 + 2 * 700)
     (bad / "empty.wav").touch()

@@ -4,6 +4,7 @@ Made in SQLite on the disk, so that a million names take no memory, and sorted b
 paths, so that every machine makes the same list of the same files.
 """
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -29,6 +30,9 @@ BATCH_BYTES = 16 << 20
 
 _FILE_BYTES = 1 << 16
 """What opening a file costs, as bytes read."""
+
+_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG}
+"""Of a name in the folder: it is told, and the others are listed all the same."""
 
 _TABLES = """
 CREATE TABLE file (path BLOB PRIMARY KEY, n_bytes INTEGER NOT NULL) WITHOUT ROWID, STRICT;
@@ -93,6 +97,8 @@ def make_list(folder: Path, path: Path, batch_bytes: int = BATCH_BYTES) -> None:
     ------
     EdgeProbeError
         It cannot be read, or holds no audio.
+    StateError
+        The list cannot be written.
     """
     path.unlink(missing_ok=True)
     # nolock: there is one writer, and file systems of clusters often have no locks
@@ -112,6 +118,10 @@ def make_list(folder: Path, path: Path, batch_bytes: int = BATCH_BYTES) -> None:
         weight = max(batch_bytes, (n_bytes + n_files * _FILE_BYTES) / N_BATCHES)
         db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?)", _batches(db, weight))
         db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise StateError(
+            f"{path}: cannot be written: {error}", hint="look at free space and permissions"
+        ) from error
     finally:
         db.close()
 
@@ -189,7 +199,8 @@ def _found(folder: Path) -> Iterator[tuple[bytes, int]]:
         yield from _inside(os.fspath(folder), "", frozenset())
     except OSError as error:
         raise StateError(
-            f"{folder}: cannot be listed: {error.strerror}", hint="look at its permissions"
+            f"{error.filename or folder}: cannot be listed: {error.strerror}",
+            hint="look at its permissions, and that nobody changes the folder meanwhile",
         ) from error
 
 
@@ -205,14 +216,15 @@ def _inside(
             if entry.name.startswith("."):
                 continue
             name = prefix + entry.name
-            if entry.is_dir():
-                try:
+            try:
+                if entry.is_dir():
                     yield from _inside(entry.path, f"{name}/", above | {here})
-                except PermissionError:
-                    yield os.fsencode(name), 0
-            elif Path(entry.name).suffix.lower() in SUFFIXES:
-                size = entry.stat().st_size if entry.is_file() else 0
-                yield os.fsencode(name), size
+                elif Path(entry.name).suffix.lower() in SUFFIXES:
+                    yield os.fsencode(name), entry.stat().st_size if entry.is_file() else 0
+            except OSError as error:
+                if error.errno not in _OUT_OF_REACH:
+                    raise
+                yield os.fsencode(name), 0
 
 
 def _batches(db: sqlite3.Connection, weight: float) -> Iterator[tuple[int, bytes, int, int, int]]:

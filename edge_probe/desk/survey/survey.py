@@ -24,6 +24,7 @@ from edge_probe.lock import hold
 
 LIST, BAD = "list.sqlite", "bad.csv"
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def classify_folder(
         A disk fails.
     """
     _make_folder(request.out)
-    with _alone(request.out), _listed(request) as (plan, listing):
+    with _named(request.out), _alone(request.out), _listed(request) as (plan, listing):
         parts = Parts(request.out)
         parts.make()
         sizes = listing.batch_bytes()
@@ -179,6 +180,17 @@ def _is_begun(out: Path) -> bool:
     return out.is_dir() and all(
         one.name in {"lock", LIST} or one.name.startswith(".") for one in out.iterdir()
     )
+
+
+@contextmanager
+def _named(out: Path) -> Iterator[None]:
+    """Say which disk is full: the error has no name where a file that is open cannot grow."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _FULL:
+            error.filename = str(out)
+        raise
 
 
 @contextmanager

@@ -166,13 +166,22 @@ def _analyse_file(analyser: ChunkAnalyser, work: Work, entry: Entry) -> FileResu
     except (AudioError, OSError) as error:
         problem = error
     if problem is not None:
-        if not Path(work.folder).is_dir():
+        if _is_gone(work.folder):
             raise StateError(
                 f"{work.folder}: is not there any more",
                 hint="bring the disk or network folder back; the same command goes on",
             ) from problem
         row = replace(row, problem=_words(problem, path, entry.path))
     return FileResult(row, tuple(events))
+
+
+def _is_gone(folder: str) -> bool:
+    """Whether there is no folder of recordings any more, or only the point where it was mounted."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
 
 
 def _words(problem: Exception, path: Path, name: str) -> str:
