@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the recorder's clock, where files do not tell it",
     )  # fmt: skip
     classify_folder.add_arguments(parser.add_argument_group("a folder"))
+    parser.epilog = (
+        "exit code 1: of files, one is not whole or not good; of a folder, all are: some bad ones"
+        " are left out, and stand in OUT/bad.csv"
+    )
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -79,11 +79,16 @@ def run(args: argparse.Namespace) -> int:
     if summary is None:
         _log.warning("interrupted: the same command goes on")
         return 130
-    return tell(args.out, summary)
+    code = tell(args.out, summary)
+    return code if n_shards == 1 else 0  # whether nothing at all is good, merge tells
 
 
 def tell(out: Path, summary: "Summary") -> int:
-    """Say what there is; 1: there are files, and none is good."""
+    """Say what there is; 1: there are files, and none is good.
+
+    Some bad files are no failure: no season is without, and what waits for the exit code is to go
+    on with the others.
+    """
     print(
         f"{out}: {summary.n_files} files, {summary.audio_s / 3600:.2f} h of audio,"
         f" {summary.n_detections} detections"
