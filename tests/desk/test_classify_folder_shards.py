@@ -98,6 +98,7 @@ def test_shards_that_do_not_belong_together_are_refused(
     classify(folder, division, bundle, 3, 4)
     assert "expected a shard of 3 as" in refused(*shards[:2], division)
     assert "and so is" in refused(*shards, copied(shards[0], tmp_path / "twin"))
+    assert "and so is" in refused(*shards, shards[1])
     part = copied(shards[2], tmp_path / "part")
     next((part / "detections").glob("*.parquet")).unlink()
     assert "shard 3 of 3 is not complete" in refused(*shards[:2], part)

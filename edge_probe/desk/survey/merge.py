@@ -29,21 +29,20 @@ def merge(shards: Sequence[Path], out: Path) -> Summary:
     OSError
         A disk fails.
     """
-    plans = {folder: Plan.read(folder) for folder in shards}
+    plans = [(folder, Plan.read(folder)) for folder in shards]
     _check(plans)
-    for folder, plan in plans.items():
+    for folder, plan in plans:
         parts = Parts(folder)
         if not all(parts.is_done(number) for number in plan.batches()):
             raise StateError(
                 f"{folder}: shard {plan.shard} of {plan.n_shards} is not complete",
                 hint="give its edge-probe classify command again: it goes on",
             )
-    first = shards[0]
-    whole = plans[first].whole()
+    first, whole = shards[0], plans[0][1].whole()
     with fresh_folder(out) as part:
         joined = Parts(part)
         joined.make()
-        for folder, plan in plans.items():
+        for folder, plan in plans:
             for number in plan.batches():
                 for name in (DETECTIONS, FILES):
                     _copy(Parts(folder).path(name, number), joined.path(name, number))
@@ -55,9 +54,9 @@ def merge(shards: Sequence[Path], out: Path) -> Summary:
     return summary
 
 
-def _check(plans: dict[Path, Plan]) -> None:
+def _check(plans: Sequence[tuple[Path, Plan]]) -> None:
     """They are the shards of one survey, all of them."""
-    (first, expected), *others = plans.items()
+    (first, expected), *others = plans
     for folder, plan in others:
         if (difference := expected.whole().difference(plan.whole())) is not None:
             raise StateError(
@@ -65,18 +64,19 @@ def _check(plans: dict[Path, Plan]) -> None:
                 hint="join shards of the same files, bundle and options",
             )
     by_number: dict[int, Path] = {}
-    for folder, plan in plans.items():
+    for folder, plan in plans:
         if plan.n_shards != expected.n_shards:
             raise StateError(
                 f"{folder}: expected a shard of {expected.n_shards} as {first}, found one of"
                 f" {plan.n_shards}",
                 hint="join shards of one division",
             )
-        if (twin := by_number.setdefault(plan.shard, folder)) is not folder:
+        if (twin := by_number.get(plan.shard)) is not None:
             raise StateError(
                 f"{folder}: is shard {plan.shard} of {plan.n_shards}, and so is {twin}",
                 hint="give each once",
             )
+        by_number[plan.shard] = folder
     missing = sorted(set(range(1, expected.n_shards + 1)) - by_number.keys())
     if missing:
         raise StateError(
