@@ -1,7 +1,7 @@
 """An activity gate before the encoder: whether anything in a band is louder than usual.
 
-Off unless asked for. What it decides about a chunk is a function of the run's audio alone, of that
-chunk and of the minute before it, so that a death or a restart changes nothing.
+Off unless asked for. What it decides about a chunk is a function of the run alone: of its place, of
+that chunk's audio and of the minute before it, so that a death or a restart changes nothing.
 """
 
 from collections import deque
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_probe.chunk import ChunkGrid
+from edge_probe.disk.sample import drawn
 from edge_probe.errors import EdgeProbeError
 
 FRAME_S = 0.05
@@ -33,13 +34,15 @@ HYSTERESIS_DB = 3.0
 """What a frame may fall below the level that opened the gate before it closes."""
 
 PROBE_EVERY = 20
-"""Of so many chunks one is encoded whatever it holds: what is found there, a closed gate misses."""
+"""Of so many quiet chunks one is encoded all the same: what is found there, a closed gate misses.
+They are drawn: with every twentieth place, recordings of a minute by schedule would have none, as
+their first chunks pass."""
 
 _FLOOR = np.float32(1e-12)
 """Power, below which digital silence is not told from silence."""
 
 Verdict = Literal["open", "gated", "probe"]
-"""Something is heard; it is not; it is not, but it is this chunk's turn."""
+"""Something is heard; it is not; it is not, but this chunk is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,16 @@ class Gate:
     options : GateOptions
     grid : ChunkGrid
         Of the run.
+    place : (int, int)
+        Stream and first frame of the run: its probes are drawn by it.
     """
 
-    def __init__(self, options: GateOptions, grid: ChunkGrid) -> None:
+    def __init__(
+        self, options: GateOptions, grid: ChunkGrid, place: tuple[int, int] = (0, 0)
+    ) -> None:
         rate_hz = grid.native_rate_hz
         chunk_s = grid.chunk_samples / grid.model_rate_hz
-        self._options = options
+        self._options, self._place = options, place
         shortest = grid.chunk_samples * rate_hz // grid.model_rate_hz
         self._size = max(1, min(round(FRAME_S * rate_hz), shortest))
         hz = np.fft.rfftfreq(self._size, 1 / rate_hz)
@@ -111,7 +118,7 @@ class Gate:
         self._levels.append(self._levels_db(samples))
         if self._is_open():
             return "open"
-        return "probe" if n % PROBE_EVERY == 0 else "gated"
+        return "probe" if drawn(*self._place, n) < 1 / PROBE_EVERY else "gated"
 
     def _is_open(self) -> bool:
         """Whether any frame of the last chunk is, or too little is known of it or before it."""

@@ -53,7 +53,8 @@ class Listener:
         self._channel = channel
         self._grid = tools.analyser.grid(run.rate_hz)
         self._selection = Selection(tools.analyser.bundle, tools.design, run.stream, run.rate_hz)
-        self._gate = Gate(tools.gate, self._grid) if tools.gate else None
+        place = run.stream, run.first_frame
+        self._gate = Gate(tools.gate, self._grid, place) if tools.gate else None
         self._stint = stint if stint and stint.next_n == next_n else None
         self._finder: StintFinder | None = None
 

@@ -80,12 +80,17 @@ class Drawn(NamedTuple):
 
 
 def chance(seed: int, kind: str, stream: int, first_frame: int) -> float:
-    """Number in [0, 1) that looks random and is always the same for a window.
+    """Number in [0, 1) that looks random and is always the same for a window."""
+    return drawn(seed, KINDS.index(kind), stream, first_frame)
+
+
+def drawn(*values: int) -> float:
+    """Number in [0, 1) that looks random and is always the same for these numbers.
 
     Source: the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), chained.
     """
     state = 0
-    for value in (seed, KINDS.index(kind), stream, first_frame):
+    for value in values:
         state = (state + value + 0x9E3779B97F4A7C15) & _MASK
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
         state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK

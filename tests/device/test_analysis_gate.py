@@ -73,8 +73,21 @@ def test_what_is_louder_than_usual_in_the_band_passes(
     found = verdicts(sound)
     assert found[:10] == ["open"] * 10, "until it knows what is usual"
     for n, verdict in enumerate(found[10:], 10):
-        is_probe = n % PROBE_EVERY == 0
-        assert verdict == ("open" if passes and n == 45 else "probe" if is_probe else "gated")
+        assert (verdict == "open") == (passes and n == 45)
+
+
+def test_probes_are_drawn_in_short_runs_too() -> None:
+    """A minute by schedule, chunks of three seconds: twenty, of which the first pass."""
+    grid, sound = ChunkGrid(RATE, RATE, 3 * RATE), hiss(60).reshape(-1, 3 * RATE)
+    found = np.array([
+        [gate.verdict(n, part, nothing) for n, part in enumerate(sound)]
+        for gate in (Gate(BAND, grid, (1, minute * 300 * RATE)) for minute in range(200))
+    ])  # fmt: skip
+    assert set(found[:, :4].flat) == {"open"}
+    assert set(found[:, 4:].flat) == {"gated", "probe"}
+    n_probes = (found == "probe").sum(axis=0)[4:]
+    assert n_probes.min() > 0
+    assert n_probes.sum() == pytest.approx(16 * 200 / PROBE_EVERY, rel=0.3)
 
 
 def test_a_gate_that_is_open_stays_so_while_it_is_nearly_as_loud() -> None:
