@@ -28,7 +28,8 @@ class Heard:
     """What a bundle has done since it is on duty."""
 
     classified_s: float = 0.0
-    """Audio of the first channel in chunks that are done."""
+    """Audio of the first channel in chunks that are done, or that the gate found too quiet: where
+    hardly anything is heard, a bundle proves as well that it keeps up."""
     n_quarantined: int = 0
     """Chunks that killed the classifier again and again."""
 
@@ -83,7 +84,7 @@ def heard(state: Path, sha256: str) -> Heard:
             return Heard()
         bundle, _, chunk_s, *place = duty
         n_done, n_quarantined = db.execute(
-            "SELECT count(*) FILTER (WHERE state = 'done' AND channel = 0),"
+            "SELECT count(*) FILTER (WHERE (state = 'done' OR reason = 'gated') AND channel = 0),"
             " count(*) FILTER (WHERE state = 'quarantined') FROM chunk"
             " WHERE bundle = ? AND (stream, run_frame) >= (?, ?)"
             " AND (stream, first_frame) >= (?, ?)",

@@ -33,6 +33,7 @@ from edge_probe.deployment.gated import gated
 from edge_probe.deployment.state import StateFolder
 from edge_probe.errors import EdgeProbeError
 from edge_probe.spec import WindowSpec
+from firmware_tools.slots import evidence
 
 RATE = 16_000
 GRID = ChunkGrid(RATE, RATE, RATE)
@@ -235,6 +236,17 @@ def test_effort_tells_what_was_gated(heard: Path) -> None:
     assert row.frames.gated == frames["gated"] > 2_000
     assert row.frames.classified == frames["done"] + frames["probe"] > 2_000
     assert row.frames.skipped == 0
+
+
+def test_a_quiet_place_keeps_no_update_from_being_confirmed(
+    heard: Path, analyser: ChunkAnalyser
+) -> None:
+    """Where a gate leaves nearly all out, ten minutes were not encoded before time was up."""
+    bundle = analyser.bundle
+    found = evidence.heard(heard, bundle.sha256)
+    ((n_chunks,),) = rows(heard, "SELECT count(*) FROM chunk")
+    assert found.classified_s == pytest.approx(n_chunks * bundle.encoder.chunk_s)
+    assert found.n_quarantined == 0
 
 
 def test_probes_measure_what_is_missed(
