@@ -6,8 +6,10 @@ import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,11 @@ from edge_probe.desk.progress import Progress
 from edge_probe.desk.report import media
 from edge_probe.desk.report.choose import choose_detections
 from edge_probe.desk.report.detections import NO_TIME, Detections
+from edge_probe.desk.report.effort import Effort
 from edge_probe.desk.report.items import Plan
 from edge_probe.desk.report.report import write_report
 from edge_probe.desk.results.selection import Selection
+from edge_probe.desk.rows import EffortRow
 from edge_probe.disk.findings import Findings
 from edge_probe.disk.sample import Design, Sampler, Stratum
 
@@ -336,6 +340,22 @@ def test_a_damaged_file_costs_its_own_sounds_only(tmp_path: Path) -> None:
     kinds = Counter(one["kind"] for one in found["windows"])
     assert kinds == {"random": 2 * (len(kept) - 1), "stratified": 3 * (len(kept) - 1)}
     assert {one["probability"] for one in found["windows"]} == {0.01, 0.1}
+
+
+def test_what_was_too_quiet_for_the_gate_was_listened_to() -> None:
+    """A night of one call is a night, not the minutes that passed the gate."""
+    hour = datetime(2026, 5, 1, 22, tzinfo=UTC)
+    row = EffortRow(
+        "alder", 1, 0, "b", hour, hour + timedelta(hours=1), "ntp", 3600.0, 3600.0, 0.0, 0.0, 0.0,
+        3000.0, 400.0, 200.0,
+    )  # fmt: skip
+    settings = SimpleNamespace(utc_offset=timedelta(0))
+    effort = Effort()
+    effort.add(0, SimpleNamespace(effort=lambda: iter([row]), gaps=list, settings=settings))  # type: ignore[arg-type]
+    told = effort.as_json(["b"])
+    assert [one[3] for one in told["heard"]] == [3200]
+    assert told["heard_by_hour"] == [[0, 0, *[0] * 22, 3200, 0]]
+    assert told["gated"] == [[0, 0, 3000]]
 
 
 def test_effort_gaps_and_health_are_those_of_the_archive(archive: Path, tmp_path: Path) -> None:

@@ -28,7 +28,12 @@ class Effort:
     _hours: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     """By hour since 1970 in the deployment's offset (`NO_TIME`: not known): `KINDS`, in s."""
     _heard: dict[tuple[int, str, int], float] = field(default_factory=lambda: defaultdict(float))
-    """By bundle and hour: classified, in s."""
+    """By bundle and hour: classified, or listened to by the gate and too quiet for it, in s.
+
+    Without the latter a quiet night would count as hardly listened to, and what calls in it as
+    frequent."""
+    _gated: dict[tuple[int, str], float] = field(default_factory=lambda: defaultdict(float))
+    """By bundle: the latter alone, in s."""
     _lost: dict[tuple[int, str, int], float] = field(default_factory=lambda: defaultdict(float))
     """By cause and hour, in s."""
     _gaps: dict[tuple[int, str], list[int]] = field(
@@ -47,7 +52,8 @@ class Effort:
                 for n, value in enumerate(kinds):
                     sums[n] += value or 0.0
             if row.bundle_sha256:
-                self._heard[index, row.bundle_sha256, hour] += row.classified_s
+                self._heard[index, row.bundle_sha256, hour] += row.classified_s + row.gated_s
+                self._gated[index, row.bundle_sha256] += row.gated_s
         gaps = list(self._count(index, deployment))
         gaps.sort(key=lambda gap: -gap[2])
         self._longest += gaps[:_LONGEST]
@@ -96,6 +102,10 @@ class Effort:
             "heard": [[*key, round(value)] for key, value in sorted(heard.items())],
             "heard_by_hour": [
                 [*key, *map(round, values)] for key, values in sorted(by_hour.items())
+            ],
+            "gated": [
+                [index, bundles.index(sha256), round(seconds)]
+                for (index, sha256), seconds in self._gated.items()
             ],
             "lost": [[*key, round(value, 3)] for key, value in sorted(lost.items())],
             "gaps": [[*key, *counts] for key, counts in sorted(self._gaps.items())],

@@ -4,6 +4,7 @@ function showOverview(section) {
   const kinds = data.effort.kinds;
   const sums = new Map(); // bin to sums of the kinds, then classified
   let unknownGaps = 0;
+  let gated = 0;
   const at = (bin) => {
     if (!sums.has(bin)) sums.set(bin, new Float64Array(kinds.length + 1));
     return sums.get(bin);
@@ -13,6 +14,9 @@ function showOverview(section) {
   }
   for (const [deployment, bundle, bin, value] of data.effort.heard) {
     if (isShown(deployment) && bundle === shown.bundle) at(bin)[kinds.length] += value;
+  }
+  for (const [deployment, bundle, value] of data.effort.gated) {
+    if (isShown(deployment) && bundle === shown.bundle) gated += value;
   }
   for (const [deployment, , , unknown] of data.effort.gaps) {
     if (isShown(deployment)) unknownGaps += unknown;
@@ -29,7 +33,9 @@ function showOverview(section) {
     el("h2", null, "Effort and gaps"),
     el("dl", { class: "tiles" },
       tile("Recorded", hoursText(recorded), `of ${hoursText(recorded + gap)} that were to be recorded`),
-      tile("Classified", hoursText(classified), recorded ? `${percent(classified / recorded)} of what was recorded` : ""),
+      tile("Classified", hoursText(classified), recorded
+        ? `${percent(classified / recorded)} of what was recorded${gated ? `; ${hoursText(gated)} of it too quiet for the gate` : ""}`
+        : ""),
       tile("Missing", hoursText(gap), unknownGaps ? `and ${plural(unknownGaps, "gap")} of unknown length` : lostText(gap, recorded)),
       tile("Detections", count(n), shown.least ? `with a score from ${shown.least} on` : `of ${plural(data.deployments.filter((_, d) => isShown(d)).length, "deployment")}`),
       tile("Classes heard", count(heardOf), `of ${count(classes.length)} that the bundle knows`)),
