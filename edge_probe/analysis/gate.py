@@ -20,6 +20,9 @@ from edge_probe.errors import EdgeProbeError
 FRAME_S = 0.05
 """Whose levels are compared: a short call fills one."""
 
+MIN_BAND_HZ = 2 / FRAME_S
+"""Narrower, it may hold no line of a frame's spectrum, and everything would pass."""
+
 MEMORY_S = 60.0
 """Of audio before a chunk that says what is usual."""
 
@@ -55,16 +58,17 @@ class GateOptions:
     high_hz: float = 8_000.0
 
     def check(self, model_rate_hz: int) -> None:
-        """Refuse a band in which an encoder hears nothing.
+        """Refuse a band in which an encoder hears nothing, or no line of a spectrum lies.
 
         Raises
         ------
         EdgeProbeError
         """
-        if not self.low_hz < self.high_hz <= model_rate_hz / 2:
+        if not self.low_hz + MIN_BAND_HZ <= self.high_hz <= model_rate_hz / 2:
             raise EdgeProbeError(
-                f"the gate listens from {self.low_hz:g} to {self.high_hz:g} Hz, expected a band"
-                f" below {model_rate_hz / 2:g} Hz, where the encoder hears",
+                f"the gate listens from {self.low_hz:g} to {self.high_hz:g} Hz, expected a band of"
+                f" {MIN_BAND_HZ:g} Hz or more below {model_rate_hz / 2:g} Hz, where the encoder"
+                " hears",
                 hint="give --gate-low and --gate-high",
             )
 

@@ -137,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
                 raise EdgeProbeError(
                     f"{path}: no such file", hint="give a bundle's folder, and files"
                 )
+    if args.gate and args.private and args.only != "classify" and not args.check_only:
+        _log.warning("what is private and too quiet for the gate stays in what is kept")
     state = StateFolder(args.state)
     if args.check_only:
         return _check(args, state)

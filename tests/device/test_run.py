@@ -44,6 +44,7 @@ SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
         (["--bundle", "tampered"], "labels.txt: expected sha256"),
         (["--bundle", str(DEMO_BUNDLE), "--private", "Sea wave"], "did you mean Sea waves?"),
         (["--bundle", str(DEMO_BUNDLE), "--species", "wrong.csv"], "did you mean Rooster?"),
+        (["--bundle", str(DEMO_BUNDLE), "--gate", "6", "--gate-high", "20000"], "of 40 Hz or more"),
         (["--device", "2"], "a number changes with each boot"),
         (["--device", ""], "expected a name"),
         (["--device", "usb:0d8c"], "expected usb:VENDOR:PRODUCT"),
@@ -64,6 +65,16 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
     assert said in error
     assert error.count("error:") == 1
     assert not Path("state", "capture.sqlite").exists()
+
+
+def test_a_gate_before_a_private_class_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["run", str(tmp_path), "--bundle", str(DEMO_BUNDLE), "--rate", "48000", "--plan", "1"]
+    assert main([*words, "--private", "Rooster"]) == 0
+    assert "private" not in caplog.text
+    assert main([*words, "--private", "Rooster", "--gate", "6"]) == 0
+    assert "private and too quiet for the gate stays" in caplog.text
 
 
 @pytest.mark.parametrize("rate", ["0", "-48000", "44.1", "1000000", "4e3"])
