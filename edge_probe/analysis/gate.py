@@ -41,6 +41,9 @@ PROBE_EVERY = 20
 They are drawn: with every twentieth place, recordings of a minute by schedule would have none, as
 their first chunks pass."""
 
+_AT_ONCE = 20
+"""Frames whose spectra are in memory together: those of a long chunk are six times the chunk."""
+
 _FLOOR = np.float32(1e-12)
 """Power, below which digital silence is not told from silence."""
 
@@ -141,8 +144,11 @@ class Gate:
     def _levels_db(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of the band, frame by frame; what is left over at the end is not looked at."""
         n_frames = len(samples) // self._size
-        frames = samples[: n_frames * self._size].reshape(n_frames, self._size) * self._window
-        spectrum = np.fft.rfft(frames, axis=1)[:, self._band]
-        power = (spectrum.real**2 + spectrum.imag**2).sum(axis=1)
-        levels: NDArray[np.float32] = 10 * np.log10(power.astype(np.float32) + _FLOOR)
+        power = np.empty(n_frames, np.float32)
+        frames = samples[: n_frames * self._size].reshape(n_frames, self._size)
+        for first in range(0, n_frames, _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            spectrum = np.fft.rfft(frames[some] * self._window, axis=1)[:, self._band]
+            power[some] = (spectrum.real**2 + spectrum.imag**2).sum(axis=1)
+        levels: NDArray[np.float32] = 10 * np.log10(power + _FLOOR)
         return levels

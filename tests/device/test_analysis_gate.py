@@ -1,5 +1,6 @@
 """The activity gate: a function of the audio alone, and what it does to results."""
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,6 +114,17 @@ def test_rain_becomes_usual() -> None:
     found = verdicts(sound)
     assert set(found[60:100]) == {"open"}
     assert "open" not in found[150:]
+
+
+def test_spectra_of_a_long_chunk_are_not_in_memory_together() -> None:
+    grid = ChunkGrid(384_000, 256_000, 10 * 256_000)
+    gate, chunk = Gate(GateOptions(6.0, 20_000.0, 120_000.0), grid), np.zeros(3_840_000, np.float32)
+    tracemalloc.start()
+    try:
+        gate.verdict(0, chunk, nothing)
+        assert tracemalloc.get_traced_memory()[1] < chunk.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_digital_silence_is_quiet() -> None:
