@@ -166,6 +166,15 @@ def test_what_was_lost_is_not_remembered() -> None:
     assert gate.verdict(25, parts[25], lambda n: lost if n < 10 else parts[n]) == "gated"
 
 
+def test_what_was_blanked_lets_more_pass() -> None:
+    """A worker that begins behind what was private: a quarter of the minute is zeros by now."""
+    parts = hiss(60).reshape(-1, RATE)
+    assert Gate(BAND, GRID).verdict(59, parts[59], lambda n: parts[n]) == "gated"
+    blanked = np.zeros(RATE, np.float32)
+    heard = Gate(BAND, GRID).verdict(59, parts[59], lambda n: blanked if n > 43 else parts[n])
+    assert heard == "open"
+
+
 def test_no_audio_is_no_silence() -> None:
     gate = Gate(BAND, GRID)
     parts = hiss(30).reshape(-1, RATE)
