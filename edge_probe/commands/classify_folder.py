@@ -43,6 +43,11 @@ def refuse_options(args: argparse.Namespace) -> None:
     EdgeProbeError
     """
     if args.out or args.jobs or args.shard or args.scheduler:
+        for name in args.audio:
+            if name != "-" and not Path(name).exists():
+                raise EdgeProbeError(
+                    f"{name}: no such folder", hint="is its disk there? is its name right?"
+                )
         raise EdgeProbeError(
             "--out, --jobs, --shard and --scheduler are about a folder of recordings",
             hint="name a folder, or leave them out",

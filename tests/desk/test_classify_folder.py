@@ -208,6 +208,18 @@ def test_a_file_that_changed_since_it_was_listed_is_told(bundle: Bundle, tmp_pat
     ).read_text(encoding="utf-8")
 
 
+def test_a_list_that_a_power_cut_has_damaged_is_no_riddle(bundle: Bundle, tmp_path: Path) -> None:
+    recording(tmp_path / "r" / "a.wav", 500, 1)
+    request = Request(tmp_path / "r", tmp_path / "out", bundle)
+    classified(request)
+    (tmp_path / "out" / "list.sqlite").write_bytes(bytes(8192))
+    recording(tmp_path / "r" / "b.wav", 500, 2)
+    with pytest.raises(StateError, match=r"about 1 files, found 2: which one, list\.sqlite cannot"):
+        classified(request)
+    (tmp_path / "r" / "b.wav").unlink()
+    assert classified(request).n_files == 1
+
+
 @pytest.mark.parametrize("mount_point", [False, True])
 def test_a_folder_that_goes_away_ends_the_work_and_no_file_is_called_bad(
     bundle: Bundle, tmp_path: Path, *, mount_point: bool
@@ -376,6 +388,8 @@ def test_options_of_files_and_of_folders_are_not_mixed(
     assert "one folder at a time" in refused(str(folder), str(folder), *out)
     assert "are not about a folder" in refused(str(folder), *out, "--json")
     assert "about a folder of recordings" in refused(str(folder / "plain.WAV"), *out)
+    unplugged = tmp_path / "disk"
+    assert f"{unplugged}: no such folder" in refused(str(unplugged), *out)
     cluster = ["--scheduler", "tcp://localhost:1", "--jobs", "1"]
     assert "a cluster has the workers it has" in refused(str(folder), *out, *cluster)
     for shard in ("0/2", "3/2", "1", "a/b"):

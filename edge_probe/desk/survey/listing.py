@@ -178,7 +178,10 @@ class Listing:
 
     def difference(self, before: Path) -> str:
         """What is not as in an earlier list, for people: the first file of that kind."""
-        self._db.execute("ATTACH ? AS before", (f"{before.absolute().as_uri()}?immutable=1",))
+        try:
+            self._db.execute("ATTACH ? AS before", (f"{before.absolute().as_uri()}?immutable=1",))
+        except sqlite3.DatabaseError as error:
+            return f"which one, {before.name} cannot tell: {error}"
         changes = (
             ("is new, or its size has changed", "main", "before"),
             ("is not there any more", "before", "main"),

@@ -221,6 +221,7 @@ def _listed(request: Request) -> Iterator[tuple[Plan, Listing]]:
                 _refuse_other(out, Plan.read(out), plan, listing)
             elif request.utc_offset is None:
                 _ask_for_offset(request.folder, listing)
+        sync(part)
         part.replace(out / LIST)
     finally:
         part.unlink(missing_ok=True)
