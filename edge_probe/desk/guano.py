@@ -101,5 +101,7 @@ def _chunk(path: Path) -> bytes | None:
             name, size = struct.unpack("<4sI", head)
             if name == b"guan":
                 return file.read(size)
+            if name == bytes(4):  # silence behind a header that was never finished
+                return None
             file.seek(size + size % 2, 1)
     return None

@@ -1,10 +1,12 @@
 """Names that every file system takes, that say when, and that others' programs gave."""
 
 import json
+import os
 import re
 import struct
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import guano
@@ -171,6 +173,18 @@ def test_guano_of_a_year_without_recorders_is_told(tmp_path: Path) -> None:
     path = audio(tmp_path / "20260501_043012.WAV", {"Timestamp": datetime(1, 1, 1, tzinfo=UTC)})
     with pytest.raises(EdgeProbeError, match="in the year 1, expected one from 1900 to 2199"):
         began(path, HOUR)
+
+
+def test_silence_of_an_unfinished_recording_is_not_searched(tmp_path: Path) -> None:
+    """A recorder that lost its power leaves a header without a length, and hours of zeros."""
+    path = audio(tmp_path / "20260501_043012.WAV")
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    path.write_bytes(data[:at] + bytes(4))
+    os.truncate(path, 300_000_000)
+    begin = process_time()
+    assert began(path, HOUR).isoformat() == "2026-05-01T04:30:12+01:00"
+    assert process_time() - begin < 1
 
 
 def test_neither_name_nor_guano(tmp_path: Path) -> None:
