@@ -222,7 +222,7 @@ def _inside(
             try:
                 if entry.is_dir():
                     yield from _inside(entry.path, f"{name}/", above | {here})
-                elif Path(entry.name).suffix.lower() in SUFFIXES:
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122  Path interns
                     yield os.fsencode(name), entry.stat().st_size if entry.is_file() else 0
             except OSError as error:
                 if error.errno not in _OUT_OF_REACH:
