@@ -4,6 +4,7 @@ Off unless asked for. What it decides about a chunk is a function of the run alo
 that chunk's audio and of the minute before it, so that a death or a restart changes nothing.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ their first chunks pass."""
 
 _AT_ONCE = 20
 """Frames whose spectra are in memory together: those of a long chunk are six times the chunk."""
+
+_log = logging.getLogger(__name__)
 
 _FLOOR = np.float32(1e-12)
 """Power, below which digital silence is not told from silence."""
@@ -98,6 +101,10 @@ class Gate:
         self._size = max(1, min(round(FRAME_S * rate_hz), shortest))
         hz = np.fft.rfftfreq(self._size, 1 / rate_hz)
         self._band = (hz >= options.low_hz) & (hz <= options.high_hz)
+        if not self._band.any():
+            _log.warning(
+                "audio at %d Hz has nothing of the gate's band: all of it is encoded", rate_hz
+            )
         self._n_learning = LEARNING_S * rate_hz / self._size
         self._window = np.hanning(self._size).astype(np.float32)
         self._levels: deque[NDArray[np.float32]] = deque(maxlen=ceil(MEMORY_S / chunk_s) + 1)

@@ -82,9 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="audio that may wait; older is skipped (default 600)")  # fmt: skip
     hear.add_argument("--gate", type=number(1, 60), metavar="DB",
                       help="encode only what is so much louder than usual (try 6)")  # fmt: skip
-    hear.add_argument("--gate-low", type=number(0, 192_000), default=1_000.0, metavar="HZ",
+    hear.add_argument("--gate-low", type=number(0, 192_000), metavar="HZ",
                       help="where the gate begins to listen (default 1000)")  # fmt: skip
-    hear.add_argument("--gate-high", type=number(1, 192_000), default=8_000.0, metavar="HZ",
+    hear.add_argument("--gate-high", type=number(1, 192_000), metavar="HZ",
                       help="and up to where (default 8000)")  # fmt: skip
     hear.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     hear.add_argument("--beat-fd", type=int, help=argparse.SUPPRESS)
@@ -130,6 +130,11 @@ def run(args: argparse.Namespace) -> int:
         raise EdgeProbeError(
             "the classifier, its gate, species and private classes need a bundle",
             hint="add --bundle, or record only",
+        )
+    if args.gate is None and (args.gate_low, args.gate_high) != (None, None):
+        raise EdgeProbeError(
+            "--gate-low and --gate-high are about a gate, and none was asked for",
+            hint="add --gate 6, or leave them out",
         )
     if args.only != "record":  # what only the classifier needs keeps nobody from recording
         for path in (args.bundle and args.bundle / "manifest.json", args.species):
@@ -233,7 +238,10 @@ def _classify(args: argparse.Namespace, state: "StateFolder") -> int:
 def _gate(args: argparse.Namespace) -> "GateOptions | None":
     from edge_probe.analysis.gate import GateOptions
 
-    return GateOptions(args.gate, args.gate_low, args.gate_high) if args.gate else None
+    if not args.gate:
+        return None
+    band = {"low_hz": args.gate_low, "high_hz": args.gate_high}
+    return GateOptions(args.gate, **{edge: hz for edge, hz in band.items() if hz is not None})
 
 
 def _rules(args: argparse.Namespace, state: "StateFolder") -> "Rules":
@@ -331,9 +339,9 @@ def _command(args: argparse.Namespace) -> list[str]:
         command += ["--species", str(args.species)]
     for label in args.private:
         command += ["--private", label]
-    if args.gate:
-        command += ["--gate", str(args.gate), "--gate-low", str(args.gate_low),
-                    "--gate-high", str(args.gate_high)]  # fmt: skip
+    for option in ("gate", "gate_low", "gate_high"):
+        if (value := getattr(args, option)) is not None:
+            command += [f"--{option.replace('_', '-')}", str(value)]
     return command
 
 

@@ -131,8 +131,11 @@ def test_digital_silence_is_quiet() -> None:
     assert "open" not in verdicts(np.zeros(30 * RATE, np.float32))[10:]
 
 
-def test_a_band_that_the_audio_does_not_have_passes_everything() -> None:
+def test_a_band_that_the_audio_does_not_have_passes_everything_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert set(verdicts(hiss(30), GateOptions(6.0, 8_500.0, 9_000.0))) == {"open"}
+    assert "audio at 16000 Hz has nothing of the gate's band" in caplog.text
 
 
 @pytest.mark.parametrize("band", [(4_000, 1_000), (1_000, 9_000), (1_001, 1_019)])

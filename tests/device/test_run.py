@@ -35,6 +35,7 @@ SCENE = DEMO_BUNDLE.parent / "demo_scene.ogg"
         (["--keep", "detections"], "deletes audio"),
         (["--private", "Frog"], "need a bundle"),
         (["--gate", "6"], "need a bundle"),
+        (["--gate-high", "6000"], "none was asked for"),
         (["--only", "classify"], "need a bundle"),
         (["--only", "classify", "--bundle", "nowhere"], "nowhere/manifest.json: no such file"),
         (["--bundle", "no such folder"], "no such folder/manifest.json: no such file"),
