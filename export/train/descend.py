@@ -192,7 +192,9 @@ def descend(
             for _ in range(per_epoch):
                 batch, chance = next(batches), int(rng.integers(2**32))
                 for descent in going:
-                    torch.manual_seed(chance)  # no head's dropout depends on what others drew
+                    # no head's dropout depends on what others drew; torch.manual_seed would look
+                    # for other devices and take down the whole call stack for each, every time
+                    torch.default_generator.manual_seed(chance)
                     descent.step(batch)
             for descent in going:
                 descent.end_epoch(validation)
