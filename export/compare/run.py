@@ -9,9 +9,10 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,10 @@ def run(plan: Plan) -> list[Row]:
         for digest, size in [_digest(path, card, plan.cache)]
         for head in plan.heads for n_own in _counts(plan, head)
     ]  # fmt: skip
-    rows = _in_processes(sorted(jobs, key=_cost, reverse=True), plan.workers)
+    if min(plan.workers, len(jobs)) > 1:
+        rows = _in_processes(sorted(jobs, key=_cost, reverse=True), plan.workers)
+    else:  # a process of its own takes seconds to start
+        rows = [row for job in tqdm(jobs, "compare", unit="job") for row in finish(job)]
     order = {job_key(job): index for index, job in enumerate(jobs)}
     return sorted(rows, key=lambda row: (order[row.pop("job")], row["seed"]))
 
@@ -155,9 +159,20 @@ def _trials(plan: Plan, head: str) -> Sequence[Trial]:
     return [plan.tuned[head]] if head in plan.tuned else trials_of(head, plan.recipe)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch sums in one order wherever this runs, and jobs do not compete for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def finish(job: Job) -> list[Row]:
     """Do what is left of a job and return its rows."""
-    torch.set_num_threads(1)
     parts: Parts | None = None
 
     def needed() -> Parts:
