@@ -46,7 +46,8 @@ from export.assemble import Job, fit_bundle  # noqa: E402
 from export.card import CARDS, EncoderCard, read_card  # noqa: E402
 from export.commands.tokens import DEMO_ENCODER  # noqa: E402
 from export.tokens import TokenCache  # noqa: E402
-from export.train import HeadOptions  # noqa: E402
+from export.train import HeadOptions, Recipe  # noqa: E402
+from export.train.fit import FLOAT_RECIPE  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "boxes.json"
 
@@ -94,12 +95,29 @@ def lessons(shared: Path) -> tuple[Lesson, Lesson, Lesson]:
     )
 
 
-def taught(card: EncoderCard, lesson: Lesson, n_clips: int, folder: Path) -> Bundle:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is done."""
+
+    encoders: Sequence[str]
+    n_sounds: int
+    """Of each kind that is asked."""
+    n_clips: int
+    recipe: Recipe
+
+
+FULL = Size((MADE, "demo", "YAMNet"), 200, 240, FLOAT_RECIPE)
+SMOKE = Size((MADE, "demo"), 20, 120, Recipe(epochs=5))
+
+
+def taught(
+    card: EncoderCard, lesson: Lesson, n_clips: int, folder: Path, recipe: Recipe = FLOAT_RECIPE
+) -> Bundle:
     """A bundle as `edge-export fit` would make it, of 4-bit tokens."""
     folder.mkdir()
     seconds = max(2.0, WINDOWS.window_chunks * card.spec.chunk_s)
     made = clips(lesson.taught, lesson.background[0], folder, seconds, n_clips)
-    options = HeadOptions(prototypes_per_class=PROTOTYPES)
+    options = HeadOptions(prototypes_per_class=PROTOTYPES, recipe=recipe)
     job = Job("boxes", card, options, WINDOWS, seed=0, no_background=False, candidates=("4",))
     cache = TokenCache(folder / "cache", card, workers=1)
     return fit_bundle(made, cache, job, folder / "bundle", replace=False).bundle
@@ -155,18 +173,17 @@ def ask(name: str, bundle: Bundle, lesson: Lesson, n_sounds: int) -> Iterator[di
         }  # fmt: skip
 
 
-def measure(
-    shared: Path, work: Path, n_sounds: int, n_clips: int, encoders: Sequence[str]
-) -> list[dict[str, object]]:
+def measure(shared: Path, work: Path, size: Size) -> list[dict[str, object]]:
     """One row per encoder and kind of sound."""
     plain, tones, syllables = lessons(shared)
     rows: list[dict[str, object]] = []
     made = cards(shared, work)
-    for name in encoders:
+    for name in size.encoders:
         card = made[name]
         for lesson in (plain,) if name == MADE else (tones, syllables):
             folder = work / f"{name} {lesson.name}"
-            for row in ask(name, taught(card, lesson, n_clips, folder), lesson, n_sounds):
+            bundle = taught(card, lesson, size.n_clips, folder, size.recipe)
+            for row in ask(name, bundle, lesson, size.n_sounds):
                 print(json.dumps(row), file=sys.stderr, flush=True)
                 rows.append(row)
     return rows
@@ -178,10 +195,8 @@ def main() -> int:
     parser.add_argument("data", type=Path, nargs="?", default=ROOT.parent / "shared" / "data")
     parser.add_argument("--smoke", action="store_true", help="a few of each, write nothing")
     args = parser.parse_args()
-    n_sounds, n_clips = (20, 120) if args.smoke else (200, 240)
-    encoders = (MADE, "demo") if args.smoke else (MADE, "demo", "YAMNet")
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(args.data, Path(folder), n_sounds, n_clips, encoders)
+        rows = measure(args.data, Path(folder), SMOKE if args.smoke else FULL)
     result = {"machine": machine(), "rows": rows}
     print(json.dumps(result, indent=1))
     if not args.smoke:

@@ -42,9 +42,9 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     cards = probing_data.encoders(SHARED, work)
     if args.smoke:
-        counts = {"train": 64, "validation": 32, "test": 32}
+        counts = {"train": 32, "validation": 24, "test": 24}
         data = [probing_data.mixtures(SHARED, work, counts)]  # type: ignore[arg-type]
-        return _compare(args, "smoke", {data[0]: 4}, cards[1:2], MAIN_HEADS)
+        return _compare(args, "smoke", {data[0]: 2}, cards[1:2], MAIN_HEADS)
     if args.heads:
         single = probing_data.esc10(SHARED, work)
         return _compare(args, "probing_heads", {single: 30}, cards, tuple(HEADS))

@@ -75,9 +75,11 @@ class Size:
     n_field: int = 40
     """Songs that the recorder hears."""
     n_test: int = N_SONGS - FIRST_TEST_SONG
+    fit: Sequence[str] = ()
+    """More words for ``edge-export fit``."""
 
 
-SMOKE = Size(1, 1, 8, 6)
+SMOKE = Size(1, 1, 5, 3, ("--epochs", "5"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def one_seed(
     table = folder / "training.csv"
     write_manifest([clip for song in training for clip in song.clips], table)
     _export("fit", table, "--encoder", ENCODER, "--card", CARD, "--cache", folder.parent / "cache",
-            "--out", folder / "parent", "--seed", seed, *FIT)  # fmt: skip
+            "--out", folder / "parent", "--seed", seed, *FIT, *size.fit)  # fmt: skip
     parent = open_bundle(folder / "parent")
     state = folder / "state"
     pcm = [sf.read(song.clips[0].path, dtype="int16")[0] for song in field]
