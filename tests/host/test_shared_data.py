@@ -46,7 +46,7 @@ def card_of(name: str, shared: Path) -> EncoderCard:
 
 
 LESSON = HeadOptions(
-    prototypes_per_class=10, recipe=Recipe(30), sign_recipe=Recipe(30, learning_rate=3e-3)
+    prototypes_per_class=10, recipe=Recipe(15), sign_recipe=Recipe(15, learning_rate=3e-3)
 )
 LESSONS = {"demo": (HeadOptions(prototypes_per_class=20, recipe=Recipe(60)), "4")}
 """Where chunks begin in a live scene is chance, and at some phases the small demonstration encoder
@@ -135,7 +135,7 @@ def test_file_and_pipe_agree_on_field_audio(
 def test_planted_syllables_are_found_in_a_file(
     name: str, bundles: dict[str, Bundle], world: SyllableWorld, tmp_path: Path
 ) -> None:
-    """A head of 30 quick epochs misses at most one bout of twelve."""
+    """A head of few epochs misses at most one bout of twelve."""
     samples, planted = world.scene(12, GAP_S)
     sf.write(tmp_path / "scene.wav", samples, RATE)
     events = run("classify", tmp_path / "scene.wav", "--bundle", bundles[name].path)
