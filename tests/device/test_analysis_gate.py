@@ -216,7 +216,7 @@ def results(state: Path) -> list[tuple]:
 
 
 @pytest.mark.usefixtures("quick")
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_deaths_change_no_verdict(
     analyser: ChunkAnalyser, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
