@@ -27,14 +27,9 @@ demo: $(VENV)/.base
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PAIRS = $(PYTEST) -n $(JOBS) --dist worksteal
 
-# What tests wait for most is fsync. Where there is room they write into memory, but for those of
-# tests/faults, which look at what disks do.
-IN_MEMORY = $(shell findmnt --first-only --noheadings --bytes --output AVAIL,OPTIONS /dev/shm \
-	2>/dev/null | awk '$$1 > 4e9 && !/noexec/ { print "PYTEST_DEBUG_TEMPROOT=/dev/shm" }')
-
 # How late a recorder may be is part of what the live tests look at: they meet no tests that calculate.
 test: $(VENV)/.all
-	$(IN_MEMORY) $(PAIRS) -m "not live and not alone" --ignore tests/faults
+	$(PAIRS) -m "not live and not alone" --ignore tests/faults
 	$(PAIRS) -m "not live and not alone" tests/faults
 	$(PAIRS) -m "live and not alone" tests/faults tests/field tests/device
 	$(PYTEST) -m alone tests/faults

@@ -149,9 +149,10 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 
 OF_OTHERS = {
     "benchmarks/README.md": {"--smoke", "--work"},
+    "edge_probe/desk/README.md": {"--dependency"},
     "firmware_tools/stage/README.md": {"--require-hashes"},
 }
-"""Options of pip and of scripts that are none of our programs."""
+"""Options of pip, Slurm and of scripts that are none of our programs."""
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)

@@ -220,6 +220,7 @@ def test_the_settings_that_come_along_say_what_is_meant_without_them(tmp_path: P
     defaults = vars(parser.parse_args([]))
     told = vars(parser.parse_args(settings_words(every)))
     free = {"bundle", "device", "rate", "quota", "species", "private"}  # no value is the default
+    free |= {"gate", "gate_low", "gate_high"}
     assert {name for name in told if told[name] != defaults[name]} == free
     known = {name.replace("_", "-") for name in defaults if name not in NOT_IN_FILE}
     assert known - {"deployment"} == set(re.findall(r"^#? ?([a-z-]+) = ", text, re.MULTILINE))
