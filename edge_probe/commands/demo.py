@@ -105,13 +105,13 @@ def _show_source(duration_s: float, n_planted: int) -> None:
 
 
 def _show_events(planted: list[Planted], events: "list[Event]") -> None:
-    print("start_s  end_s  band_hz  score  limit  label          overlaps with")
+    print("start_s  end_s    band_hz  score  limit  label          overlaps with")
     for event in events:
         band = "-" if event.low_hz is None else f"{event.low_hz:.0f}-{event.high_hz:.0f}"
         name = event.label.common_name
         others = [p.label for p in planted if p.label != name and p.lasts_during(event)]
         print(
-            f"{event.start_s:7.2f}{event.end_s:7.2f}{band:>9}{event.score:7.3f}"
+            f"{event.start_s:7.2f}{event.end_s:7.2f}{band:>11}{event.score:7.3f}"
             f"{_sigmoid(event.threshold):7.3f}  {name:<15}{', '.join(others)}".rstrip()
         )
 

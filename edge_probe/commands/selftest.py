@@ -58,12 +58,12 @@ def _fields(stage: "Stage") -> dict[str, object]:
 
 
 def _print_table(stages: "list[Stage]") -> None:
-    print(f"{'stage':<16} {'kernel':<16} {'result':<7} {'error':>10} {'allowed':>10}")
+    print(f"{'stage':<16} {'kernel':<22} {'result':<7} {'error':>10} {'allowed':>10}")
     for stage in stages:
         result = ("pass" if stage.passed else "FAIL") if _is_judged(stage) else "-"
         allowed = f"{stage.allowed:.3g}" if _is_judged(stage) else "-"
         print(
-            f"{stage.name:<16} {stage.kernel or '-':<16} {result:<7} "
+            f"{stage.name:<16} {stage.kernel or '-':<22} {result:<7} "
             f"{stage.error:>10.3g} {allowed:>10}"
         )
 
