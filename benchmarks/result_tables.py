@@ -25,6 +25,7 @@ def summary(measured: Results) -> str:
         rows = measured["side_by_side"]["rows"]
         first = [row for row in rows if row["encoder"] == rows[0]["encoder"] or not row["quality"]]
         parts += [_side_by_side(first), verdict(first)]
+    parts += _left_out(measured)
     link = "[All figures](benchmarks/README.md#figures) and [how they come about]"
     return "\n\n".join([*parts, f"{link}(benchmarks/README.md).", ""])
 
@@ -54,9 +55,13 @@ def details(measured: Results) -> str:
         rows = measured["side_by_side"]["rows"]
         parts += ["### Side by side", _side_by_side(rows), verdict(rows),
                   _picture(measured, "side_by_side", "Side by side", here=True)]  # fmt: skip
-    missing = [*measured["left_out"], *measured.get("side_by_side", {}).get("left_out", [])]
-    parts += [f"Left out: {reason}." for reason in missing]
+    parts += _left_out(measured)
     return "\n\n".join([*parts, ""])
+
+
+def _left_out(measured: Results) -> list[str]:
+    missing = [*measured["left_out"], *measured.get("side_by_side", {}).get("left_out", [])]
+    return [f"Left out: {reason}." for reason in missing]
 
 
 def verdict(rows: Sequence[Results]) -> str:
@@ -156,12 +161,11 @@ def _chunks(measured: Results, rows: Sequence[Results]) -> str:
     ]  # fmt: skip
     note = "Costs measured-here: 10 classes, 200 prototypes, int8 layer, from 44.1 kHz to logits"
     source = measured.get("quality_from")
-    if source:
-        n_seeds = max((found["n_seeds"] for row in rows for found in row["quality"].values()),
-                      default=0)  # fmt: skip
+    seeds = [found["n_seeds"] for row in rows for found in row["quality"].values()]
+    if source and seeds:
         note += (
             f"; qualities {source['tag']} on {source['date']} by `{source['command']}` "
-            f"(macro mAP in percent, {n_seeds} seeds, `{source['file']}`). The demo encoder was "
+            f"(macro mAP in percent, {max(seeds)} seeds, `{source['file']}`). The demo encoder was "
             "trained on ESC-10 itself, so it is not judged on it here"
         )
     return f"{_table(heads, body)}\n\n{note}."

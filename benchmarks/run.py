@@ -101,7 +101,7 @@ def _demo() -> dict[str, EncoderCard]:
 
 def _all(work: Path) -> Mapping[str, Section]:
     public: dict[str, EncoderCard] = {}
-    left_out = [f"{SHARED}: no shared data, so only the demo encoder and no alternatives"]
+    left_out = ["shared data are absent: only the demo encoder, and no alternatives"]
     if SHARED.is_dir():
         public = {str(c.provenance["name"]): c for c in probing_data.encoders(SHARED, work)}
         left_out = []
