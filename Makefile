@@ -2,13 +2,13 @@
 # make test   everything that can be checked: tests, linters, types, import rules, README blocks
 # make book   docs/ and every README as a site in build/book, opened from the disk
 # make encoders-full  every encoder family at its full size, ten minutes
-# make faults  the fault campaigns, farther than the tests go; results are kept (root, over an hour)
-# make fuzz   a million hostile bundles and bits flipped in a real one; results are kept (x86-64 Linux)
+# make faults  the fault campaigns, farther than the tests go; results are kept (root, up to a day)
+# make fuzz   a million hostile bundles and bits flipped in a real one; results are kept (x86-64 Linux, up to a day)
 # make bench  figures of this machine, and of what one would use instead; up to half an hour
-# make bench-encoders  what forms of encoders lose and cost, on shared data, for hours
+# make bench-encoders  what forms of encoders lose and cost, on shared data, an hour or two
 # make bench-kernels  the head against its peers, for hours
 # make bench-probing  heads, precisions and encoders on shared data, for hours
-# make bench-privacy  how much synthetic speech a private class takes out, a quarter of an hour
+# make bench-privacy  how much synthetic speech a private class takes out, for hours
 # make vm     the package in an emulated board: install, faults, power cuts, updates (root; see tests/vm)
 # make wheels  for any machine (NumPy), x86-64 and AArch64 (kernels in C)
 

@@ -1,6 +1,6 @@
 """A folder of recordings on this machine: throughput, scaling, memory, and a hundred hours.
 
-``bench_archive.py WORK`` takes half an hour and writes ``results/archive.json``. WORK is a folder
+``bench_archive.py WORK`` takes an hour and writes ``results/archive.json``. WORK is a folder
 for what is made: with the same one it goes on. ``--smoke`` is short and writes nothing.
 """
 
