@@ -1,6 +1,6 @@
 """Measure this machine: ``results/MACHINE/DATE.json``, pictures, and the tables of two documents.
 
-``make bench`` runs it with one BLAS thread; a quarter to half an hour where the shared data are,
+``make bench`` runs it with one BLAS thread; half an hour where the shared data are,
 some minutes elsewhere. ``--smoke`` is a small part of it, written nowhere. With ``--work DIR`` an
 interrupted run goes on where it was.
 """
