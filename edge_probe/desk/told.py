@@ -8,7 +8,6 @@ from edge_probe.deployment.settings import Settings
 from edge_probe.desk.archive import Archive, Deployment, open_archive
 from edge_probe.desk.rows import DetectionRow, EffortRow, GapRow, Segment
 from edge_probe.desk.survey.plan import is_survey
-from edge_probe.desk.survey.reader import Survey
 
 
 class Told(Protocol):
@@ -52,7 +51,11 @@ def open_told(folder: Path) -> Told:
     StateError
         It cannot be read, or is not complete.
     """
-    return Survey(folder) if is_survey(folder) else Deployment(folder)
+    if not is_survey(folder):
+        return Deployment(folder)
+    from edge_probe.desk.survey.reader import Survey  # wants the extra desk, an archive does not
+
+    return Survey(folder)
 
 
 def open_results(path: Path) -> Archive:

@@ -156,6 +156,15 @@ def test_wrong_usage_is_exit_code_2(words: Sequence[str]) -> None:
     assert edge_probe(*words).returncode == 2
 
 
+def test_every_command_tells_its_options_without_any_extra() -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pyarrow', 'matplotlib', 'distributed']));"
+        "from edge_probe.cli import COMMANDS, make_parser;"
+        "make_parser('edge-probe', '', 'edge_probe.commands', COMMANDS, COMMANDS)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 def test_demo_finds_what_was_planted() -> None:
     done = edge_probe("demo")
     text = done.stdout.decode()
