@@ -21,7 +21,8 @@ MARKS = {"float": "o", "8": "s", "4": "D", "1": "^"}
 
 def write(measured: Results, folder: Path) -> None:
     """Draw what there is; PNG files."""
-    save(quality(measured["chunks"]), folder / "quality.png")
+    if any(row["quality"] for row in measured["chunks"]):
+        save(quality(measured["chunks"]), folder / "quality.png")
     save(memory(measured["split"]), folder / "memory.png")
     save(growth(measured["classes"], measured["overlap"]), folder / "growth.png")
     if "side_by_side" in measured:

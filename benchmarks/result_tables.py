@@ -20,7 +20,7 @@ BYTES_OF_ARRAYS = ("prototypes", "linear_layer")
 def summary(measured: Results) -> str:
     """For the README: 1-bit heads behind every encoder, and the first encoder side by side."""
     rows = [row for row in measured["chunks"] if row["bits"] == "1"]
-    parts = [_chunks(measured, rows), _picture(measured, "quality", "Quality against cost")]
+    parts = [_chunks(measured, rows), *_qualities(measured)]
     if "side_by_side" in measured:
         rows = measured["side_by_side"]["rows"]
         first = [row for row in rows if row["encoder"] == rows[0]["encoder"] or not row["quality"]]
@@ -40,7 +40,7 @@ def details(measured: Results) -> str:
         "start. One thread, CPU time, medians; `measured-here` unless a table says otherwise.",
         "### Encoders, heads, bits",
         _chunks(measured, measured["chunks"]),
-        _picture(measured, "quality", "Quality against cost", here=True),
+        *_qualities(measured, here=True),
         "### Memory of the whole process",
         _split(measured["split"]),
         _picture(measured, "memory", "Memory of the classifier process", here=True),
@@ -243,6 +243,13 @@ def _quality(row: Results, data: str) -> str:
 
 def _ends(spread: Sequence[float]) -> str:
     return " to ".join(f"{value:.1f}" for value in spread)
+
+
+def _qualities(measured: Results, *, here: bool = False) -> list[str]:
+    """The picture of qualities, where there are any."""
+    if not any(row["quality"] for row in measured["chunks"]):
+        return []
+    return [_picture(measured, "quality", "Quality against cost", here=here)]
 
 
 def _picture(measured: Results, name: str, text: str, *, here: bool = False) -> str:

@@ -69,7 +69,14 @@ def test_tables_and_pictures_come_from_any_run(
     assert f"{measured['folder']}/growth.png" in page
     result_plots.write(measured, later.parent)
     drawn = {path.stem for path in later.parent.glob("*.png")}
-    assert drawn >= {"quality", "memory", "growth"}
+    assert drawn >= {"memory", "growth"}
+    assert "quality" not in drawn, "of the demo encoder no quality is known"
+    assert "quality.png" not in page
+    for chunk in measured["chunks"]:
+        chunk["quality"] = {"koumura": {"mean": 90.0, "sd": 0.2, "n_seeds": 3}}
+    result_plots.write(measured, later.parent)
+    assert (later.parent / "quality.png").is_file()
+    assert "quality.png" in result_tables.details(measured)
 
 
 def test_tables_say_where_a_peer_wins() -> None:
