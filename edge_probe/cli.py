@@ -49,6 +49,9 @@ EXTRAS = {
 }
 """Packages that an extra brings; a recorder does without."""
 
+_HINTS = {IsADirectoryError: "name a file in it", NotADirectoryError: "name a folder"}
+"""What to do about some errors of the system."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``edge-probe`` and return its exit code."""
@@ -126,8 +129,7 @@ def run_program(
             raise
         _drop_stdout()
         where = f"{error.filename}: " if error.filename else ""
-        is_folder = isinstance(error, IsADirectoryError)
-        hint = "name a file in it" if is_folder else "look at free space and permissions"
+        hint = _HINTS.get(type(error), "look at free space and permissions")
         report(EdgeProbeError(f"{where}{error.strerror or error}", hint=hint))
         return 1
     except KeyboardInterrupt:

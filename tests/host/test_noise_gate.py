@@ -195,7 +195,7 @@ def test_fit_calibrates_and_refuses_what_fires_on_noise(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--target-precision", 1), "expected a number from 0 to below 1, found '1'"),
+        (("--target-precision", 1), "expected a number between 0 and 1, found '1'"),
         (("--max-noise-detections-per-hour", "nan"), "found 'nan'"),
         (("--target-precision", 0.5, "--favour", "recall"), "not allowed with"),
     ],
