@@ -390,3 +390,27 @@ def test_boxes_are_scored_by_where_they_lie() -> None:
     assert (row["n"], row["n_missed"], row["n_apart"], row["n_elsewhere"]) == (3, 1, 1, 1)
     assert row["onset_ms"] == {"median": -500.0, "low": -750.0, "high": -250.0}
     assert row["tone_in_band"] == 0.5
+
+
+def test_a_bout_is_lost_if_nothing_that_detects_it_opens_the_gate() -> None:
+    """Three chunks of a second; the class is heard from logit 1 on."""
+    from types import SimpleNamespace
+
+    import numpy as np
+    from bench_gate import Heard, Scene, _encoded, _missed
+
+    def heard(logits: list[float], opened: list[bool]) -> Heard:
+        spans_s = [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
+        return Heard(spans_s, np.array(logits)[:, np.newaxis], {6.0: opened}, 0.0, 0.0)
+
+    bundle: Any = SimpleNamespace(labels=[SimpleNamespace(text="finch")], threshold_on=[1.0])
+    scene = Scene(0, np.empty(0, np.float32), (0.5, 1.5), "finch")
+    found = [
+        heard([1.0, 0.0, 0.0], [True, False, False]),  # kept
+        heard([1.0, 2.0, 0.0], [False, True, False]),  # kept by its other chunk
+        heard([1.0, 0.0, 0.0], [False, True, True]),  # lost: what opened it does not detect
+        heard([0.9, 0.0, 5.0], [False, False, True]),  # never detected: the last is beside it
+    ]
+    row = _missed(bundle, 6.0, [(scene, one) for one in found], 6.0)
+    assert row == {"snr_db": 6.0, "n": 4, "n_detected": 3, "n_lost": 1}
+    assert _encoded([[True, False], [False, False]]) == pytest.approx(0.25 + 0.75 / 20)
