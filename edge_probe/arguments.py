@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from math import inf
 
 _MOST_DIGITS = 18
+"""Of a whole number that fits 64 bits, as SQLite and NumPy have them."""
 
 
 def number(least: float, most: float = inf) -> Callable[[str], float]:
